@@ -1,0 +1,40 @@
+# make demo: install and start the demo on http://127.0.0.1:5000
+# make test: install and run the whole test suite
+# make lint: ruff, mypy
+
+PYTHON ?= python3
+PORT ?= 5000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/demo demo/node_modules/.installed
+	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
+	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo/node_modules/.installed: demo/package.json
+	cd demo && npm install --silent --no-audit --no-fund --no-package-lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo/node_modules tests/browser/node_modules

@@ -1,0 +1,227 @@
+"""A page to try uploads with: drop files, cut the connection, kill the server, and watch them arrive all the same.
+
+Everything stays in this folder: state in ``instance/``, files in ``uploads/``. Settings can be changed from the
+environment by Flask's own means, as JSON: ``FLASK_RESUMABLE_MAX_SIZE=1000000 python demo/app.py``.
+
+``STATE`` says where state is kept: ``sql``, in SQLite or whatever ``FLASK_RESUMABLE_DATABASE_URI`` names, or ``mongo``,
+in the MongoDB at ``FLASK_MONGODB_HOST``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from flask import abort
+from flask import Blueprint
+from flask import current_app
+from flask import Flask
+from flask import jsonify
+from flask import render_template
+from flask import request
+from flask import Response
+from flask import send_from_directory
+from flask import url_for
+
+from flask_resumable import FlaskResumable
+from flask_resumable import UploadRejected
+from flask_resumable.errors import ConfigurationError
+from flask_resumable.errors import UploadNotFound
+from flask_resumable.interfaces import StateRepository
+from flask_resumable.models.interface import UploadView
+from flask_resumable.sansio.upload import Upload
+
+HERE = Path(__file__).resolve().parent
+NEWEST = 100  # finished uploads on the page
+
+# What the browser needs from npm, file by file: nothing else in node_modules can be asked for.
+VENDOR = {
+    "flow.min.js": "@flowjs/flow.js/dist/flow.min.js",
+    "tus.min.js": "tus-js-client/dist/tus.min.js",
+    "sha256.umd.min.js": "hash-wasm/dist/sha256.umd.min.js",
+}
+
+page = Blueprint("page", __name__)
+
+
+class DemoUploads(FlaskResumable):
+    """What an app would do with uploads, in small."""
+
+    def on_create(self, upload: Any) -> None:
+        if (upload.filename or "").lower().endswith(".exe"):
+            raise UploadRejected(403, "Programs (.exe) are not welcome here; any other file is.")
+
+    def on_complete(self, upload: Any) -> None:
+        # repr, because the name is the client's: it may hold line breaks.
+        current_app.logger.info("%r is complete: %d bytes (worker %d)", upload.filename, upload.length, os.getpid())
+
+
+def create_app() -> Flask:
+    """The app, for ``gunicorn 'demo.app:create_app()'`` and ``flask --app demo.app run``."""
+    app = Flask(__name__, instance_path=str(HERE / "instance"))
+    app.config.update(
+        RESUMABLE_UPLOAD_DIR=str(HERE / "uploads"),
+        RESUMABLE_MAX_SIZE=20 * 1024**3,
+        RESUMABLE_DOWNLOADS=True,
+    )
+    app.config.from_prefixed_env()
+    app.logger.setLevel("INFO")
+    DemoUploads(app, model=_model(os.environ.get("STATE", "sql")))
+    app.register_blueprint(page)
+    return app
+
+
+def _model(state: str) -> type[Any] | None:
+    """What keeps the state; ``None`` is the embedded database."""
+    if state == "mongo":
+        from flask_resumable.models.mongoengine import MongoengineModel  # a package that not everybody has
+
+        return MongoengineModel
+    if state != "sql":
+        raise ConfigurationError(f"STATE = {state!r}: must be 'sql' or 'mongo'")
+    return None
+
+
+# --- the page and its files ---
+
+
+@page.get("/")
+def index() -> str:
+    missing = [name for name, file in VENDOR.items() if not (HERE / "node_modules" / file).is_file()]
+    return render_template(
+        "index.html",
+        tus_url=_tus_url(),
+        flow_url=_flow_url(),
+        max_size=current_app.extensions["resumable"].settings.max_size,
+        missing=missing,
+    )
+
+
+@page.get("/vendor/<path:name>")
+def vendor(name: str) -> Response:
+    """A file of a package that ``npm install`` put into ``demo/node_modules``."""
+    if name not in VENDOR:
+        abort(404)
+    return send_from_directory(HERE / "node_modules", VENDOR[name])
+
+
+@page.after_app_request
+def harden(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", _content_security_policy())
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    return response
+
+
+def _content_security_policy() -> str:
+    """Nothing but our own files. WebAssembly is for the worker that hashes, which has a policy of its own."""
+    is_hash_worker = request.endpoint == "static" and request.view_args == {"filename": "hash-worker.js"}
+    scripts = "'self' 'wasm-unsafe-eval'" if is_hash_worker else "'self'"
+    return (
+        f"default-src 'none'; script-src {scripts}; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+# --- what the page asks ---
+
+
+@page.get("/api/uploads")
+def uploads() -> Response:
+    """What the server has: uploads under way, and the newest finished ones."""
+    now = datetime.now(UTC)
+    everything = [upload for upload in _every_upload() if upload.is_visible_to(upload.owner)]
+    done = sorted((_finished(upload) for upload in everything if _is_file(upload)), key=lambda row: row["finished"])
+    under_way = sorted((upload for upload in everything if not _is_file(upload)), key=lambda upload: upload.created_at)
+    return jsonify(
+        worker=os.getpid(),
+        unfinished=[_unfinished(upload, now) for upload in under_way],
+        finished=done[: -NEWEST - 1 : -1],
+    )
+
+
+@page.get("/api/uploads/<upload_id>/sha256")
+def sha256(upload_id: str) -> Response:
+    """Reads the whole file, the first time; so the page asks for one file, when somebody wants to know."""
+    try:
+        upload = _repository().get(upload_id)
+        if not _is_file(upload):
+            abort(404)
+        return jsonify(sha256=UploadView(upload).digest("sha256"))
+    except UploadNotFound:
+        abort(404)
+
+
+def _tus_url() -> str:
+    url: str = current_app.extensions["resumable"].settings.upload_url
+    return request.script_root + url
+
+
+def _flow_url() -> str:
+    url: str = current_app.extensions["resumable"].flow.settings.upload_url
+    return request.script_root + url
+
+
+def _repository() -> StateRepository:
+    repository: StateRepository = current_app.extensions["resumable"].repository
+    return repository
+
+
+def _every_upload(batch: int = 500) -> Iterator[Upload]:
+    after = ""
+    while found := _repository().list(status=None, limit=batch, after=after):
+        yield from found
+        after = found[-1].id
+
+
+def _is_file(upload: Upload) -> bool:
+    """Whether it is a finished file, rather than on its way or a part of one."""
+    return upload.status.value == "complete" and not upload.is_partial
+
+
+def _finished(upload: Upload) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "name": _name(upload) or upload.id,
+        "length": upload.length,
+        "finished": _time_of_last_byte(upload).isoformat(),
+        "url": _tus_url() + upload.id,  # finished files are to be had there, whatever they came by
+        "digest_url": url_for("page.sha256", upload_id=upload.id),
+    }
+
+
+def _name(upload: Upload) -> str | None:
+    """The file's name, within its folder if it came in one."""
+    return upload.metadata.get("relativePath") or upload.metadata.filename
+
+
+def _time_of_last_byte(upload: Upload) -> datetime:
+    path = UploadView(upload).path
+    try:
+        return upload.created_at if path is None else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:  # deleted in this moment
+        return upload.created_at
+
+
+def _unfinished(upload: Upload, now: datetime) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "name": _name(upload),
+        "kind": "part" if upload.is_partial else "final" if upload.is_final else "whole",
+        "protocol": "tus" if upload.key is None else "flow.js",  # there, clients name their uploads themselves
+        "offset": upload.offset,
+        "received": upload.received.total,  # chunks beyond a gap, too
+        "length": upload.length,
+        "status": upload.status.value,
+        "busy": upload.is_claimed(now),
+        "expires": upload.expires_at and upload.expires_at.isoformat(),
+    }
+
+
+if __name__ == "__main__":
+    create_app().run(host="127.0.0.1", port=int(os.environ.get("PORT", "5000")), threaded=True)

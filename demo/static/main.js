@@ -1,0 +1,59 @@
+// Puts the page together.
+
+import { Banner } from "./banner.js";
+import { FlowMemory } from "./flow-memory.js";
+import { FlowTransfer } from "./flow-transfer.js";
+import { Monitor } from "./monitor.js";
+import { Queue } from "./queue.js";
+import { ServerView } from "./server-view.js";
+import { Tab } from "./tab.js";
+import { wireTabs } from "./tabs.js";
+import { showTitle } from "./totals.js";
+import { TusMemory } from "./tus-memory.js";
+import { TusTransfer } from "./tus-transfer.js";
+
+const { tusUrl, flowUrl, uploadsUrl } = document.body.dataset;
+const localFiles = new Map(); // upload id → File, to compare with what the server has
+
+const banner = new Banner(document.getElementById("banner"));
+const monitor = new Monitor(uploadsUrl);
+const serverView = new ServerView(document.getElementById("server"), localFiles, () => monitor.ask());
+
+const queue = new Queue(); // of both tabs: they share the browser's connections
+// tus-js-client resolves locations against the endpoint, so that must be absolute.
+const tusMemory = new TusMemory(new URL(tusUrl, document.baseURI).href);
+const flowMemory = new FlowMemory(new URL(flowUrl, document.baseURI).href);
+const tabs = [
+  new Tab(document.getElementById("panel-tus"), queue, tusMemory, (file, knob) => {
+    const chunkSize = Number(knob("chunk-size")) || Number.POSITIVE_INFINITY;
+    return new TusTransfer(file, tusMemory, { chunkSize, parallel: Number(knob("parallel")) });
+  }),
+  new Tab(document.getElementById("panel-flow"), queue, flowMemory, (file, knob) => {
+    const [chunkSize, parallel] = [Number(knob("chunk-size")), Number(knob("parallel"))];
+    return new FlowTransfer(file, flowMemory, { chunkSize, parallel, method: knob("method") });
+  }),
+];
+
+for (const tab of tabs) {
+  tab.addEventListener("finished", ({ detail: { id, file } }) => {
+    localFiles.set(id, file);
+    monitor.ask();
+  });
+  tab.addEventListener("interrupted", () => banner.lost());
+  tab.addEventListener("resumed", ({ detail: { name, whereResumed } }) => banner.resumed(name, whereResumed));
+  tab.addEventListener("change", () => showTitle(queue.transfers));
+}
+
+monitor.addEventListener("news", ({ detail }) => {
+  serverView.show(detail);
+  for (const tab of tabs) tab.hear(detail);
+});
+monitor.addEventListener("lost", () => banner.lost());
+monitor.addEventListener("back", () => {
+  banner.back();
+  queue.hurry();
+});
+
+setInterval(() => queue.tick(), 1000);
+wireTabs(document.querySelector('[role="tablist"]'));
+monitor.ask();

@@ -1,0 +1,32 @@
+// How fast it goes, looking back a few seconds.
+
+const WINDOW = 5000; // ms
+
+export class Meter {
+  #samples = [];
+
+  reset() {
+    this.#samples = [];
+  }
+
+  add(bytes) {
+    this.#samples.push({ time: performance.now(), bytes });
+    this.#forget();
+  }
+
+  /** Bytes per second, or null while that cannot be told. Goes down by itself when nothing moves. */
+  get speed() {
+    this.#forget();
+    if (!this.#samples.length) return null;
+    const first = this.#samples[0];
+    const elapsed = performance.now() - first.time;
+    if (elapsed < 300) return null;
+    return Math.max(0, ((this.#samples.at(-1).bytes - first.bytes) * 1000) / elapsed);
+  }
+
+  /** Drop what is too old, but for the one sample that the window begins with. */
+  #forget() {
+    const begin = performance.now() - WINDOW;
+    while (this.#samples.length > 1 && this.#samples[1].time < begin) this.#samples.shift();
+  }
+}

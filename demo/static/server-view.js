@@ -1,0 +1,153 @@
+// What the server has: uploads under way, and finished files with what can be done with them.
+
+import { count, duration, moment, percent, size } from "./format.js";
+import { sha256 } from "./hash.js";
+import { announce, fromTemplate, part, setText, showRows } from "./page.js";
+
+const { tus } = globalThis;
+
+/** localFiles: a Map from upload id to the File it was made from, as far as this page still has it. */
+export class ServerView {
+  #root;
+  #localFiles;
+  #refresh;
+  #gone = new Set();
+
+  constructor(root, localFiles, refresh) {
+    this.#root = root;
+    this.#localFiles = localFiles;
+    this.#refresh = refresh;
+  }
+
+  show(news) {
+    // A finished part waits for its siblings; what is under way is the rest.
+    const unfinished = news.unfinished.filter((upload) => upload.status !== "complete");
+    const finished = news.finished.filter((upload) => !this.#gone.has(upload.id));
+    const keyOf = (upload) => upload.id;
+    showRows(part(this.#root, "unfinished"), unfinished, keyOf, createUnfinished, updateUnfinished);
+    showRows(part(this.#root, "finished"), finished, keyOf, (upload) => this.#createFinished(upload), updateFinished);
+    part(this.#root, "no-unfinished").hidden = unfinished.length > 0;
+    part(this.#root, "no-finished").hidden = finished.length > 0;
+    setText(part(this.#root, "worker"), `Answered by worker ${news.worker}`);
+  }
+
+  #createFinished(upload) {
+    const row = fromTemplate("finished-row");
+    const name = part(row, "name");
+    setText(name, upload.name);
+    name.href = upload.url;
+    part(row, "download").href = upload.url;
+    setText(part(row, "size"), size(upload.length));
+    for (const action of ["verify", "download", "delete"]) {
+      part(row, action).setAttribute("aria-label", `${part(row, action).textContent} ${upload.name}`);
+    }
+    part(row, "verify").addEventListener("click", () => this.#verify(row, upload));
+    part(row, "choice").addEventListener("change", (event) => {
+      this.#localFiles.set(upload.id, event.target.files[0]);
+      this.#verify(row, upload);
+    });
+    part(row, "delete").addEventListener("click", () => this.#delete(row, upload));
+    return row;
+  }
+
+  async #verify(row, upload) {
+    const file = this.#localFiles.get(upload.id);
+    const result = part(row, "result");
+    part(row, "verify").disabled = true;
+    row.dataset.verified = "running";
+    try {
+      const asked = digestOnServer(upload);
+      asked.catch(() => {}); // reported below, should it fail while the local file is still being read
+      setText(result, "The server is reading its copy…");
+      const local = file && (await sha256(file, (done) => setText(result, reading(done, file.size))));
+      const remote = await asked;
+      setText(part(row, "digest"), `SHA-256 ${remote}`);
+      row.dataset.verified = local ? String(local === remote) : "server";
+      setText(result, verdict(local, remote));
+    } catch (error) {
+      row.dataset.verified = "error";
+      setText(result, `Could not compare: ${error.message}`);
+    } finally {
+      part(row, "verify").disabled = false;
+      part(row, "choose").hidden = row.dataset.verified !== "server";
+    }
+    announce(`${upload.name}: ${result.textContent}`);
+  }
+
+  async #delete(row, upload) {
+    const button = part(row, "delete");
+    if (button.dataset.armed !== "true") {
+      arm(button);
+      return;
+    }
+    button.disabled = true;
+    try {
+      await tus.Upload.terminate(new URL(upload.url, document.baseURI).href);
+      this.#gone.add(upload.id);
+      announce(`${upload.name} is deleted.`);
+      this.#refresh();
+    } catch {
+      setText(part(row, "result"), "It could not be deleted.");
+      button.disabled = false;
+    }
+  }
+}
+
+/** The first press asks, the second one within a few seconds does it. */
+function arm(button) {
+  const label = button.textContent;
+  button.dataset.armed = "true";
+  button.textContent = "Really delete?";
+  announce("Press again to delete.");
+  setTimeout(() => {
+    button.dataset.armed = "false";
+    button.textContent = label;
+  }, 4000);
+}
+
+async function digestOnServer(upload) {
+  const response = await fetch(upload.digest_url, { cache: "no-store" });
+  if (!response.ok) throw new Error(`the server answered ${response.status}.`);
+  return (await response.json()).sha256;
+}
+
+function reading(done, total) {
+  return `Reading your copy: ${percent(total ? done / total : 1)}`;
+}
+
+function verdict(local, remote) {
+  if (!local) return "This page no longer has your copy. Choose it to compare:";
+  return local === remote ? "Identical to your copy, byte for byte." : "This is not what you have here!";
+}
+
+function createUnfinished(upload) {
+  const row = fromTemplate("unfinished-row");
+  part(row, "progress").setAttribute("aria-label", `On the server: ${upload.name || upload.id}`);
+  return row;
+}
+
+function updateUnfinished(row, upload) {
+  const progress = part(row, "progress");
+  setText(part(row, "name"), upload.name || upload.id);
+  setText(part(row, "kind"), kindOf(upload));
+  setText(part(row, "status"), upload.busy ? `${upload.status}, receiving` : upload.status);
+  row.dataset.busy = String(upload.busy);
+  const length = upload.length === null ? "?" : count(upload.length);
+  setText(part(row, "offset"), `${count(upload.received)} / ${length} bytes`);
+  progress.max = upload.length || 1;
+  progress.value = upload.received;
+  setText(part(row, "expires"), upload.expires ? `expires in ${duration(secondsUntil(upload.expires))}` : "");
+}
+
+/** The protocol, and what of tus's concatenation it is. */
+function kindOf({ protocol, kind }) {
+  return [protocol, { part: "part", final: "from parts", whole: "" }[kind]].filter(Boolean).join(", ");
+}
+
+function updateFinished(row, upload) {
+  setText(part(row, "when"), moment(upload.finished));
+}
+
+function secondsUntil(iso) {
+  return (Date.parse(iso) - Date.now()) / 1000;
+}

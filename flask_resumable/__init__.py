@@ -1,0 +1,10 @@
+"""Resumable uploads for Flask: files of any size over bad networks, and nothing lost."""
+
+from __future__ import annotations
+
+from .errors import ConfigurationError
+from .errors import ResumableError
+from .errors import UploadRejected
+from .extension import FlaskResumable
+
+__all__ = ["ConfigurationError", "FlaskResumable", "ResumableError", "UploadRejected"]

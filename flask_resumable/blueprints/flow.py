@@ -1,0 +1,292 @@
+"""flow.js, resumable.js and their kin over Flask: routes, and nothing that could be decided without a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from html import escape
+
+from flask import Blueprint
+from flask import g
+from flask import request
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from ..errors import InvalidRequest
+from ..errors import MethodNotAllowed
+from ..errors import ResumableError
+from ..errors import UploadNotFound
+from ..sansio import flow
+from ..sansio.checksum import Checksum
+from ..sansio.concat import ID_PATTERN
+from ..sansio.flow_errors import message
+from ..sansio.flow_errors import reply_error
+from ..sansio.reply import Reply
+from ..sansio.tus import check_size_is_known
+from ..sansio.upload import Creation
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from ..state import current_state
+from ..state import FlowState
+from .body import RequestBody
+from .cors import allow_origin
+from .intake import Intake
+from .responses import is_lost_below
+from .responses import is_misleading
+from .responses import JSON
+from .responses import respond
+from .responses import respond_to_error
+from .responses import text_of
+from .responses import with_details
+from .routes import METHODS
+from .routes import protocol_blueprint
+
+NAME = "resumable_flow"
+REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", "X-Requested-With", "X-Request-ID")
+HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
+
+
+def create_blueprint(url: str) -> Blueprint:
+    """The blueprint that serves flow.js at ``url``."""
+    rules: list[tuple[str, Callable[..., Response]]] = [
+        ("/", collection),
+        ("/status", status),
+        ("/<upload_id>", resource),
+    ]
+    return protocol_blueprint(
+        NAME, url, rules, on_error=_on_error, on_http_error=_on_http_error, finish=_finish_response
+    )
+
+
+def collection() -> Response:
+    """``/flow/``: test a chunk, send one, or cancel the file that the parameters name."""
+    state = _state()
+    views = dict.fromkeys(("POST", "PUT", "PATCH"), _receive) | {"DELETE": _cancel, "OPTIONS": _options}
+    views |= {method: _ask for method in state.settings.test_methods if method in ("GET", "HEAD")}
+    return _dispatch(views, state)
+
+
+def status() -> Response:
+    """``/flow/status``: all that is missing of the file that the parameters name."""
+
+    def view(state: FlowState) -> Response:
+        file = flow.parse_file(request.args, state.policy)
+        return respond(flow.reply_status(file.total_size, state.chunks.look(_key(state, file))), JSON)
+
+    return _dispatch({"GET": view, "HEAD": view, "OPTIONS": _options}, _state())
+
+
+def resource(upload_id: str) -> Response:
+    """``/flow/<id>``: one upload, by the id that every answer tells."""
+
+    def known(view: Callable[[FlowState, Upload], Response]) -> Callable[[FlowState], Response]:
+        return lambda state: view(state, _found(state, upload_id))
+
+    def show(state: FlowState, upload: Upload) -> Response:
+        return respond(flow.reply_status(upload.length, upload), JSON)
+
+    def cancel(state: FlowState, upload: Upload) -> Response:
+        state.chunks.cancel(upload, owner=_owner())
+        return respond(Reply(status=204))
+
+    views = {"GET": known(show), "HEAD": known(show), "DELETE": known(cancel), "OPTIONS": _options}
+    return _dispatch(views, _state())
+
+
+def _dispatch(views: Mapping[str, Callable[[FlowState], Response]], state: FlowState) -> Response:
+    if request.method not in views:
+        raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(views)} are.", tuple(views))
+    return views[request.method](state)
+
+
+def _options(state: FlowState) -> Response:
+    return respond(Reply(status=204, headers={"Allow": ", ".join(METHODS)}))
+
+
+def _ask(state: FlowState) -> Response:
+    return _test(state, flow.merge(request.args.items(multi=True)))
+
+
+def _test(state: FlowState, parameters: Mapping[str, str]) -> Response:
+    chunk = flow.parse_chunk(parameters, state.policy)
+    upload = state.chunks.look(_key(state, chunk.file))
+    # Before there is an upload nothing is here, not even the empty chunk of an empty file.
+    if upload is None or upload.status is Status.NEW or not upload.received.covers(chunk.start, chunk.stop):
+        return respond(flow.reply_missing())
+    return respond(flow.reply_stored(upload), JSON)
+
+
+def _receive(state: FlowState) -> Response:
+    body = RequestBody(request.environ, state.settings.idle_timeout)
+    check_size_is_known(body.size, body.is_terminated)
+    state.chunks.let_go()
+    arrival = _Arrival(state)
+    intake = Intake(
+        request,
+        body,
+        file_field=state.settings.file_field,
+        max_size=state.policy.max_body,
+        spool=state.chunks.spool,
+        decide=arrival.decide,
+    )
+    try:
+        intake.read()
+        if intake.content is None:
+            if request.method not in state.settings.test_methods:
+                raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
+            return _test(state, intake.parameters)
+        return arrival.store(intake)
+    finally:
+        g.flow_parameters = intake.known  # an error has to be told in the client's way
+        intake.close()
+
+
+class _Arrival:
+    """A chunk that comes in, from the moment its parameters are known."""
+
+    def __init__(self, state: FlowState) -> None:
+        self._state = state
+        self._chunk: flow.Chunk | None = None
+        self._upload: Upload | None = None
+        self._decided_by: Mapping[str, str] = {}
+
+    def decide(self, parameters: Mapping[str, str]) -> bool:
+        """Find the upload or make it; whether the chunk's bytes are wanted."""
+        if _is_whole_file(parameters):
+            return True
+        chunk = flow.parse_chunk(parameters, self._state.policy)
+        if chunk.file.total_size == 0:
+            return True  # it would be finished at once, and there is still no proof that it is empty
+        self._prepare(chunk)
+        self._decided_by = parameters
+        assert self._upload is not None
+        return not self._upload.received.covers(chunk.start, chunk.stop) or chunk.start == chunk.stop
+
+    def _prepare(self, chunk: flow.Chunk) -> None:
+        state, file = self._state, chunk.file
+        creation = Creation(
+            length=file.total_size,
+            metadata=file.metadata(state.policy),
+            key=_key(state, file),
+            storage=state.layout(file.chunk_size, file.total_chunks),
+        )
+        self._upload = state.chunks.prepare(creation, owner=_owner(), limits=state.limits)
+        self._chunk = chunk
+
+    def store(self, intake: Intake) -> Response:
+        """Check the chunk and place it."""
+        assert intake.content is not None
+        parameters = intake.parameters
+        chunk = self._chunk
+        if _is_whole_file(parameters):
+            file = flow.parse_file(parameters, self._state.policy, whole=intake.size)
+            chunk = flow.Chunk(file=file, number=1)
+        elif chunk is None or parameters != self._decided_by:  # fields came behind the file
+            chunk = flow.parse_chunk(parameters, self._state.policy)
+        expected = chunk.stop - chunk.start
+        if intake.size != expected:
+            raise InvalidRequest(f"Chunk {chunk.number} must have {expected} bytes, not {intake.size}.")
+        _verify(intake)
+        if self._upload is None or self._chunk != chunk:
+            self._prepare(chunk)
+        assert self._upload is not None
+        upload = self._state.chunks.store(
+            self._upload, chunk.number, chunk.start, chunk.stop, intake.content, self._state.limits
+        )
+        reply, content_type = _shaped(flow.reply_stored(upload), parameters)
+        return respond(reply, content_type)
+
+
+def _verify(intake: Intake) -> None:
+    """An optional checksum of the chunk, spelt as in tus."""
+    header = request.headers.get("Upload-Checksum")
+    if header is None or intake.content is None or not intake.size:
+        return
+    checksum = Checksum.from_header(header)
+    hasher = checksum.hasher()
+    while block := intake.content.read(256 * 1024):
+        hasher.update(block)
+    checksum.check(hasher)
+    intake.content.seek(0)
+
+
+def _cancel(state: FlowState) -> Response:
+    file = flow.parse_file(request.args, state.policy)
+    upload = state.chunks.look(_key(state, file))
+    if upload is None:
+        raise UploadNotFound(file.identifier)
+    state.chunks.cancel(upload, owner=_owner())
+    return respond(Reply(status=204))
+
+
+def _state() -> FlowState:
+    state = current_state().flow
+    assert state is not None  # else there would be no blueprint
+    return state
+
+
+def _owner() -> str | None:
+    return current_state().owner()
+
+
+def _key(state: FlowState, file: flow.File) -> str:
+    callback = state.settings.hash_name_callback
+    return file.key(_owner(), None if callback is None else str(callback(file)))
+
+
+def _found(state: FlowState, upload_id: str) -> Upload:
+    if not ID_PATTERN.fullmatch(upload_id):
+        raise UploadNotFound(upload_id)
+    return current_state().service.look(upload_id, owner=_owner())
+
+
+def _is_whole_file(parameters: Mapping[str, str]) -> bool:
+    """Whether this comes from fusty-flow: a form, an identifier, and no numbers."""
+    return request.mimetype == "multipart/form-data" and flow.is_whole_file(parameters)
+
+
+def _shaped(reply: Reply, parameters: Mapping[str, str]) -> tuple[Reply, str]:
+    """A reply as the client can read it, and its type. fusty-flow reads a page in an iframe, and sees no status."""
+    if not _is_whole_file(parameters):
+        return reply, JSON
+    return Reply(status=reply.status, headers=reply.headers, body=escape(reply.body, quote=False)), HTML
+
+
+def _parameters() -> Mapping[str, str]:
+    """What is known of them when an error is answered."""
+    known: Mapping[str, str] = g.get("flow_parameters", request.args)
+    return known
+
+
+def _on_error(error: ResumableError) -> Response:
+    parameters = _parameters()
+    dialect = flow.dialect_of(parameters)
+    reply = reply_error(
+        error,
+        dialect="flow" if dialect is None else dialect.name,
+        permanent=_state().settings.permanent_errors,
+    )
+    return respond_to_error(error, *_shaped(reply, parameters))
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    """Errors of Flask, Werkzeug and hooks. A hook that failed is called again; 500 would end the file."""
+    status = 503 if error.code in (None, 500) else error.code
+    return with_details(error, *_shaped(Reply(status=status or 503, body=message(text_of(error))), _parameters()))
+
+
+def _finish_response(response: Response) -> Response:
+    """What every answer carries, those of the framework's own errors included."""
+    settings = _state().settings
+    if request.blueprint != NAME:
+        if not is_lost_below(settings.upload_url):
+            return response
+        response = respond(Reply(status=404, body=message("There is nothing here.")), JSON)
+    if is_misleading(response, ""):
+        response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    allow_origin(
+        request, response, settings, methods=METHODS, request_headers=REQUEST_HEADERS, response_headers=("Allow",)
+    )
+    return response

@@ -1,0 +1,194 @@
+"""tus 1.0 over Flask: routes, and nothing that could be decided without a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from flask import Blueprint
+from flask import request
+from flask import Response
+from flask import url_for
+from werkzeug.exceptions import HTTPException
+
+from ..errors import MethodNotAllowed
+from ..errors import ResumableError
+from ..errors import UploadNotFound
+from ..sansio import tus
+from ..sansio.concat import ID_PATTERN
+from ..sansio.reply import Reply
+from ..sansio.tus_errors import reply_error
+from ..sansio.upload import Status
+from ..state import current_state
+from ..state import State
+from .body import keeps_trailers
+from .body import RequestBody
+from .cors import allow_origin
+from .downloads import download
+from .responses import is_lost_below
+from .responses import is_misleading
+from .responses import respond
+from .responses import respond_to_error
+from .responses import text_of
+from .responses import with_details
+from .routes import METHODS
+from .routes import protocol_blueprint
+
+NAME = "resumable_tus"
+
+
+def create_blueprint(url: str) -> Blueprint:
+    """The blueprint that serves tus at ``url``."""
+    rules: list[tuple[str, Callable[..., Response]]] = [("/", collection), ("/<upload_id>", resource)]
+    if url != "/":  # else the rest of the app lives there
+        rules.append(("/<path:rest>", elsewhere))
+    return protocol_blueprint(
+        NAME, url, rules, on_error=_on_error, on_http_error=_on_http_error, finish=_finish_response
+    )
+
+
+def collection() -> Response:
+    """``/files/``: create, or ask what there is."""
+    return _dispatch({"POST": _create, "OPTIONS": _options})
+
+
+def resource(upload_id: str) -> Response:
+    """``/files/<id>``: one upload."""
+
+    def known(view: Callable[[State, str], Response]) -> Callable[[State], Response]:
+        return lambda state: view(state, _checked(upload_id))
+
+    views = {"HEAD": known(_head), "PATCH": known(_patch), "OPTIONS": _options}
+    if current_state().tus.offers("termination"):
+        views["DELETE"] = known(_delete)
+    if current_state().settings.downloads:
+        views["GET"] = known(_get)
+    return _dispatch(views)
+
+
+def elsewhere(rest: str) -> Response:
+    """Below ``/files/``, but nowhere."""
+    raise UploadNotFound(rest)
+
+
+def _dispatch(views: dict[str, Callable[[State], Response]]) -> Response:
+    state = current_state()
+    method = tus.effective_method(request.method, request.headers)
+    if method not in views:
+        raise MethodNotAllowed(f"{method} is not possible here; {', '.join(views)} are.", tuple(views))
+    tus.check_version(method, request.headers, _policy(state))
+    return views[method](state)
+
+
+def _policy(state: State) -> tus.Policy:
+    """What is offered under this server: some do not pass trailers on."""
+    if keeps_trailers(request.environ):
+        return state.tus
+    return replace(state.tus, extensions=state.tus.extensions - {"checksum-trailer"})
+
+
+def _options(state: State) -> Response:
+    return respond(tus.reply_options(_policy(state)))
+
+
+def _create(state: State) -> Response:
+    if not _policy(state).offers("creation"):
+        raise MethodNotAllowed("Uploads cannot be created here.", ("OPTIONS",))
+    body = RequestBody(request.environ, state.settings.idle_timeout)
+    creation, content = tus.parse_creation(request.headers, body.size, _policy(state))
+    if content is not None:
+        tus.check_size_is_known(body.size, body.is_terminated)
+    upload = state.service.create(
+        creation,
+        owner=state.owner(),
+        limits=state.limits,
+        content=None if content is None else (content, body),
+        unfinished_parts=state.tus.offers("concatenation-unfinished"),
+    )
+    return respond(tus.reply_created(upload, _location(state, upload.id), with_content=content is not None))
+
+
+def _head(state: State, upload_id: str) -> Response:
+    return respond(tus.reply_head(state.service.look(upload_id, owner=state.owner())))
+
+
+def _patch(state: State, upload_id: str) -> Response:
+    body = RequestBody(request.environ, state.settings.idle_timeout)
+    write = tus.parse_write(request.headers, body.size, _policy(state))
+    tus.check_size_is_known(body.size, body.is_terminated)
+    owner = state.owner()
+    try:
+        upload = state.service.write(upload_id, write, body, owner=owner, limits=state.limits)
+    except ResumableError as error:
+        return _refuse_with_expiry(state, upload_id, owner, error)
+    return respond(tus.reply_written(upload))
+
+
+def _refuse_with_expiry(state: State, upload_id: str, owner: str | None, error: ResumableError) -> Response:
+    """tus 1.0, Expiration: every answer to a PATCH tells when the upload expires, refusals included."""
+    response = _on_error(error)
+    with suppress(ResumableError):
+        response.headers.update(tus.expiry_headers(state.service.find(upload_id, owner=owner)))
+    return response
+
+
+def _delete(state: State, upload_id: str) -> Response:
+    state.service.delete(upload_id, owner=state.owner())
+    return respond(tus.reply_deleted())
+
+
+def _get(state: State, upload_id: str) -> Response:
+    upload = state.service.find(upload_id, owner=state.owner())
+    if upload.status is not Status.COMPLETE or upload.is_partial:
+        raise UploadNotFound(upload_id)
+    return download(state, upload, request)
+
+
+def _checked(upload_id: str) -> str:
+    if not ID_PATTERN.fullmatch(upload_id):
+        raise UploadNotFound(upload_id)
+    return upload_id
+
+
+def _location(state: State, upload_id: str) -> str:
+    """Relative to the request's own URL, so that it is right behind any proxy and under any prefix."""
+    if state.settings.absolute_location:
+        return url_for(".resource", upload_id=upload_id, _external=True)
+    return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
+
+
+def _on_error(error: ResumableError) -> Response:
+    return respond_to_error(error, reply_error(error))
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    """Errors of Flask, Werkzeug and hooks: their status as plain text. A page would be no use to a client."""
+    return with_details(error, Reply(status=error.code or 500, body=f"{text_of(error)}\n"))
+
+
+def _finish_response(response: Response) -> Response:
+    """What every answer carries, those of the framework's own errors included."""
+    state = current_state()
+    method = tus.effective_method(request.method, request.headers)
+    if request.blueprint != NAME:
+        if not is_lost_below(state.settings.upload_url):
+            return response
+        status = 405 if response.status_code == 405 else 404
+        response = respond(Reply(status=status, body=f"{method} is not possible here.\n"))
+    if method == "HEAD" and response.status_code >= 500:
+        # tus-js-client takes any failure of HEAD but 423 for "gone", and sends everything again.
+        response.status_code = 423
+    if is_misleading(response, method):
+        response = respond(Reply(status=401, body="Sign in first.\n"))
+    for name, value in tus.common_headers(method, response.status_code).items():
+        response.headers[name] = value
+    allow_origin(
+        request,
+        response,
+        state.settings,
+        methods=METHODS,
+        request_headers=tus.REQUEST_HEADERS,
+        response_headers=tus.RESPONSE_HEADERS,
+    )
+    return response

@@ -1,0 +1,263 @@
+"""The extension object: wiring. The only file that knows everybody."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import datetime
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from flask import current_app
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from . import signals
+from .blueprints import flow as flow_blueprint
+from .blueprints import tus
+from .chunks import ChunkService
+from .cli import tus_commands
+from .errors import ConfigurationError
+from .errors import UploadRejected
+from .holding import Clock
+from .interfaces import Concatenates
+from .interfaces import PlacesChunks
+from .interfaces import StateRepository
+from .interfaces import Storage
+from .repositories import model_for
+from .repositories import repository_for
+from .sansio.flow import FlowPolicy
+from .sansio.tus import EXTENSIONS
+from .sansio.tus import Policy
+from .sansio.upload import Limits
+from .service import UploadService
+from .settings import FlowSettings
+from .settings import ProtocolSettings
+from .settings import read_settings
+from .settings import Settings
+from .state import Files
+from .state import FlowState
+from .state import State
+from .storage.chunk_folder import ChunkFolder
+from .storage.local import LocalStorage
+
+
+def utc_now() -> datetime:
+    """The default clock."""
+    return datetime.now(UTC)
+
+
+class FlaskResumable:
+    """Resumable uploads for a Flask app.
+
+    ``FlaskResumable(app)`` is all it takes: tus at ``/files/``, state in a SQLite file and bytes in a folder, both in
+    the instance folder. Subclass it to have a say: override :meth:`on_create` and the other hooks, or
+    :meth:`current_owner`.
+
+    :param app: The app to serve, if it is known already; otherwise call :meth:`init_app`.
+    :param model: The model of uploads in the app's database, such as ``SQLAlchemyModel`` or the app's own.
+    :param db: The database of ``model``: a Flask-SQLAlchemy object, a ``scoped_session`` or a ``sessionmaker``.
+    :param repository: Keeps the state instead of a model; see :class:`~flask_resumable.interfaces.StateRepository`.
+    :param storage: Keeps the bytes instead of a folder; see :class:`~flask_resumable.interfaces.Storage`.
+    :param now: The clock, for tests: returns the time in UTC, with time zone.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        model: type[Any] | None = None,
+        db: Any = None,
+        repository: StateRepository | None = None,
+        storage: Storage | None = None,
+        now: Clock = utc_now,
+    ) -> None:
+        self._db = db
+        self._repository = repository
+        self._storage = storage
+        self._now = now
+        # Mapped now, if it can be, so that migrations and db.create_all() see the table.
+        self.model = model_for(model, db) if model is None or db is not None else model
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(
+        self,
+        app: Flask,
+        *,
+        model: type[Any] | None = None,
+        db: Any = None,
+        repository: StateRepository | None = None,
+        storage: Storage | None = None,
+    ) -> None:
+        """Serve ``app``. What is passed here counts for this app, in place of what the constructor was given.
+
+        Settings are read now, and never again; the README lists them.
+
+        :raises ConfigurationError: Settings or arguments are wrong; the message names each.
+        :raises RuntimeError: The app has this extension already.
+        """
+        if "resumable" in app.extensions:
+            raise RuntimeError("This app has FlaskResumable already; call init_app() once, or leave app= out.")
+        settings, flow = read_settings(app)
+        repository = repository or self._repository
+        db = db if db is not None else self._db
+        mapped = None
+        if repository is None:
+            mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
+            repository = repository_for(app, mapped, db, settings)
+        storage = storage or self._storage or _local_storage(settings, flow)
+        service = UploadService(repository, storage, _HookCaller(self), lease=settings.lease, now=self._now)
+        state = State(
+            extension=self,
+            model=mapped,
+            settings=settings,
+            service=service,
+            repository=repository,
+            storage=storage,
+            files=Files(service, settings.chunk_size),
+            limits=_limits(settings, sliding=settings.sliding_expiration),
+            tus=_tus_policy(settings, storage),
+            flow=_flow_state(flow, service, storage),
+            blueprints={
+                **({"tus": tus.create_blueprint(settings.upload_url)} if settings.enabled else {}),
+                **({"flow": flow_blueprint.create_blueprint(flow.upload_url)} if flow.enabled else {}),
+            },
+        )
+        app.extensions["resumable"] = state
+        for blueprint in state.blueprints.values():
+            app.register_blueprint(blueprint)
+        app.cli.add_command(tus_commands)
+
+    def _mapped_model(self, app: Flask) -> type[Any] | None:
+        db = self._db if self._db is not None else app.extensions.get("sqlalchemy")
+        return None if self.model is None else model_for(self.model, db)
+
+    # --- for subclasses to override; each may also be written without the argument ---
+
+    def current_owner(self) -> str | None:
+        """Who is asking: a user's id, up to 255 characters, or ``None`` for nobody in particular.
+
+        An upload belongs to who created it; to all others it does not exist. Called in each request.
+        """
+        return None
+
+    def on_create(self, upload: Any) -> None:
+        """An upload is about to exist. Raise :exc:`UploadRejected` to refuse it.
+
+        Commits together with the upload: what is written in the app's session is there if the upload is, and only then.
+        """
+
+    def pre_save(self, upload: Any) -> None:
+        """Content is about to be received. May refuse it; the upload stays as it is."""
+
+    def post_save(self, upload: Any) -> None:
+        """Content was received and saved."""
+
+    def on_complete(self, upload: Any) -> None:
+        """Every byte is here, at ``upload.path``. Not called for parts of a concatenation.
+
+        What is written in the app's session commits together with the upload's completion: both or neither. If this
+        raises, the client gets an error and this is called again, by the client's next request or by
+        ``flask tus complete_pending``; so is it after a crash. To refuse the file, raise :exc:`UploadRejected`: then
+        the upload is removed. Runs within the request; long work belongs in a queue.
+        """
+
+    def pre_delete(self, upload: Any) -> None:
+        """The upload is about to be removed, by the client or because it has expired. May refuse."""
+
+    def post_delete(self, upload: Any) -> None:
+        """The upload is gone."""
+
+
+class _HookCaller:
+    """Finds out which hooks an app has, and how to call them."""
+
+    def __init__(self, extension: FlaskResumable) -> None:
+        self._hooks = {name: _hook(extension, name) for name in signals.BY_NAME}
+
+    def named(self, name: str) -> Callable[[Any], object] | None:
+        return self._hooks[name]
+
+    def observer(self, name: str) -> Callable[[Any], object] | None:
+        signal = signals.BY_NAME[name]
+        if not signal.receivers:
+            return None
+
+        def send(upload: Any) -> None:
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+            try:
+                signal.send(app, upload=upload)
+            except Exception:  # it has happened, whatever an observer makes of it
+                app.logger.exception("An observer of %s failed.", name)
+
+        return send
+
+
+def _hook(extension: FlaskResumable, name: str) -> Callable[[Any], object] | None:
+    """The app's hook, or ``None`` if it was not overridden: then nothing needs to be loaded for it."""
+    method = getattr(extension, name)
+    if getattr(method, "__func__", None) is getattr(FlaskResumable, name):
+        return None
+    takes_upload = bool(inspect.signature(method).parameters)
+
+    def call(upload: Any) -> object:
+        try:
+            return current_app.ensure_sync(method)(*((upload,) if takes_upload else ()))
+        except HTTPException as error:
+            if error.code is not None and 400 <= error.code < 500:
+                raise UploadRejected(error.code, error.description or error.name) from error
+            raise
+
+    return call
+
+
+def _limits(settings: ProtocolSettings, *, sliding: bool) -> Limits:
+    return Limits(max_size=settings.max_size, expiration=settings.expiration, sliding=sliding)
+
+
+def _local_storage(settings: Settings, flow: FlowSettings) -> LocalStorage:
+    if not flow.keeps_chunks_apart:
+        return LocalStorage(settings.upload_dir, durability=settings.durability)
+    plain = LocalStorage(settings.upload_dir, durability=settings.durability)
+    chunks = ChunkFolder(
+        Path(flow.temp_dir) if flow.temp_dir else plain.root / ".chunks",
+        pre_process=flow.pre_process_callback,
+        keep=not flow.delete_chunks_on_save,
+    )
+    return LocalStorage(settings.upload_dir, durability=settings.durability, chunks=chunks)
+
+
+def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage) -> FlowState | None:
+    if not settings.enabled:
+        return None
+    if not isinstance(storage, PlacesChunks):
+        raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
+    return FlowState(
+        settings=settings,
+        policy=FlowPolicy(
+            max_size=settings.max_size,
+            max_chunks=settings.max_chunks,
+            max_chunk_size=settings.max_chunk_size,
+            max_metadata=settings.max_metadata,
+        ),
+        limits=_limits(settings, sliding=settings.sliding_expiration),
+        chunks=ChunkService(service, storage, remembered=settings.remember, tombstone=settings.tombstone),
+        layout=storage.layout,
+    )
+
+
+def _tus_policy(settings: Settings, storage: Storage) -> Policy:
+    offered = set(EXTENSIONS) - set(settings.disabled_extensions)
+    if not isinstance(storage, Concatenates):
+        offered -= {"concatenation", "concatenation-unfinished"}
+    if settings.expiration is None:
+        offered -= {"expiration"}
+    return Policy(
+        extensions=frozenset(offered),
+        max_size=settings.max_size,
+        max_metadata=settings.max_metadata,
+        require_checksum=settings.require_checksum,
+        strict=settings.strict,
+    )

@@ -1,0 +1,271 @@
+"""The seams: what a state repository, a storage and a body must do. One page for authors of backends.
+
+Who checks what: the rules (offsets, lengths, limits, expiry) are checked before any of these is called. A repository
+decides races, a storage keeps bytes, and neither needs to know the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from typing import BinaryIO
+from typing import Protocol
+from typing import runtime_checkable
+
+from .sansio.upload import JSONObject
+from .sansio.upload import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to change one upload, until a newer claim takes it or it runs out.
+
+    ``fence`` grows with every claim on the upload and is never reused.
+    """
+
+    upload_id: str
+    fence: int
+
+
+class StateRepository(Protocol):
+    """Keeps the records of uploads.
+
+    Every method is one short transaction of its own; none holds a connection when it returns. When the database cannot
+    be reached, each raises :exc:`~flask_resumable.errors.Unavailable` and has changed nothing.
+    """
+
+    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
+        """Insert a record, claimed from birth unless ``until`` is ``None``.
+
+        Raises ``UploadExists`` if the id or the key is taken.
+        """
+        ...
+
+    def find(self, key: str) -> Upload:
+        """Read the record with this key; changes nothing. Raises ``UploadNotFound``."""
+        ...
+
+    def get(self, upload_id: str) -> Upload:
+        """Read a record; changes nothing. Raises ``UploadNotFound``."""
+        ...
+
+    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+        """Take the upload, and read it as the last holder saved it; from then on that holder's saves fail.
+
+        With ``preempt`` an ``ACTIVE`` upload is taken from a living holder; otherwise, and in every other state, a
+        claim that has not run out is respected. Raises ``UploadNotFound``, ``UploadLocked``.
+        """
+        ...
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        """Replace the record and renew the claim, or give it up (``None``), in one step.
+
+        Raises ``ClaimLost`` and then has changed nothing.
+        """
+        ...
+
+    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+        """Replace the record by what ``change`` makes of it, without a claim; the new record.
+
+        For requests that work on one upload side by side: ``change`` is called again with what is there by then, until
+        its result can be saved. It may refuse by raising, and changes nothing by returning what it got. A claim that
+        has run out is lost by this. Raises ``UploadNotFound``, and ``UploadLocked`` while a claim is alive.
+        """
+        ...
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        """Only renew the claim. Raises ``ClaimLost``."""
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Give the upload free. A lost claim is no error."""
+        ...
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        """Delete the record, then call ``hook`` with what was the app's own instance. Raises ``ClaimLost``."""
+        ...
+
+    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+        """Call ``hook`` with the app's own instance, then save ``upload``.
+
+        Where the database allows, what the hook wrote in the app's session and the save are one transaction: both
+        happen or neither. If the hook raises, neither does, and its exception comes through. Raises ``ClaimLost``.
+        """
+        ...
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        """Call ``hook`` with the app's own instance; commit what it wrote in the app's session, or roll it back."""
+        ...
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        """Up to ``limit`` unclaimed uploads whose ``removable_at`` has come, by that and by id, behind ``after``."""
+        ...
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        """Up to ``limit`` unclaimed uploads with ids above ``after``, by id, that wait for a step of the server.
+
+        These are the ones in ``FINISHING``, and final uploads in ``ACTIVE``.
+        """
+        ...
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        """Up to ``limit`` uploads with ids above ``after``, by id."""
+        ...
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        """Final uploads in ``ACTIVE`` that list ``part_id``."""
+        ...
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that may have unfinished bytes: all with a record, but for the published ones."""
+        ...
+
+    def let_go(self) -> None:
+        """Called before a body is read: hold no connection while bytes flow, not even in the app's session."""
+        ...
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        """A remembered digest of exactly the bytes that ``upload`` has."""
+        ...
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        """Keep a digest for as long as the upload has exactly these bytes."""
+        ...
+
+
+class Writer(Protocol):
+    """Takes the content of one write, block by block."""
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        """Append to what was written. Raises ``ClaimLost`` once a newer claim has opened this upload for writing."""
+        ...
+
+    def flush(self) -> JSONObject:
+        """Make all that was written as durable as the settings promise; the new ``Upload.storage``."""
+        ...
+
+
+class Storage(Protocol):
+    """Keeps the bytes. ``OSError`` and its like become ``Unavailable`` or ``StorageFull`` in here.
+
+    Where saved bytes turn out to be missing (after a power loss with ``DURABILITY = "none"``, say), ``writer`` and
+    ``finish`` raise ``BytesLost`` with the offset up to which they are there.
+    """
+
+    def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
+        """Open for writing from byte ``start`` on. The first write creates; bytes past the saved ones are garbage."""
+        ...
+
+    def finish(self, upload: Upload, fence: int) -> JSONObject:
+        """Publish a whole upload, durably, locking all writers out; the new ``Upload.storage``. May be repeated."""
+        ...
+
+    def open(self, upload: Upload) -> BinaryIO:
+        """The upload's bytes, readable and seekable."""
+        ...
+
+    def path(self, upload: Upload) -> Path | None:
+        """Where the bytes lie, if they are a file on this machine."""
+        ...
+
+    def delete(self, upload: Upload) -> None:
+        """Remove every trace of the upload. May be repeated."""
+        ...
+
+    def discard_stray(self, upload: Upload) -> None:
+        """Remove what a late writer may have left beside a finished or removed upload; never finished bytes."""
+        ...
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        """Unfinished bytes last touched before ``older_than``: an upload's id, and how to remove them.
+
+        The callable removes what belongs to that id and returns how many bytes that freed.
+        """
+        ...
+
+
+@runtime_checkable
+class Concatenates(Protocol):
+    """An optional ability of a storage; decides whether ``concatenation`` is offered."""
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
+        ...
+
+
+class Slot(Protocol):
+    """The place of one chunk, for one request at a time."""
+
+    def fill(self, content: BinaryIO) -> None:
+        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
+        ...
+
+
+@runtime_checkable
+class PlacesChunks(Protocol):
+    """An optional ability of a storage; decides whether flow.js is served.
+
+    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
+    what is placed counts once the repository says so.
+    """
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
+        ...
+
+    def spool(self) -> BinaryIO:
+        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
+        ...
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
+        ...
+
+
+class Body(Protocol):
+    """The content of a request, as this WSGI server delivers it."""
+
+    size: int | None  # bytes announced; None when the body only says when it ends
+
+    def blocks(self, room: int) -> Generator[bytes | memoryview, None, None]:
+        """The content as it comes in, at most ``room`` bytes of it.
+
+        An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
+        A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
+        """
+        ...
+
+    counts_only_whole: bool  # this server's reader can hand out garbage when a body is cut
+
+    @property
+    def is_whole(self) -> bool:
+        """After the iteration: whether the body arrived to its proven end."""
+        ...
+
+    @property
+    def is_overlong(self) -> bool:
+        """After the iteration: whether more than ``room`` bytes were sent."""
+        ...
+
+    def trailer(self, name: str) -> str | None:
+        """After the iteration: a trailer field."""
+        ...
+
+
+class Hooks(Protocol):
+    """The app's say, by the name of the hook, from ``on_create`` to ``post_delete``."""
+
+    def named(self, name: str) -> Callable[[Any], object] | None:
+        """The hook, which takes the app's own instance; ``None`` if there is none. It refuses by ``UploadRejected``."""
+        ...
+
+    def observer(self, name: str) -> Callable[[Any], object] | None:
+        """Who wants to know that it has happened; ``None`` if nobody does."""
+        ...

@@ -1,0 +1,93 @@
+"""What every model of an upload offers to the app, whatever database keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+from typing import cast
+from typing import Protocol
+from typing import TYPE_CHECKING
+
+from flask import current_app
+
+from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+
+
+class _Files(Protocol):
+    """What of the extension's state a model needs."""
+
+    open: Callable[[Upload], BinaryIO]
+    path: Callable[[Upload], Path | None]
+    digest: Callable[[Upload, str], str]
+
+
+def _files() -> _Files:
+    return cast(_Files, current_app.extensions["resumable"].files)
+
+
+class UploadInterface:
+    """An upload as hooks and views see it. Reading bytes needs an application context."""
+
+    if TYPE_CHECKING:
+
+        def as_upload(self) -> Upload:
+            """This record as the frozen value that the rules work on; each model has its own."""
+
+    @property
+    def filename(self) -> str | None:
+        """The client's name for the file. Never use it as a path."""
+        return self.as_upload().metadata.filename
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here and published."""
+        return self.as_upload().status is Status.COMPLETE
+
+    @property
+    def path(self) -> Path | None:
+        """Where the bytes lie: the finished file, or the unfinished one; ``None`` if they are no local file."""
+        return _files().path(self.as_upload())
+
+    def open(self) -> BinaryIO:
+        """The bytes so far, readable and seekable."""
+        return _files().open(self.as_upload())
+
+    def digest(self, name: str) -> str:
+        """A hex digest of the bytes so far; computed when first asked for, remembered until the bytes change.
+
+        :param name: What :func:`hashlib.new` takes: ``"sha256"``, ``"md5"`` ...
+        """
+        return _files().digest(self.as_upload(), name)
+
+    @property
+    def md5(self) -> str:
+        """``digest("md5")``. For a large file rather a task for a queue than for a hook."""
+        return self.digest("md5")
+
+    @property
+    def created_on(self) -> datetime:
+        """When it was created, in UTC."""
+        return self.as_upload().created_at
+
+
+class UploadView(UploadInterface):
+    """A read-only upload, for repositories that have no model of their own."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self.id: str = upload.id
+        self.length: int | None = upload.length
+        self.offset: int = upload.offset
+        self.metadata: UploadMetadata = upload.metadata
+        self.raw_metadata: str = upload.metadata.raw
+        self.owner: str | None = upload.owner
+        self.status: str = upload.status.value
+        self.created_at: datetime = upload.created_at
+        self.expires_at: datetime | None = upload.expires_at
+
+    def as_upload(self) -> Upload:
+        return self._upload

@@ -1,0 +1,96 @@
+"""The fields of an upload, for MongoEngine. No rules, no updates: those are in ``sansio`` and ``repositories``."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from datetime import UTC
+from typing import Any
+
+from mongoengine import DateTimeField
+from mongoengine import Document
+from mongoengine import LongField
+from mongoengine import StringField
+from mongoengine.base import BaseField
+
+from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import Upload
+from .interface import UploadInterface
+from .record import FIELDS
+from .record import upload_from
+
+
+class UtcDateTimeField(DateTimeField):  # type: ignore[misc]
+    """Aware UTC in Python, whether the connection is ``tz_aware`` or not. MongoDB keeps milliseconds."""
+
+    def to_mongo(self, value: Any) -> Any:
+        return _utc(value) if isinstance(value, datetime) else super().to_mongo(value)
+
+    def to_python(self, value: Any) -> Any:
+        return _utc(value) if isinstance(value, datetime) else value
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class JSONField(BaseField):  # type: ignore[misc]
+    """Any JSON, kept as text: BSON refuses keys and numbers that JSON allows."""
+
+    def to_mongo(self, value: Any) -> str:
+        return json.dumps(value)
+
+    def to_python(self, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
+    """Subclass for a document of the app: ``class Upload(MongoengineBaseModel)``, with any fields of its own.
+
+    Collection, further indexes and ``db_alias`` go into the subclass's ``meta``. The fields here are kept by the
+    extension; read them, query by them, but leave them alone.
+    """
+
+    id = StringField(primary_key=True)
+    key = StringField()  # how clients find it that name their uploads themselves
+    owner = StringField()
+    status = StringField(required=True)
+    length = LongField()  # bytes; missing while deferred
+    offset = LongField(default=0)  # bytes received from the start on
+    islands = JSONField()  # ranges received beyond the offset
+    # As the client sent it, in base64: keys and values in here may be anything, "$set" and NUL included.
+    raw_metadata = StringField(db_field="metadata", default="")
+    concat = StringField()  # the Upload-Concat header
+    kind = StringField()  # "partial", "final" or missing, as concat says
+    storage = JSONField()  # the storage's own notes
+    digests = JSONField()
+    created_at = UtcDateTimeField(required=True)
+    expires_at = UtcDateTimeField()
+    removable_at = UtcDateTimeField()  # what delete_expired goes by
+    claimed_until = UtcDateTimeField()
+    fence = LongField(default=0)  # grows with every claim
+    version = LongField(default=0)  # grows with every change
+
+    meta = {
+        "abstract": True,
+        "strict": False,  # a newer version of this package may have written the record
+        "indexes": [
+            {"fields": ["key"], "unique": True, "sparse": True},
+            "removable_at",
+            "status",
+        ],
+    }
+
+    @property
+    def metadata(self) -> UploadMetadata:
+        """What the client says about the file."""
+        return UploadMetadata(self.raw_metadata or "")
+
+    def as_upload(self) -> Upload:
+        return upload_from({name: getattr(self, name) for name in FIELDS})
+
+
+class MongoengineModel(MongoengineBaseModel):
+    """Ready-made: ``FlaskResumable(app, model=MongoengineModel)`` keeps uploads in ``resumable_uploads``."""
+
+    meta = {"collection": "resumable_uploads"}

@@ -1,0 +1,78 @@
+"""An upload as the fields of a record, whatever database keeps it: names, and the way there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..sansio.concat import Concat
+from ..sansio.metadata import UploadMetadata
+from ..sansio.ranges import ByteRanges
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+
+# The fields that make an Upload; kept apart from those that only the repository reads.
+FIELDS = (
+    "id",
+    "key",
+    "owner",
+    "status",
+    "length",
+    "offset",
+    "islands",
+    "raw_metadata",
+    "concat",
+    "storage",
+    "created_at",
+    "expires_at",
+    "claimed_until",
+    "version",
+)
+# What only the repository reads: for its queries, its races and what it remembers.
+OWN_FIELDS = ("kind", "digests", "removable_at", "fence")
+
+
+def upload_from(record: Mapping[Any, Any]) -> Upload:
+    """The frozen value of a record; its times are aware."""
+    # As they were saved: sorted, disjoint. There may be thousands, if chunks come in no order at all: no check.
+    islands = tuple(map(tuple, record["islands"] or ()))
+    return Upload(
+        id=record["id"],
+        key=record["key"],
+        owner=record["owner"],
+        status=Status(record["status"]),
+        length=record["length"],
+        received=ByteRanges(ByteRanges.prefix(record["offset"]).pairs + islands),
+        metadata=UploadMetadata(record["raw_metadata"]),
+        concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
+        storage=record["storage"] or {},
+        created_at=record["created_at"],
+        expires_at=record["expires_at"],
+        claimed_until=record["claimed_until"],
+        version=record["version"],
+    )
+
+
+def values_of(upload: Upload) -> dict[str, Any]:
+    """The fields of an upload, but for those by which the repository decides races."""
+    return {
+        "key": upload.key,
+        "owner": upload.owner,
+        "status": upload.status.value,
+        "length": upload.length,
+        "offset": upload.offset,
+        "islands": [list(pair) for pair in upload.received.islands] or None,
+        "raw_metadata": upload.metadata.raw,
+        "concat": None if upload.concat is None else upload.concat.raw,
+        "kind": _kind(upload),
+        "storage": dict(upload.storage) or None,
+        "created_at": upload.created_at,
+        "expires_at": upload.expires_at,
+        "removable_at": upload.removable_at,
+    }
+
+
+def _kind(upload: Upload) -> str | None:
+    if upload.concat is None:
+        return None
+    return "final" if upload.concat.is_final else "partial"

@@ -1,0 +1,108 @@
+"""The columns of an upload, for SQLAlchemy. No rules, no statements: those are in ``sansio`` and ``repositories``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import BigInteger
+from sqlalchemy import DateTime
+from sqlalchemy import Dialect
+from sqlalchemy import event
+from sqlalchemy import JSON
+from sqlalchemy import MetaData
+from sqlalchemy import String
+from sqlalchemy import Text
+from sqlalchemy import TypeDecorator
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import mapped_column
+from sqlalchemy.orm import Mapper
+
+from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import Upload
+from .interface import UploadInterface
+from .record import FIELDS
+from .record import upload_from
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in Python, naive UTC in the database: some databases drop zones and fractions without a word."""
+
+    impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class _Metadata:
+    """``upload.metadata`` is the client's; ``Model.metadata``, on the class, stays SQLAlchemy's."""
+
+    def __init__(self, tables: MetaData | None = None) -> None:
+        self._tables = tables
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        if instance is not None:
+            return UploadMetadata(instance.raw_metadata or "")
+        if self._tables is not None:
+            return self._tables
+        for base in owner.__mro__:
+            tables = vars(base).get("metadata")
+            if isinstance(tables, MetaData):
+                return tables
+        raise AttributeError("metadata")
+
+
+class SQLAlchemyMixin(UploadInterface):
+    """Mix into a model of the app: ``class Upload(SQLAlchemyMixin, db.Model)``, with any columns of its own.
+
+    The columns here are kept by the extension; read them, query by them, but leave them alone.
+    """
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex: no collation can fold it
+    key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
+    owner: Mapped[str | None] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start on
+    islands: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # ranges received beyond the offset
+    # Text in any encoding a client likes, but as base64: no database can choke on it.
+    raw_metadata: Mapped[str] = mapped_column("metadata", Text, default="")
+    # The Upload-Concat header; MySQL's TEXT ends at 64 KiB.
+    concat: Mapped[str | None] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"))
+    kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, as concat says
+    storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own notes
+    digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired goes by
+    claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every claim
+    version: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every change
+
+    metadata = _Metadata()
+
+    def as_upload(self) -> Upload:
+        return upload_from({name: getattr(self, name) for name in FIELDS})
+
+
+@event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)
+def _keep_both_metadata(mapper: Mapper[Any], cls: type[Any]) -> None:
+    """A model with a bind key gets a ``metadata`` of its own, which would hide the client's."""
+    tables = vars(cls).get("metadata")
+    if isinstance(tables, MetaData):
+        type.__setattr__(cls, "metadata", _Metadata(tables))
+
+
+class SQLAlchemyModel(SQLAlchemyMixin):
+    """Ready-made: ``FlaskResumable(app, model=SQLAlchemyModel, db=db)`` maps it to the table ``resumable_uploads``.
+
+    The mapped class is ``resumable.model``; import that for queries.
+    """
+
+    __abstract__ = True

@@ -1,0 +1,84 @@
+"""State repositories, and which of them serves which model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..interfaces import StateRepository
+    from ..settings import Settings
+
+_ready_made: WeakKeyDictionary[Any, type[Any]] = WeakKeyDictionary()
+
+
+def model_for(model: type[Any] | None, db: Any) -> type[Any] | None:
+    """The mapped class for what the app passed as ``model``; ``None`` for the embedded database.
+
+    :raises ConfigurationError: ``model`` is nothing that can be mapped with ``db``.
+    """
+    if model is None and db is None:
+        return None
+    if _is_document(model):
+        return _checked_document(model)  # its connection is its own, whatever else the app has for a database
+    from ..models.sqlalchemy import SQLAlchemyMixin
+    from ..models.sqlalchemy import SQLAlchemyModel
+
+    if model is None or model is SQLAlchemyModel:
+        return _ready_made_for(db, SQLAlchemyModel)
+    if not (isinstance(model, type) and issubclass(model, SQLAlchemyMixin) and hasattr(model, "__mapper__")):
+        raise ConfigurationError(
+            f"model={model!r} is no model of uploads: pass SQLAlchemyModel, "
+            "a mapped class such as 'class Upload(SQLAlchemyMixin, db.Model)', MongoengineModel, "
+            "or a document such as 'class Upload(MongoengineBaseModel)'."
+        )
+    return model
+
+
+def _is_document(model: Any) -> bool:
+    """Whether it is a MongoEngine document of uploads; if there is one, its module has been imported already."""
+    module = sys.modules.get(f"{__package__.rpartition('.')[0]}.models.mongoengine")
+    return module is not None and isinstance(model, type) and issubclass(model, module.MongoengineBaseModel)
+
+
+def _checked_document(model: Any) -> type[Any]:
+    if model._meta.get("abstract"):
+        raise ConfigurationError(f"model={model.__name__} is abstract: subclass it, or pass MongoengineModel.")
+    document: type[Any] = model
+    return document
+
+
+def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
+    if db is None:
+        raise ConfigurationError("model=SQLAlchemyModel needs the app's database too: pass db=.")
+    if not hasattr(db, "Model"):
+        raise ConfigurationError(
+            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with plain sessions, pass a mapped model."
+        )
+    if db not in _ready_made:
+        _ready_made[db] = type("ResumableUpload", (base, db.Model), {"__tablename__": "resumable_uploads"})
+    return _ready_made[db]
+
+
+def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Settings) -> StateRepository:
+    """The repository for the app's model, or for the embedded database."""
+    try:
+        if model is None:
+            from .embedded import embedded_repository
+
+            return embedded_repository(settings.database_uri, durable=settings.durability != "none")
+        if _is_document(model):
+            from .app_mongo import mongo_repository
+
+            return mongo_repository(app, model, settings)
+        from .app_database import app_repository
+
+        return app_repository(app, model, db, settings)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed; pip install Flask-SQLAlchemy.") from error

@@ -1,0 +1,190 @@
+"""State in this process's memory: the reference for other repositories, and for tests. Gone at exit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..errors import ClaimLost
+from ..errors import UploadExists
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..interfaces import Claim
+from ..models.interface import UploadView
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+
+
+@dataclass(slots=True)
+class _Record:
+    upload: Upload
+    fence: int
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryRepository:
+    """A dictionary and a lock. See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._lock = threading.RLock()
+
+    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
+        with self._lock:
+            if upload.id in self._records or (upload.key is not None and self._by_key(upload.key)):
+                raise UploadExists
+            self._records[upload.id] = _Record(replace(upload, claimed_until=until), fence=1)
+        return Claim(upload.id, 1)
+
+    def get(self, upload_id: str) -> Upload:
+        return self._find(upload_id).upload
+
+    def find(self, key: str) -> Upload:
+        upload = self._by_key(key)
+        if upload is None:
+            raise UploadNotFound(key)
+        return upload
+
+    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+        with self._lock:
+            record = self._find(upload_id)
+            may_preempt = preempt and record.upload.status is Status.ACTIVE
+            if record.upload.is_claimed(now) and not may_preempt:
+                raise UploadLocked
+            record.fence += 1
+            self._change(record, record.upload, until)
+            return record.upload, Claim(upload_id, record.fence)
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        with self._lock:
+            record = self._held(claim)
+            if upload.received != record.upload.received:
+                record.digests.clear()
+            self._change(record, upload, until)
+
+    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+        with self._lock:
+            record = self._find(upload_id)
+            if record.upload.is_claimed(now):
+                raise UploadLocked
+            changed = change(record.upload)
+            if changed is not record.upload:
+                record.fence += 1  # whoever slept through the end of its claim
+                self._change(record, changed, None)
+            return record.upload
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        with self._lock:
+            record = self._held(claim)
+            self._change(record, record.upload, until)
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            record = self._records.get(claim.upload_id)
+            if record is not None and record.fence == claim.fence:
+                self._change(record, record.upload, None)
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        with self._lock:
+            self._held(claim)
+            del self._records[claim.upload_id]
+        if hook is not None:
+            self.call(upload, hook)
+
+    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+        self._held(claim)
+        self.call(upload, hook)
+        self.save(upload, claim, until=until)
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        hook(UploadView(upload))
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        start = _removal(after) if after else None
+        found = [upload for upload in self._unclaimed(now) if upload.removable_at and upload.removable_at <= now]
+        return sorted((upload for upload in found if start is None or _removal(upload) > start), key=_removal)[:limit]
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        return self._page(
+            (
+                upload
+                for upload in self._unclaimed(now)
+                if upload.status is Status.FINISHING or (upload.status is Status.ACTIVE and upload.is_final)
+            ),
+            limit,
+            after,
+        )
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        return self._page(
+            (upload for upload in self._all() if status is None or upload.status.value == status), limit, after
+        )
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        return [
+            upload
+            for upload in self._all()
+            if upload.status is Status.ACTIVE and upload.concat is not None and part_id in upload.concat.parts
+        ]
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        wanted = set(upload_ids)
+        return {
+            upload.id
+            for upload in self._all()
+            if upload.id in wanted and (upload.status is not Status.COMPLETE or upload.is_partial)
+        }
+
+    def let_go(self) -> None:
+        """Nothing is held."""
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        record = self._records.get(upload.id)
+        return None if record is None else record.digests.get(name)
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        with self._lock:
+            record = self._records.get(upload.id)
+            if record is not None and record.upload.received == upload.received:
+                record.digests[name] = value
+
+    def _find(self, upload_id: str) -> _Record:
+        record = self._records.get(upload_id)
+        if record is None:
+            raise UploadNotFound(upload_id)
+        return record
+
+    def _held(self, claim: Claim) -> _Record:
+        record = self._records.get(claim.upload_id)
+        if record is None or record.fence != claim.fence:
+            raise ClaimLost
+        return record
+
+    def _by_key(self, key: str) -> Upload | None:
+        return next((upload for upload in self._all() if upload.key == key), None)
+
+    @staticmethod
+    def _change(record: _Record, upload: Upload, until: datetime | None) -> None:
+        record.upload = replace(upload, claimed_until=until, version=record.upload.version + 1)
+
+    def _all(self) -> Sequence[Upload]:
+        with self._lock:
+            return [record.upload for record in self._records.values()]
+
+    def _unclaimed(self, now: datetime) -> Iterable[Upload]:
+        return (upload for upload in self._all() if not upload.is_claimed(now))
+
+    @staticmethod
+    def _page(uploads: Iterable[Upload], limit: int, after: str) -> Sequence[Upload]:
+        return sorted((upload for upload in uploads if upload.id > after), key=lambda upload: upload.id)[:limit]
+
+
+def _removal(upload: Upload) -> tuple[datetime | None, str]:
+    return upload.removable_at, upload.id

@@ -1,0 +1,320 @@
+"""State in a SQL database, through SQLAlchemy.
+
+Races are decided by conditional updates, each a transaction of its own: a record is read, and changed only if it is
+still what was read. That holds across threads, processes and machines, at any isolation level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from typing import TypeVar
+
+from sqlalchemy import and_
+from sqlalchemy import bindparam
+from sqlalchemy import Connection
+from sqlalchemy import delete
+from sqlalchemy import Engine
+from sqlalchemy import insert
+from sqlalchemy import or_
+from sqlalchemy import select
+from sqlalchemy import Table
+from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ..errors import ClaimLost
+from ..errors import Unavailable
+from ..errors import UploadExists
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..interfaces import Claim
+from ..models.record import FIELDS
+from ..models.record import OWN_FIELDS
+from ..models.record import upload_from
+from ..models.record import values_of
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from .digests import Digests
+from .instances import Instances
+from .sessions import begin
+from .sessions import connect
+from .sessions import is_trouble
+from .sessions import joining
+from .sessions import Sessions
+from .sessions import translated
+from .sessions import TROUBLE
+
+T = TypeVar("T")
+
+_TRIES = 100  # against others that change the same record; each round, one of them gets through
+
+
+class SQLAlchemyRepository:
+    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+
+    def __init__(self, model: type[Any], sessions: Sessions) -> None:
+        self.model = model
+        self._sessions = sessions
+        self._instances = Instances(model)
+        table: Table = model.__table__
+        self._table = table
+        column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
+        self._c = column
+        self._digests = Digests(table, column, self._run)
+        self._select = select(*(column[name].label(name) for name in FIELDS))
+        self._get = self._select.where(column["id"] == bindparam("wanted"))
+        self._update = update(table)
+        self._insert = insert(table)
+
+    @property
+    def engine(self) -> Engine:
+        """Where the extension's own statements go."""
+        return self._sessions.engine
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
+
+    # --- one record ---
+
+    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
+        values = self._row(values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1})
+        tries: list[None] = []
+
+        def insert(connection: Connection) -> None:
+            tries.append(None)
+            connection.execute(self._insert.values(values))
+
+        for is_last in (False, True):
+            try:
+                self._run(insert)
+                break
+            except IntegrityError:
+                taken = self._taken(upload)
+                if upload.id in taken and len(tries) > 1:
+                    break  # the first try got through, and only its answer was lost: nobody else has this random id
+                if taken:
+                    raise UploadExists from None
+                if is_last:
+                    raise  # about a column of the app's; the first time, whoever had the key may be gone by now
+        return Claim(upload.id, 1)
+
+    def get(self, upload_id: str) -> Upload:
+        row = self._run(lambda connection: connection.execute(self._get, {"wanted": upload_id}).mappings().first())
+        if row is None:
+            raise UploadNotFound(upload_id)
+        return upload_from(row)
+
+    def find(self, key: str) -> Upload:
+        query = self._select.where(self._c["key"] == key)
+        row = self._run(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            raise UploadNotFound(key)
+        return upload_from(row)
+
+    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+        for _ in range(_TRIES):
+            claimed = self._run(lambda connection: self._try_claim(connection, upload_id, now, until, preempt))
+            if claimed is not None:
+                return claimed
+        raise UploadLocked
+
+    def _try_claim(
+        self, connection: Connection, upload_id: str, now: datetime, until: datetime, preempt: bool
+    ) -> tuple[Upload, Claim] | None:
+        query = self._get.add_columns(self._c["fence"].label("fence"))
+        row = connection.execute(query, {"wanted": upload_id}).mappings().first()
+        if row is None:
+            raise UploadNotFound(upload_id)
+        upload = upload_from(row)
+        may_preempt = preempt and upload.status is Status.ACTIVE
+        if upload.is_claimed(now) and not may_preempt:
+            raise UploadLocked
+        changed = connection.execute(
+            self._update.where(self._c["id"] == upload_id, self._c["version"] == upload.version).values(
+                self._row({"fence": row["fence"] + 1, "version": upload.version + 1, "claimed_until": until})
+            )
+        )
+        return (upload, Claim(upload_id, row["fence"] + 1)) if changed.rowcount == 1 else None
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        self._change(claim, values_of(upload) | {"claimed_until": until, "digests": None})
+
+    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+        for _ in range(_TRIES):
+            upload = self.get(upload_id)
+            if upload.is_claimed(now):
+                raise UploadLocked
+            changed = change(upload)
+            if changed is upload:
+                return upload
+            # The fence too: whoever slept through the end of its claim must not undo this.
+            own = {"version": upload.version + 1, "fence": self._c["fence"] + 1, "digests": None}
+            values = values_of(changed) | own
+            statement = self._update.where(self._c["id"] == upload_id, self._c["version"] == upload.version)
+            if self._execute(statement.values(self._row(values))).rowcount == 1:
+                return replace(changed, version=upload.version + 1)
+        raise UploadLocked
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        held = self._get.where(self._c["fence"] == claim.fence).with_for_update(skip_locked=True)
+        if self._run(lambda connection: connection.execute(held, {"wanted": claim.upload_id}).first()) is not None:
+            return self._change(claim, {"claimed_until": until})
+        # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
+        held = self._get.where(self._c["fence"] == claim.fence)
+        if self._run(lambda connection: connection.execute(held, {"wanted": claim.upload_id}).first()) is None:
+            raise ClaimLost
+
+    def release(self, claim: Claim) -> None:
+        self._execute(self._held(claim, {"claimed_until": None}))
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        statement = delete(self._table).where(self._c["id"] == claim.upload_id, self._c["fence"] == claim.fence)
+        if hook is None:
+            return self._check(self._execute(statement))
+        with self._app_session() as session:
+            instance = self._instances.detached(session, upload)
+            session.commit()  # gives its connection back, which may be the only one
+            self._check(self._execute(statement))
+            hook(instance)
+            session.commit()
+
+    # --- with the app's hooks ---
+
+    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+        with self._app_session() as session, self._digests.at_work(upload, session) as work:
+
+            def save() -> None:
+                values = values_of(upload) | {"claimed_until": until}
+                if work.digests is not None:
+                    values["digests"], work.digests = work.digests, None
+                self._check(session.execute(self._held(claim, values)))
+
+            with joining(session, save):
+                hook(self._instances.attached(session, upload))
+                session.commit()
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        with self._app_session() as session, self._digests.at_work(upload, session):
+            hook(self._instances.attached(session, upload))
+            session.commit()
+
+    def let_go(self) -> None:
+        self._sessions.let_go()
+
+    # --- many records ---
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        at, upload_id = self._c["removable_at"], self._c["id"]
+        query = self._select.where(at <= now, self._is_unclaimed(now))
+        if after is not None:
+            query = query.where(or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id)))
+        return self._uploads(query.order_by(at, upload_id).limit(limit))
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        status = self._c["status"]
+        waits = or_(
+            status == Status.FINISHING.value,
+            and_(status == Status.ACTIVE.value, self._c["kind"] == "final"),
+        )
+        query = self._select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
+        return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        query = self._select.where(self._c["id"] > after)
+        if status is not None:
+            query = query.where(self._c["status"] == status)
+        return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        query = self._select.where(
+            self._c["status"] == Status.ACTIVE.value,
+            self._c["kind"] == "final",
+            self._c["concat"].contains(part_id),
+        )
+        return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        query = select(self._c["id"]).where(
+            self._c["id"].in_(upload_ids),
+            or_(self._c["status"] != Status.COMPLETE.value, self._c["kind"] == "partial"),
+        )
+        return self._run(lambda connection: set(connection.execute(query).scalars()))
+
+    # --- digests ---
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        return self._digests.get(upload, name)
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        self._digests.remember(upload, name, value)
+
+    # --- statements ---
+
+    def _held(self, claim: Claim, values: dict[str, Any]) -> Any:
+        """A change that happens only while the claim holds."""
+        return self._update.where(self._c["id"] == claim.upload_id, self._c["fence"] == claim.fence).values(
+            self._row(values | {"version": self._c["version"] + 1})
+        )
+
+    def _change(self, claim: Claim, values: dict[str, Any]) -> None:
+        self._check(self._execute(self._held(claim, values)))
+
+    @staticmethod
+    def _check(result: Any) -> None:
+        if result.rowcount != 1:
+            raise ClaimLost
+
+    def _row(self, values: dict[str, Any]) -> dict[Any, Any]:
+        return {self._c[name]: value for name, value in values.items()}
+
+    def _is_unclaimed(self, now: datetime) -> Any:
+        return or_(self._c["claimed_until"].is_(None), self._c["claimed_until"] <= now)
+
+    def _uploads(self, query: Any) -> Sequence[Upload]:
+        return self._run(lambda connection: [upload_from(row) for row in connection.execute(query).mappings()])
+
+    def _taken(self, upload: Upload) -> set[str]:
+        """The records that stand in the way of a new one."""
+        same = self._c["id"] == upload.id
+        query = select(self._c["id"]).where(same if upload.key is None else or_(same, self._c["key"] == upload.key))
+        return self._run(lambda connection: set(connection.execute(query).scalars()))
+
+    def _execute(self, statement: Any) -> Any:
+        return self._run(lambda connection: connection.execute(statement))
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        """Do something, each statement its own transaction: nothing can be stale, nothing stays locked.
+
+        If it meets a connection that has died in the pool, it is done once more. All statements here may be repeated:
+        they are conditional.
+        """
+        with translated():
+            try:
+                with connect(self._sessions.engine) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            with connect(self._sessions.engine) as connection:
+                return work(connection)
+
+    @contextmanager
+    def _app_session(self) -> Iterator[Session]:
+        """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
+        with self._sessions.app_session() as session:
+            try:
+                begin(session, self.model, self.engine)
+                yield session
+            except BaseException as error:
+                session.rollback()
+                if is_trouble(error):  # of the database's, whoever met it
+                    raise Unavailable(TROUBLE) from error
+                raise

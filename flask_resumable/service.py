@@ -1,0 +1,240 @@
+"""What can be asked of uploads, in the right order: bytes first, then state, then hook, then answer.
+
+No protocol, no Flask and no backend is known here; they come in through :mod:`flask_resumable.interfaces`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from contextlib import suppress
+from datetime import datetime
+from datetime import timedelta
+
+from .digests import digest_of
+from .errors import BodyIncomplete
+from .errors import BytesLost
+from .errors import ChecksumMismatch
+from .errors import InvalidRequest
+from .errors import TooLarge
+from .errors import UploadClosed
+from .errors import UploadNotFound
+from .holding import Clock
+from .holding import Hold
+from .holding import Holder
+from .holding import LeaseKeeper
+from .interfaces import Body
+from .interfaces import Hooks
+from .interfaces import StateRepository
+from .interfaces import Storage
+from .receiving import Receiver
+from .sansio import upload as rules
+from .sansio.upload import Creation
+from .sansio.upload import Limits
+from .sansio.upload import Status
+from .sansio.upload import Upload
+from .sansio.upload import Write
+from .steps import Steps
+
+
+class UploadService:
+    """Create, look, write, delete."""
+
+    def __init__(
+        self, repository: StateRepository, storage: Storage, hooks: Hooks, *, lease: timedelta, now: Clock
+    ) -> None:
+        self.repository = repository
+        self.storage = storage
+        self.now = now
+        self._hooks = hooks
+        self._holder = Holder(repository, storage, lease=lease, now=now)
+        self._keeper = LeaseKeeper(lease)
+        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now)
+        self._receiver = Receiver(repository, storage, self._steps.call_hook, now)
+
+    def create(
+        self,
+        creation: Creation,
+        *,
+        owner: str | None,
+        limits: Limits,
+        content: tuple[Write, Body] | None = None,
+        unfinished_parts: bool = True,
+    ) -> Upload:
+        """Make a new upload, with the content that the request brought along.
+
+        :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
+        :raises UploadRejected: ``on_create`` refused; nothing is left.
+        :raises TooLarge: It would pass ``limits``; nothing was created.
+        """
+        upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
+        if upload.is_final:
+            if content is not None and content[0].size != 0:
+                raise UploadClosed("A final upload is made of others and takes no content.")
+            upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
+            content = None
+        elif content is not None:
+            rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
+        with self._born(upload, is_idle=content is None and upload.length != 0) as hold:
+            self._steps.settle(hold)
+            if content is not None:
+                self._receive_first(hold, *content, limits)
+        return hold.upload
+
+    def look(self, upload_id: str, *, owner: str | None) -> Upload:
+        """The upload, at an offset that the next write can use.
+
+        If another request is writing, it is stopped first: it belongs to a connection that the client has given up.
+
+        :raises UploadNotFound: No such upload of this owner.
+        :raises UploadExpired: The time to finish has passed.
+        :raises UploadLocked: It is being finished right now.
+        """
+        upload = self.find(upload_id, owner=owner)
+        rules.check_alive(upload, self.now())
+        if upload.is_final and upload.status is Status.ACTIVE:
+            upload, is_due = self._steps.outlook(upload)
+            if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
+                return upload
+        elif self._is_at_rest(upload):
+            return upload
+        with self.holding(upload_id) as hold:
+            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+                self._steps.settle(hold)
+            return hold.upload
+
+    def _is_at_rest(self, upload: Upload) -> bool:
+        """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
+        if upload.status is Status.ACTIVE:
+            return not upload.is_claimed(self.now()) and not upload.is_whole
+        return upload.status is Status.COMPLETE
+
+    def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:
+        """Add content, and finish the upload if it was the last.
+
+        :raises OffsetMismatch: The content does not start where the upload ends.
+        :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
+        :raises ClaimLost: A newer request has taken over.
+        """
+        rules.check_alive(self.find(upload_id, owner=owner), self.now())
+        with self.holding(upload_id) as hold:
+            self._steps.settle(hold)
+            self._receive(hold, write, body, limits)
+            return hold.upload
+
+    def delete(self, upload_id: str, *, owner: str | None, remembered_for: timedelta | None = None) -> None:
+        """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
+
+        :param remembered_for: How long to keep a tombstone.
+        :raises UploadRejected: ``pre_delete`` refused.
+        """
+        self.find(upload_id, owner=owner)
+        with self.holding(upload_id) as hold:
+            self.remove(hold, remembered_until=None if remembered_for is None else self.now() + remembered_for)
+
+    def find(self, upload_id: str, *, owner: str | None) -> Upload:
+        """The record as it stands.
+
+        :raises UploadNotFound: It is not there, or not for ``owner``.
+        """
+        upload = self.repository.get(upload_id)
+        if not upload.is_visible_to(owner):
+            raise UploadNotFound(upload_id)
+        return upload
+
+    def digest(self, upload: Upload, name: str, block_size: int) -> str:
+        """A hex digest of the bytes so far, remembered until there are more.
+
+        :param name: What :func:`hashlib.new` takes.
+        """
+        known = self.repository.digest(upload, name)
+        if known is None:
+            with self.storage.open(upload) as stream:
+                # What is finished is taken as it is: chunks may have changed their length as they were merged.
+                length = None if upload.status is Status.COMPLETE else upload.offset
+                known = digest_of(stream, name, length, block_size)
+            self.repository.remember_digest(upload, name, known)
+        return known
+
+    # --- for the cleaner ---
+
+    @contextmanager
+    def holding(self, upload_id: str, *, preempt: bool = True) -> Iterator[Hold]:
+        """Claim an upload for the block.
+
+        :raises UploadNotFound: It is not there; if it was half removed, it is gone now.
+        """
+        with self._holder.take(upload_id, preempt=preempt) as hold:
+            if hold.upload.status in (Status.DELETING, Status.GONE):
+                self._steps.remove(hold)
+                raise UploadNotFound(upload_id)
+            yield hold
+
+    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload, if ``pre_delete`` agrees.
+
+        :param remembered_until: Keep its record until then, as a tombstone.
+        :raises UploadRejected: It does not.
+        """
+        with self._keeper.keeping(hold):
+            self.call_hook("pre_delete", hold.upload)
+        self._steps.remove(hold, remembered_until=remembered_until)
+
+    def call_hook(self, name: str, upload: Upload) -> None:
+        """Call a hook that changes no state, and tell the observers."""
+        self._steps.call_hook(name, upload)
+
+    def discard_stray(self, upload: Upload) -> None:
+        """Clean up behind a request that was overtaken while it touched files."""
+        self._holder.discard_stray(upload)
+
+    def make_up(self, upload_id: str) -> Upload:
+        """Take the steps that a crash or a failed hook left undone."""
+        with self.holding(upload_id, preempt=False) as hold:
+            self._steps.settle(hold)
+            return hold.upload
+
+    def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
+        """Uploads that wait for a step of the server, by batches."""
+        after = ""
+        while uploads := self.repository.pending(self.now(), limit=batch, after=after):
+            yield uploads
+            after = uploads[-1].id
+
+    # --- within ---
+
+    @contextmanager
+    def _born(self, upload: Upload, *, is_idle: bool) -> Iterator[Hold]:
+        """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
+        has_hook = self._hooks.named("on_create") is not None
+        if not has_hook:
+            upload = upload.to(Status.ACTIVE)
+        is_done = is_idle and not has_hook and not upload.is_final
+        claim = self.repository.add(upload, until=None if is_done else self._holder.until)
+        with self._holder.keep(upload, claim, is_released=is_done) as hold:
+            if not has_hook:
+                self._steps.observe("on_create", upload)
+            yield hold
+
+    def _receive(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+        try:
+            self._receiver.receive(hold, write, body, limits)
+        except BytesLost as error:
+            hold.save(rules.recede(hold.upload, error.offset))
+            raise
+        except TooLarge:
+            self._steps.settle(hold)  # the bytes up to the end are kept, and may be the last ones
+            raise
+        self._steps.settle(hold)
+
+    def _receive_first(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+        """Content that came with the creation. Without it there would be no URL that the client could go on from."""
+        try:
+            self._receive(hold, write, body, limits)
+        except BodyIncomplete:
+            pass  # the answer tells how much was kept, should the client still hear it
+        except (ChecksumMismatch, InvalidRequest):
+            self._steps.remove(hold)
+            raise

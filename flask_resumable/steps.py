@@ -1,0 +1,197 @@
+"""The steps by which an upload moves from state to state, each of which a crash may interrupt.
+
+A step does what must be durable first, then saves the next state together with what the app's hook writes. What was
+interrupted is in one of the waiting states, and :meth:`Steps.settle` takes it up from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from .errors import BytesLost
+from .errors import InvalidRequest
+from .errors import UploadExpired
+from .errors import UploadLocked
+from .errors import UploadNotFound
+from .errors import UploadRejected
+from .holding import Clock
+from .holding import Hold
+from .holding import Holder
+from .holding import LeaseKeeper
+from .interfaces import Concatenates
+from .interfaces import Hooks
+from .interfaces import StateRepository
+from .interfaces import Storage
+from .sansio import upload as rules
+from .sansio.upload import Limits
+from .sansio.upload import Status
+from .sansio.upload import Upload
+
+logger = logging.getLogger(__package__)
+
+
+class Steps:
+    """Moves held uploads on."""
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        holder: Holder,
+        keeper: LeaseKeeper,
+        now: Clock,
+    ) -> None:
+        self._repository = repository
+        self._storage = storage
+        self._hooks = hooks
+        self._holder = holder
+        self._keeper = keeper
+        self._now = now
+
+    def accept(self, hold: Hold) -> None:
+        """NEW to ACTIVE, if ``on_create`` agrees."""
+        try:
+            with self._keeper.keeping(hold):
+                self._step(hold, hold.upload.to(Status.ACTIVE), "on_create")
+        except Exception:
+            self._repository.remove(hold.upload, hold.claim)
+            raise
+
+    def settle(self, hold: Hold) -> None:
+        """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
+        if hold.upload.status is Status.NEW:
+            self.accept(hold)
+        if hold.upload.is_final and hold.upload.status is Status.ACTIVE:
+            self._assemble(hold)
+        settled = rules.settle(hold.upload)
+        if settled is not hold.upload:
+            hold.save(settled)
+        if hold.upload.status is Status.FINISHING:
+            self._finish(hold)
+
+    def _finish(self, hold: Hold) -> None:
+        """FINISHING to COMPLETE: publish the bytes, then tell the app, then say so."""
+        upload = hold.upload
+        with self._keeper.keeping(hold):
+            try:
+                stored = self._storage.finish(upload, hold.claim.fence)
+            except BytesLost as error:
+                hold.save(rules.recede(upload, error.offset))
+                raise
+            done = replace(upload, storage=stored).to(Status.COMPLETE)
+            try:
+                self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
+            except UploadRejected:
+                # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
+                self.remove(hold, remembered_until=None if upload.key is None else upload.expires_at)
+                raise
+        if upload.is_partial:
+            self._assemble_finals_of(upload.id)
+
+    def _step(self, hold: Hold, upload: Upload, name: str | None, *, last: bool = False) -> None:
+        """Save the next state together with what the hook writes, or neither; then tell the observers."""
+        hook = self._hooks.named(name) if name else None
+        if hook is None:
+            hold.save(upload, last=last)
+        else:
+            hold.settle(upload, hook, last=last)
+        if name:
+            self.observe(name, upload)
+
+    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
+
+        :param remembered_until: Keep the record until then, as a tombstone.
+        """
+        if hold.upload.status is Status.GONE:
+            return self._repository.remove(hold.upload, hold.claim)
+        if hold.upload.status is not Status.DELETING:
+            hold.save(hold.upload.to(Status.DELETING))
+        with self._keeper.keeping(hold):
+            self._storage.delete(hold.upload)
+            if remembered_until is None:
+                self._repository.remove(hold.upload, hold.claim, self._hooks.named("post_delete"))
+                self.observe("post_delete", hold.upload)
+            else:
+                hold.save(replace(hold.upload.to(Status.GONE), expires_at=remembered_until), last=True)
+                self.call_hook("post_delete", hold.upload)
+
+    # --- concatenation ---
+
+    def parts_of(self, upload: Upload, *, unfinished: bool) -> list[Upload]:
+        """The parts of a final upload, checked against what the client may use."""
+        assert upload.concat is not None
+        found = {part: self._part(part, upload.owner) for part in dict.fromkeys(upload.concat.parts)}
+        for part in found.values():
+            rules.check_alive(part, self._now())
+            if not part.is_partial:
+                raise InvalidRequest("Upload-Concat lists an upload that was not created as partial.")
+            if not unfinished and part.status is not Status.COMPLETE:
+                raise InvalidRequest("Upload-Concat lists an upload that is not finished.")
+        return [found[part] for part in upload.concat.parts]
+
+    def _part(self, part_id: str, owner: str | None) -> Upload:
+        part = self._repository.get(part_id)
+        if not part.is_visible_to(owner):
+            raise UploadNotFound(part_id)
+        return part
+
+    def _assemble(self, hold: Hold) -> None:
+        """Fill a final upload from its parts, once all of them are there."""
+        if not isinstance(self._storage, Concatenates):
+            raise InvalidRequest("This storage cannot concatenate uploads.")
+        try:
+            parts = self.parts_of(hold.upload, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            raise UploadExpired("A part of this upload is gone; create a new one.") from None
+        upload = rules.assemble(hold.upload, parts, Limits())
+        if all(part.status is Status.COMPLETE for part in parts):
+            assert upload.length is not None
+            with self._keeper.keeping(hold):
+                stored = self._storage.concatenate(upload, parts, hold.claim.fence)
+            upload = replace(upload, storage=stored)
+            upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
+        if upload != hold.upload:
+            hold.save(upload)
+
+    def _assemble_finals_of(self, part_id: str) -> None:
+        """Finish the final uploads that have waited for this part. Spec: tus 1.0 "Concatenation-Unfinished"."""
+        for final in self._repository.awaiting(part_id):
+            # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
+            if self.outlook(final)[1]:
+                try:
+                    with self._holder.take(final.id, preempt=False) as hold:
+                        self.settle(hold)
+                except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
+                    continue  # no business of the client that sent this part; it has its own answer
+                except Exception:
+                    logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
+
+    def outlook(self, final: Upload) -> tuple[Upload, bool]:
+        """A waiting final upload, with its length if that can be told by now; and whether a step is due.
+
+        One is when its parts are all there, or when one of them never will be.
+        """
+        try:
+            parts = self.parts_of(final, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            return final, True
+        return rules.assemble(final, parts, Limits()), all(part.status is Status.COMPLETE for part in parts)
+
+    # --- hooks ---
+
+    def call_hook(self, name: str, upload: Upload) -> None:
+        """Call a hook that changes no state, and tell the observers."""
+        hook = self._hooks.named(name)
+        if hook is not None:
+            self._repository.call(upload, hook)
+        self.observe(name, upload)
+
+    def observe(self, name: str, upload: Upload) -> None:
+        observer: Callable[[object], object] | None = self._hooks.observer(name)
+        if observer is not None:
+            self._repository.call(upload, observer)

@@ -1,0 +1,78 @@
+"""What the operating system's file calls leave to the caller."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import StorageFull
+from ..errors import Unavailable
+
+_COPY_STEP = 1 << 30  # bytes in one call; the kernel may do less
+_COPY_BLOCK = 1 << 20  # bytes, where the kernel does not do it
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors of the operating system into this package's; the original stays as the cause, for the log."""
+    try:
+        yield
+    except OSError as error:
+        raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+
+
+def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
+    """Write the whole block at ``position``: one call may write less. Returns its size in bytes."""
+    view = memoryview(block)
+    written = 0
+    while written < len(view):
+        written += os.pwrite(descriptor, view[written:], position + written)
+    return written
+
+
+def copy_range(source: int, target: int, position: int, size: int) -> int:
+    """Copy the first ``size`` bytes of one file to ``position`` in another, in the kernel where it can.
+
+    :return: The position behind the copy.
+    :raises OSError: Also if ``source`` is shorter.
+    """
+    done = 0
+    in_kernel = True
+    while done < size:
+        step = min(size - done, _COPY_STEP)
+        if in_kernel:
+            try:
+                copied = os.copy_file_range(source, target, step, done, position + done)
+            except OSError as error:
+                if error.errno not in _NOT_IN_KERNEL:
+                    raise
+                in_kernel = False
+                continue
+        else:
+            block = os.pread(source, min(step, _COPY_BLOCK), done)
+            copied = write_all(target, block, position + done)
+        if copied == 0:
+            raise OSError(errno.EIO, "a part is shorter than its record says")
+        done += copied
+    return position + done
+
+
+def copy_stream(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy what is left of one stream to another, through bounded memory."""
+    shutil.copyfileobj(source, target, _COPY_BLOCK)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

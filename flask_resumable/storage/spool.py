@@ -1,0 +1,69 @@
+"""Room for one chunk on its way: in memory while it is small, then in a file that has no name and leaves no trace."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+from typing import cast
+
+SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk that are kept in memory: all of one of flow.js's default size
+
+
+class Spool(io.RawIOBase):
+    """Written once, then read from the start, in the blocks that came: they are kept as they are, not copied together.
+
+    :param directory: Where the file is made, should there be need for one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._blocks: list[memoryview] = []
+        self._size = 0
+        self._at = 0  # the block to be read next, while all is in memory
+        self._file: BinaryIO | None = None
+
+    def write(self, block: bytes | memoryview) -> int:  # type: ignore[override]
+        """Append. The block must not change afterwards."""
+        if self._file is None and self._size + len(block) > SPOOL_SIZE:
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._directory, buffering=0))
+            blocks, self._blocks = self._blocks, []
+            for kept in blocks:
+                self._append(kept)
+        self._append(memoryview(block))
+        self._size += len(block)
+        return len(block)
+
+    def _append(self, block: memoryview) -> None:
+        if self._file is None:
+            self._blocks.append(block)
+            return
+        while block:
+            block = block[self._file.write(block) :]
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Back to the start; there is nowhere else to go."""
+        assert (offset, whence) == (0, io.SEEK_SET)
+        self._at = 0
+        return 0 if self._file is None else self._file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """What comes next: at most ``size`` bytes, and nothing only at the end."""
+        if self._file is not None:
+            return self._file.read(size)
+        if self._at == len(self._blocks):
+            return b""
+        block = self._blocks[self._at]
+        if 0 <= size < len(block):
+            self._blocks[self._at : self._at + 1] = [block[:size], block[size:]]
+            block = block[:size]
+        self._at += 1
+        return cast(bytes, block)  # all that is done with it can be done with a memoryview
+
+    def close(self) -> None:
+        """Forget it."""
+        self._blocks = []
+        if self._file is not None:
+            self._file.close()
+        super().close()

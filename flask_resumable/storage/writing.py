@@ -1,0 +1,56 @@
+"""Writing one request's content, or one chunk, to a local file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+from ..errors import Unavailable
+from ..sansio.upload import JSONObject
+from .fence import Fence
+from .files import translated
+from .files import write_all
+
+
+class LocalSlot:
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.Slot`."""
+
+    def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
+        self.fill = fill
+
+
+class LocalWriter:
+    """Appends blocks under the fence; see :class:`~flask_resumable.interfaces.Writer`."""
+
+    def __init__(self, descriptor: int, fence: Fence, number: int, start: int, durability: str) -> None:
+        self._descriptor = descriptor
+        self._fence = fence
+        self._number = number
+        self._position = start
+        self._durability = durability
+        self._has_failed = False
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        with translated(), self._fence.held(self._number):
+            self._position += write_all(self._descriptor, block, self._position)
+
+    def flush(self) -> JSONObject:
+        # A failed sync may have thrown dirty pages away, and a second one would report success.
+        if self._has_failed:
+            raise Unavailable("An earlier write could not be made durable.")
+        try:
+            with translated():
+                sync(self._descriptor, self._durability)
+        except BaseException:
+            self._has_failed = True
+            raise
+        return {}
+
+
+def sync(descriptor: int, durability: str) -> None:
+    """Make a file's content as durable as the setting promises."""
+    if durability == "full":
+        os.fsync(descriptor)
+    elif durability == "data":
+        os.fdatasync(descriptor)

@@ -1,0 +1,180 @@
+"""What a state repository must do with claims, hooks and races."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ..errors import ClaimLost
+from ..errors import UploadExists
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..interfaces import StateRepository
+from ..sansio.ranges import ByteRanges
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from .samples import an_upload
+from .samples import id_of
+from .samples import LATER
+from .samples import NOW
+from .samples import SOON
+from .samples import take
+
+
+class ClaimContract:
+    """Who may change an upload, and what comes of it."""
+
+    def test_the_newest_claim_wins(self, repository: StateRepository) -> None:
+        """After a claim, the former holder can neither save, renew nor remove; its release frees nothing."""
+        old = repository.add(an_upload(), until=SOON)
+        upload, new = take(repository)
+        assert new.fence > old.fence
+        acts: list[Callable[[], object]] = [
+            lambda: repository.save(upload, old, until=SOON),
+            lambda: repository.renew(old, until=SOON),
+            lambda: repository.remove(upload, old),
+            lambda: repository.settle(upload, old, lambda instance: None, until=None),
+        ]
+        for act in acts:
+            with pytest.raises(ClaimLost):
+                act()
+        repository.release(old)
+        assert repository.get(id_of(1)).is_claimed(NOW)
+        repository.save(replace(upload, received=ByteRanges.prefix(3)), new, until=SOON)
+        assert repository.get(id_of(1)).offset == 3
+
+    def test_a_fence_is_never_reused(self, repository: StateRepository) -> None:
+        """A claim after a release is a new one."""
+        first = repository.add(an_upload(), until=SOON)
+        repository.release(first)
+        assert take(repository)[1].fence > first.fence
+
+    @pytest.mark.parametrize("status", [Status.NEW, Status.FINISHING, Status.COMPLETE, Status.DELETING])
+    def test_only_active_uploads_are_taken_from_the_living(self, repository: StateRepository, status: Status) -> None:
+        """A hook or a removal that is under way is not interrupted, until its claim has run out."""
+        repository.add(an_upload(status=status), until=SOON)
+        with pytest.raises(UploadLocked):
+            take(repository)
+        repository.claim(id_of(1), now=SOON, until=LATER, preempt=False)
+
+    def test_a_polite_claim_waits_for_the_living(self, repository: StateRepository) -> None:
+        """Without preempt, a live claim is respected; one that has run out is not."""
+        repository.add(an_upload(), until=SOON)
+        with pytest.raises(UploadLocked):
+            take(repository, preempt=False)
+        repository.claim(id_of(1), now=SOON, until=LATER, preempt=False)
+
+    def test_saving_renews_or_gives_up_the_claim(self, repository: StateRepository) -> None:
+        """A save moves the claim's end, or ends it; so does renewing."""
+        claim = repository.add(an_upload(), until=SOON)
+        repository.renew(claim, until=LATER)
+        assert repository.get(id_of(1)).claimed_until == LATER
+        repository.save(an_upload(), claim, until=SOON)
+        assert repository.get(id_of(1)).claimed_until == SOON
+        repository.save(an_upload(), claim, until=None)
+        assert repository.get(id_of(1)).claimed_until is None
+
+    def test_every_change_has_its_version(self, repository: StateRepository) -> None:
+        """Claims, saves, renewals and releases all leave another version behind."""
+        claim = repository.add(an_upload(), until=SOON)
+        versions = [repository.get(id_of(1)).version]
+        acts: list[Callable[[], object]] = [
+            lambda: repository.save(an_upload(), claim, until=SOON),
+            lambda: repository.renew(claim, until=LATER),
+            lambda: repository.release(claim),
+        ]
+        for act in acts:
+            act()
+            versions.append(repository.get(id_of(1)).version)
+        assert versions == sorted(set(versions))
+
+    def test_settling_calls_the_hook_with_the_next_state(self, repository: StateRepository) -> None:
+        """The hook sees the upload as it is about to be saved."""
+        claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
+        seen: list[str] = []
+        done = an_upload(status=Status.COMPLETE)
+        repository.settle(done, claim, lambda instance: seen.append(instance.status), until=None)
+        assert seen == ["complete"]
+        assert repository.get(id_of(1)).status is Status.COMPLETE
+
+    def test_a_failing_hook_leaves_the_state(self, repository: StateRepository) -> None:
+        """If the hook raises, the upload is as it was, and its exception comes through."""
+        claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
+
+        def hook(instance: Any) -> None:
+            raise LookupError("no")
+
+        with pytest.raises(LookupError):
+            repository.settle(an_upload(status=Status.COMPLETE), claim, hook, until=None)
+        assert repository.get(id_of(1)).status is Status.FINISHING
+
+    def test_amending_respects_claims_and_refusals(self, repository: StateRepository) -> None:
+        """A change without a claim waits for the living, may refuse, and may find that there is nothing to do."""
+        claim = repository.add(an_upload(), until=SOON)
+
+        def refuse(upload: Upload) -> Upload:
+            raise LookupError
+
+        with pytest.raises(UploadLocked):
+            repository.amend(id_of(1), refuse, now=NOW)
+        repository.release(claim)
+        with pytest.raises(LookupError):
+            repository.amend(id_of(1), refuse, now=NOW)
+        version = repository.get(id_of(1)).version
+        assert repository.amend(id_of(1), lambda upload: upload, now=NOW).version == version
+        with pytest.raises(UploadNotFound):
+            repository.amend(id_of(2), refuse, now=NOW)
+
+    def test_amending_ends_a_claim_that_has_run_out(self, repository: StateRepository) -> None:
+        """Whoever slept through the end of its claim cannot undo what was changed meanwhile."""
+        claim = repository.add(an_upload(), until=SOON)
+        repository.amend(id_of(1), lambda upload: replace(upload, received=ByteRanges.prefix(3)), now=SOON)
+        with pytest.raises(ClaimLost):
+            repository.save(an_upload(), claim, until=None)
+        assert repository.get(id_of(1)).offset == 3
+
+    def test_changes_side_by_side_are_all_kept(self, repository: StateRepository) -> None:
+        """Many ranges that are added at once are all there in the end, each answered with a record that has it."""
+        repository.add(an_upload(length=160), until=None)
+
+        def add(number: int) -> bool:
+            start = (number * 7) % 160
+            changed = repository.amend(
+                id_of(1), lambda upload: replace(upload, received=upload.received.add(start, start + 1)), now=NOW
+            )
+            return changed.received.covers(start, start + 1)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(add, range(160)))
+        assert repository.get(id_of(1)).received == ByteRanges.prefix(160)
+
+    def test_racing_creations_have_one_winner(self, repository: StateRepository) -> None:
+        """Of many records with one id, one is created."""
+        barrier = threading.Barrier(8)
+
+        def create(number: int) -> bool:
+            barrier.wait()
+            try:
+                repository.add(an_upload(), until=None)
+            except UploadExists:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(create, range(8))) == 1
+
+    def test_racing_claims_all_count(self, repository: StateRepository) -> None:
+        """Each of many claims gets a fence of its own, and only the last can save."""
+        repository.add(an_upload(), until=None)
+
+        def claim(number: int) -> list[int]:
+            return [take(repository)[1].fence for _ in range(20)]
+
+        with ThreadPoolExecutor(4) as pool:
+            fences = [fence for some in pool.map(claim, range(4)) for fence in some]
+        assert sorted(fences) == list(range(2, 82))

@@ -1,0 +1,167 @@
+"""What a state repository must do when four processes share it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from ..errors import ClaimLost
+from ..errors import UploadExists
+from ..errors import UploadLocked
+from ..interfaces import StateRepository
+from ..sansio.ranges import ByteRanges
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from .samples import an_upload
+from .samples import id_of
+from .samples import NOW
+from .samples import SOON
+from .samples import take
+
+PROCESSES = 4
+PATIENCE = 120  # seconds for all processes to start
+
+Work = Callable[[StateRepository, int], Any]
+_here: dict[str, Any] = {}  # what a process of the pool works with
+_pools: dict[bytes, ProcessPoolExecutor] = {}  # the last one: starting it takes longer than any test
+
+
+class ProcessContract:
+    """Races between processes."""
+
+    @pytest.fixture
+    def together(self, opener: Callable[[], StateRepository]) -> Callable[[Work], list[Any]]:
+        """Do some work in four processes at the same time; their results."""
+        pool = _pool(opener)
+        return lambda work: [*pool.map(_do, [work] * PROCESSES, range(PROCESSES))]
+
+    def test_processes_that_race_for_a_key_have_one_winner(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Of the records that four processes create with one key, each with another id, one is created."""
+        winners = together(_create_by_key)
+        assert sorted(number for some in winners for number, _ in some) == [*range(50)]
+        for number, upload_id in (pair for some in winners for pair in some):
+            assert repository.find(id_of(number)).id == upload_id
+
+    def test_processes_count_every_byte_once(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Four processes that take one upload from each other 200 times each lose and double nothing."""
+        repository.add(an_upload(length=None), until=None)
+        together(_count_up)
+        assert repository.get(id_of(1)).offset == 800
+
+    def test_processes_that_race_for_claims_get_one_each(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Every claim has a fence of its own, and what is held politely is held by one."""
+        repository.add(an_upload(), until=None)
+        for number in range(2, 32):
+            repository.add(an_upload(number, status=Status.FINISHING), until=None)
+        claimed = together(_claim_all)
+        assert sorted(fence for fences, _ in claimed for fence in fences) == [*range(2, 202)]
+        assert sorted(number for _, numbers in claimed for number in numbers) == [*range(2, 32)]
+
+    def test_processes_that_add_ranges_side_by_side_lose_none(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Ranges of one upload that come in through four processes are all there in the end."""
+        repository.add(an_upload(length=160), until=None)
+        together(_add_ranges)
+        assert repository.get(id_of(1)).received == ByteRanges.prefix(160)
+
+    def test_processes_that_finish_one_upload_call_its_hook_once(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Of four processes that find an upload to be finished, one calls the hook and completes it."""
+        for number in range(1, 31):
+            repository.add(an_upload(number, status=Status.FINISHING), until=None)
+        called = together(_finish)
+        assert sorted(upload_id for some in called for upload_id in some) == [id_of(number) for number in range(1, 31)]
+        assert len(repository.list(status="complete", limit=99)) == 30
+
+
+def _pool(opener: Callable[[], StateRepository]) -> ProcessPoolExecutor:
+    key = pickle.dumps(opener)
+    if key not in _pools:
+        while _pools:
+            _pools.popitem()[1].shutdown()
+        context = multiprocessing.get_context("spawn")
+        start = (opener, context.Barrier(PROCESSES))
+        _pools[key] = ProcessPoolExecutor(PROCESSES, context, initializer=_open, initargs=start)
+    return _pools[key]
+
+
+def _open(opener: Callable[[], StateRepository], barrier: Barrier) -> None:
+    _here.update(repository=opener(), barrier=barrier)
+
+
+def _do(work: Work, number: int) -> Any:
+    _here["barrier"].wait(PATIENCE)
+    return work(_here["repository"], number)
+
+
+def _create_by_key(repository: StateRepository, process: int) -> list[tuple[int, str]]:
+    won = []
+    for number in range(50):
+        upload = an_upload(1000 * (process + 1) + number, key=id_of(number))
+        try:
+            repository.add(upload, until=None)
+        except UploadExists:
+            continue
+        won.append((number, upload.id))
+    return won
+
+
+def _count_up(repository: StateRepository, process: int) -> None:
+    done = 0
+    while done < 200:
+        try:
+            upload, claim = take(repository)
+            repository.save(replace(upload, received=ByteRanges.prefix(upload.offset + 1)), claim, until=None)
+        except (ClaimLost, UploadLocked):
+            continue
+        done += 1
+
+
+def _claim_all(repository: StateRepository, process: int) -> tuple[list[int], list[int]]:
+    fences = [take(repository)[1].fence for _ in range(50)]
+    held = []
+    for number in range(2, 32):
+        try:
+            take(repository, number, preempt=False)
+        except UploadLocked:
+            continue
+        held.append(number)
+    return fences, held
+
+
+def _add_ranges(repository: StateRepository, process: int) -> None:
+    for number in range(process, 160, PROCESSES):
+        start = (number * 7) % 160
+
+        def add(upload: Upload, start: int = start) -> Upload:
+            return replace(upload, received=upload.received.add(start, start + 1))
+
+        repository.amend(id_of(1), add, now=NOW)
+
+
+def _finish(repository: StateRepository, process: int) -> list[str]:
+    called: list[str] = []
+    for number in range(1, 31):
+        try:
+            upload, claim = take(repository, number, preempt=False)
+        except UploadLocked:
+            continue
+        if upload.status is Status.FINISHING:
+            done = upload.to(Status.COMPLETE)
+            repository.settle(done, claim, lambda instance: called.append(instance.id), until=SOON)
+    return called

@@ -1,0 +1,204 @@
+"""What a state repository must do with records: keep, find, list, forget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from datetime import timezone
+from typing import Any
+
+import pytest
+
+from ..errors import UploadExists
+from ..errors import UploadNotFound
+from ..interfaces import StateRepository
+from ..sansio.concat import Concat
+from ..sansio.metadata import UploadMetadata
+from ..sansio.ranges import ByteRanges
+from ..sansio.upload import MAX_LENGTH
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from .samples import an_upload
+from .samples import id_of
+from .samples import LATER
+from .samples import NOW
+from .samples import SOON
+from .samples import take
+
+
+class RecordContract:
+    """One record, and many."""
+
+    def test_an_upload_comes_back_as_it_was_saved(self, repository: StateRepository) -> None:
+        """Every field survives: large numbers, times with their fractions, any metadata, ranges, notes."""
+        upload = an_upload(
+            length=MAX_LENGTH,
+            received=ByteRanges(((0, 5), (7, MAX_LENGTH - 1))),
+            metadata=UploadMetadata.from_header("filename 8J+Zgg==,null AA==,empty"),
+            concat=Concat.from_header("final;/files/" + id_of(7) + " " + id_of(8)),
+            owner="Ünicode 🙂",
+            key="ab" * 32,
+            expires_at=LATER,
+            storage={"path": "a/b", "parts": [1, {"n": None}]},
+        )
+        repository.add(upload, until=None)
+        back = repository.get(upload.id)
+        assert replace(back, version=0) == upload
+        assert back.created_at.utcoffset() == timedelta(0)
+
+    def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
+        """Neither reading nor claiming invents a record."""
+        with pytest.raises(UploadNotFound):
+            repository.get(id_of(1))
+        with pytest.raises(UploadNotFound):
+            take(repository)
+
+    def test_an_id_is_taken_once(self, repository: StateRepository) -> None:
+        """The second record of one id is refused, and the first is unharmed."""
+        repository.add(an_upload(), until=None)
+        with pytest.raises(UploadExists):
+            repository.add(an_upload(length=99), until=None)
+        assert repository.get(id_of(1)).length == 10
+
+    def test_a_key_is_taken_once(self, repository: StateRepository) -> None:
+        """Uploads that clients have named are found by that name, which only one can have; most have none."""
+        for number in (1, 2):
+            repository.add(an_upload(number), until=None)
+        hold = repository.add(an_upload(3, key="aa"), until=SOON)
+        with pytest.raises(UploadExists):
+            repository.add(an_upload(4, key="aa"), until=None)
+        assert repository.find("aa").id == id_of(3)
+        repository.save(an_upload(3, key=None), hold, until=None)
+        with pytest.raises(UploadNotFound):
+            repository.find("aa")
+        repository.add(an_upload(4, key="aa"), until=None)
+
+    def test_removing_leaves_nothing(self, repository: StateRepository) -> None:
+        """A removed record is gone, and its hook is told afterwards with the upload as it was."""
+        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        seen: list[Any] = []
+
+        def hook(instance: Any) -> None:
+            seen.append((instance.id, instance.offset))
+            with pytest.raises(UploadNotFound):
+                repository.get(id_of(1))
+
+        repository.remove(repository.get(id_of(1)), hold, hook)
+        assert seen == [(id_of(1), 4)]
+
+    def test_expired_uploads_are_found_by_pages(self, repository: StateRepository) -> None:
+        """Every unclaimed upload whose time has come is listed once, the longest overdue first; no other is."""
+        overdue = [an_upload(number, expires_at=NOW - timedelta(seconds=number % 3)) for number in range(1, 8)]
+        others = [
+            an_upload(20, expires_at=LATER),
+            an_upload(21, expires_at=None),
+            an_upload(22, expires_at=NOW, status=Status.COMPLETE),
+            an_upload(23, expires_at=NOW, status=Status.FINISHING),
+        ]
+        part = an_upload(24, expires_at=NOW, status=Status.COMPLETE, concat=Concat("partial"))
+        halfway = an_upload(25, expires_at=None, status=Status.DELETING, created_at=NOW - timedelta(days=1))
+        for upload in (*overdue, *others, part, halfway):
+            repository.add(upload, until=None)
+        repository.add(an_upload(26, expires_at=NOW), until=SOON)  # somebody is at it
+        repository.add(an_upload(27, expires_at=NOW), until=NOW)  # somebody was
+
+        buried = an_upload(28, expires_at=NOW - timedelta(days=2), status=Status.GONE)
+        repository.add(buried, until=None)
+        repository.add(replace(buried, id=id_of(29), expires_at=LATER), until=None)
+
+        found: list[Upload] = []
+        while page := repository.expired(NOW, limit=3, after=found[-1] if found else None):
+            found += page
+        assert sorted(upload.id for upload in found) == sorted(
+            [upload.id for upload in (*overdue, part, halfway, buried)] + [id_of(27)]
+        )
+        assert [upload.removable_at for upload in found] == sorted(upload.removable_at or NOW for upload in found)
+
+    def test_pending_uploads_are_those_that_wait_for_the_server(self, repository: StateRepository) -> None:
+        """Uploads with a hook undone are listed, and final uploads that wait for their parts."""
+        final = Concat.from_header("final;" + id_of(9))
+        repository.add(an_upload(1, status=Status.FINISHING), until=None)
+        repository.add(an_upload(2, concat=final), until=None)
+        repository.add(an_upload(3), until=None)
+        repository.add(an_upload(4, status=Status.FINISHING), until=SOON)
+        repository.add(an_upload(5, status=Status.COMPLETE, concat=final), until=None)
+        assert [upload.id for upload in repository.pending(NOW, limit=9)] == [id_of(1), id_of(2)]
+        assert [upload.id for upload in repository.pending(NOW, limit=1, after=id_of(1))] == [id_of(2)]
+        assert [upload.id for upload in repository.awaiting(id_of(9))] == [id_of(2)]
+        assert not repository.awaiting(id_of(8))
+
+    def test_uploads_are_listed_by_pages_and_status(self, repository: StateRepository) -> None:
+        """Listing goes by id, and may be narrowed to one status."""
+        for number in range(1, 6):
+            repository.add(an_upload(number, status=Status.COMPLETE if number % 2 else Status.ACTIVE), until=None)
+        assert [upload.id for upload in repository.list(status=None, limit=2, after=id_of(2))] == [id_of(3), id_of(4)]
+        assert [upload.id for upload in repository.list(status="active", limit=9)] == [id_of(2), id_of(4)]
+
+    def test_what_may_have_unfinished_bytes_is_known(self, repository: StateRepository) -> None:
+        """Published uploads and strangers have no unfinished bytes; all others may."""
+        repository.add(an_upload(1), until=None)
+        repository.add(an_upload(2, status=Status.COMPLETE), until=None)
+        repository.add(an_upload(3, status=Status.COMPLETE, concat=Concat("partial")), until=None)
+        repository.add(an_upload(4, status=Status.DELETING), until=None)
+        assert repository.unfinished([id_of(number) for number in range(1, 6)]) == {id_of(1), id_of(3), id_of(4)}
+        assert repository.unfinished([]) == set()
+
+    def test_digests_are_remembered_until_the_bytes_change(self, repository: StateRepository) -> None:
+        """Several digests can be kept; new bytes make all of them unknown."""
+        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        upload = repository.get(id_of(1))
+        assert repository.digest(upload, "md5") is None
+        repository.remember_digest(upload, "md5", "aa")
+        repository.remember_digest(upload, "sha1", "bb")
+        assert (repository.digest(upload, "md5"), repository.digest(upload, "sha1")) == ("aa", "bb")
+        more = replace(upload, received=ByteRanges.prefix(5))
+        repository.save(more, hold, until=SOON)
+        assert repository.digest(more, "md5") is None
+        repository.remember_digest(upload, "md5", "stale")
+        assert repository.digest(more, "md5") is None
+
+    def test_digests_of_bytes_that_were_lost_are_forgotten(self, repository: StateRepository) -> None:
+        """An upload that has lost bytes and got others instead has no digest, though it is as long as before."""
+        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        upload = repository.get(id_of(1))
+        repository.remember_digest(upload, "md5", "aa")
+        for offset in (3, 4):
+            repository.save(replace(upload, received=ByteRanges.prefix(offset)), hold, until=SOON)
+        assert repository.digest(upload, "md5") is None
+
+    def test_a_digest_from_within_a_hook_is_kept(self, repository: StateRepository) -> None:
+        """What on_complete has computed need not be computed again."""
+        hold = repository.add(an_upload(received=ByteRanges.prefix(10), status=Status.FINISHING), until=SOON)
+        done = an_upload(received=ByteRanges.prefix(10), status=Status.COMPLETE)
+        repository.settle(done, hold, lambda instance: repository.remember_digest(done, "md5", "aa"), until=None)
+        assert repository.digest(done, "md5") == "aa"
+        repository.call(done, lambda instance: repository.remember_digest(done, "sha1", "bb"))
+        assert (repository.digest(done, "md5"), repository.digest(done, "sha1")) == ("aa", "bb")
+
+    def test_moments_are_kept_whatever_their_zone(self, repository: StateRepository) -> None:
+        """A time with another offset from UTC comes back as the same moment."""
+        elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        repository.add(an_upload(created_at=elsewhere, expires_at=elsewhere), until=None)
+        back = repository.get(id_of(1))
+        assert (back.created_at, back.expires_at) == (NOW, NOW)
+        assert [upload.id for upload in repository.expired(NOW, limit=9)] == [id_of(1)]
+        assert not repository.expired(NOW - timedelta(milliseconds=1), limit=9)
+
+    def test_any_json_is_kept_for_the_storage(self, repository: StateRepository) -> None:
+        """A storage's notes may have keys and texts that databases are sensitive about."""
+        notes = {"$set": 1, "a.b": [True, None], "": {"\x00": "nul \x00"}, "pi": 3.5}
+        repository.add(an_upload(storage=notes), until=None)
+        assert repository.get(id_of(1)).storage == notes
+
+    def test_metadata_may_be_long_and_strange(self, repository: StateRepository) -> None:
+        """The longest header that the settings allow comes back letter by letter, and so do its odd keys."""
+        metadata = UploadMetadata.from_header("$where.a MQ==,__proto__ MQ==,big " + "QUFB" * 16_000)
+        repository.add(an_upload(metadata=metadata), until=None)
+        assert repository.get(id_of(1)).metadata.raw == metadata.raw
+
+    def test_many_parts_can_be_listed(self, repository: StateRepository) -> None:
+        """A final upload may be made of thousands of parts."""
+        concat = Concat.from_header("final;" + " ".join(f"/files/{id_of(number)}" for number in range(5000)))
+        repository.add(an_upload(concat=concat), until=None)
+        assert repository.get(id_of(1)).concat == concat
+        assert [upload.id for upload in repository.awaiting(id_of(4999))] == [id_of(1)]

@@ -1,0 +1,34 @@
+"""Uploads to test with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from datetime import UTC
+from typing import Any
+
+from ..interfaces import Claim
+from ..interfaces import StateRepository
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+
+# With a fraction: a repository must keep milliseconds, and may keep more.
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+SOON = NOW + timedelta(seconds=30)
+LATER = NOW + timedelta(hours=1)
+
+
+def id_of(number: int) -> str:
+    """The id of a sample: 32 lower-case hex digits, as all ids."""
+    return f"{number:032x}"
+
+
+def an_upload(number: int = 1, **changes: Any) -> Upload:
+    """A sample of ten bytes, none of which are here yet."""
+    return replace(Upload(id=id_of(number), length=10, status=Status.ACTIVE, created_at=NOW), **changes)
+
+
+def take(repository: StateRepository, number: int = 1, *, preempt: bool = True) -> tuple[Upload, Claim]:
+    """Claim a sample until ``SOON``."""
+    return repository.claim(id_of(number), now=NOW, until=SOON, preempt=preempt)

@@ -1,0 +1,136 @@
+"""The house rules, held against the code."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import flask_resumable
+from flask_resumable.sansio.upload import Status
+from flask_resumable.sansio.upload import TRANSITIONS
+
+PACKAGE = Path(flask_resumable.__file__).parent
+MODULES = {
+    ".".join(("flask_resumable", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+# What each room may import of the package, beside errors and itself. What is imported for types only does not count.
+ALLOWED = {
+    "errors": set(),
+    "sansio": set(),
+    "interfaces": {"sansio"},
+    "checks": {"sansio"},
+    "settings": {"checks", "sansio"},
+    "signals": set(),
+    "digests": set(),
+    "holding": {"interfaces", "sansio"},
+    "receiving": {"holding", "interfaces", "sansio"},
+    "steps": {"holding", "interfaces", "sansio"},
+    "service": {"digests", "holding", "interfaces", "receiving", "sansio", "steps"},
+    "cleaning": {"service", "sansio"},
+    "chunks": {"interfaces", "sansio", "service"},
+    "state": {"chunks", "interfaces", "sansio", "service", "settings"},
+    "testing": {"interfaces", "sansio"},
+    "models": {"sansio"},
+    "repositories": {"interfaces", "models", "sansio", "settings"},
+    "storage": {"interfaces", "sansio"},
+    "blueprints": {"sansio", "settings", "state"},
+    "cli": {"cleaning", "sansio", "state"},
+}
+# Who may know which of the world outside.
+OUTSIDE = {
+    "flask": {"blueprints", "cli", "extension", "models", "repositories", "settings", "state"},
+    "werkzeug": {"blueprints", "extension"},
+    "sqlalchemy": {"models", "repositories"},
+    "flask_sqlalchemy": {"repositories"},
+    "mongoengine": {"models", "repositories"},
+    "pymongo": {"repositories"},
+    "pytest": {"testing"},
+    "click": {"cli"},
+    "blinker": {"signals"},
+}
+
+
+def _imports(name: str) -> set[str]:
+    """All that a module imports when it runs, as absolute names."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in _executed(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join((*base, *([node.module] if node.module else [])))
+            found |= {
+                f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module for alias in node.names
+            }
+    return found
+
+
+def _executed(node: ast.AST) -> list[ast.AST]:
+    """The node and all below it, without ``if TYPE_CHECKING`` and without what runs only when called."""
+    found = [node]
+    for child in ast.iter_child_nodes(node):
+        is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not is_for_types and not isinstance(child, ast.FunctionDef):
+            found += _executed(child)
+    return found
+
+
+def _room(name: str) -> str:
+    return (name.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_import_downwards_only(name: str) -> None:
+    """A room imports only the rooms below it; the extension alone knows everybody."""
+    room = _room(name)
+    if room in ("extension", ""):
+        return
+    inner = {_room(imported) for imported in _imports(name) if imported.startswith("flask_resumable")}
+    assert inner <= ALLOWED[room] | {"errors", room}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_backends_are_known_only_where_they_belong(name: str) -> None:
+    """Flask, the ORM and the rest of the world are imported only by the rooms that are about them."""
+    for imported in _imports(name):
+        top = imported.split(".")[0]
+        if top in OUTSIDE:
+            assert _room(name) in OUTSIDE[top], f"{name} imports {top}"
+
+
+def test_there_is_no_import_cycle() -> None:
+    """The modules can be sorted by what they import."""
+    graph = {name: {imported for imported in _imports(name) if imported in MODULES} - {name} for name in MODULES}
+    TopologicalSorter(graph).prepare()
+
+
+def test_every_public_name_exists() -> None:
+    """``__all__`` is what can be seen."""
+    visible = {
+        name for name, value in vars(flask_resumable).items() if not name.startswith("_") and isinstance(value, type)
+    }
+    assert visible == set(flask_resumable.__all__)
+
+
+def test_every_status_can_be_reached_and_left() -> None:
+    """From NEW, every status can be reached; from each, the upload can be removed."""
+    reached, todo = {Status.NEW}, [Status.NEW]
+    while todo:
+        new = TRANSITIONS[todo.pop()] - reached
+        reached |= new
+        todo += new
+    assert reached == set(Status)
+    assert all(Status.DELETING in TRANSITIONS[status] for status in set(Status) - {Status.DELETING, Status.GONE})
+
+
+@pytest.mark.parametrize("path", [*PACKAGE.rglob("*.py")], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_read_as_one_thought(path: Path) -> None:
+    """No file grows beyond what one can keep in mind."""
+    assert len(path.read_text().splitlines()) <= 320

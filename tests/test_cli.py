@@ -1,0 +1,198 @@
+"""``flask tus ...``"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from datetime import timedelta
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_resumable import FlaskResumable
+from flask_resumable import UploadRejected
+
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+class Clock:
+    """Time, as the test tells it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at the first of January."""
+    return Clock()
+
+
+@pytest.fixture
+def client(app: Flask, clock: Clock) -> FlaskClient:
+    """A client of an app with the extension."""
+    FlaskResumable(app, now=clock)
+    return app.test_client()
+
+
+def _create(client: FlaskClient, content: bytes, length: int = 10) -> str:
+    """An upload with some of its bytes; its id."""
+    headers = {
+        **TUS,
+        "Upload-Length": str(length),
+        "Upload-Metadata": "filename AxtbMW0=",
+        "Content-Type": "application/offset+octet-stream",
+    }
+    response = client.post("/files/", data=content, headers=headers)
+    assert response.status_code == 201
+    return response.headers["Location"]
+
+
+def _run(app: Flask, *arguments: str) -> Result:
+    return app.test_cli_runner().invoke(args=["tus", *arguments])
+
+
+def _files(app: Flask) -> set[str]:
+    return {path.name for path in Path(app.instance_path, "uploads").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", ["delete_expired", "delete-expired"])
+def test_expired_uploads_are_removed_and_no_others(app: Flask, client: FlaskClient, clock: Clock, command: str) -> None:
+    """Rows, bytes and locks of what was not finished in time go; finished and living uploads stay."""
+    old, done = _create(client, b"01234"), _create(client, b"0123456789")
+    clock.now += timedelta(hours=23)
+    young = _create(client, b"0")
+    clock.now += timedelta(hours=2)
+    result = _run(app, command)
+    assert (result.exit_code, result.output) == (
+        0,
+        "1 uploads removed, 0 leftovers removed (5 bytes), 0 busy, 0 failed.\n",
+    )
+    assert client.head(f"/files/{old}", headers=TUS).status_code == 404
+    assert client.head(f"/files/{young}", headers=TUS).headers["Upload-Offset"] == "1"
+    assert client.head(f"/files/{done}", headers=TUS).headers["Upload-Offset"] == "10"
+    assert _files(app) == {done, f"{young}.part", f"{young}.lock"}
+    assert "0 uploads removed" in _run(app, command).output
+
+
+def test_a_dry_run_removes_nothing(app: Flask, client: FlaskClient, clock: Clock) -> None:
+    """--dry-run says what would go."""
+    old = _create(client, b"01234")
+    clock.now += timedelta(days=2)
+    result = _run(app, "delete_expired", "--dry-run")
+    assert old in result.output and result.output.endswith("1 uploads (5 bytes) would be removed.\n")
+    assert client.head(f"/files/{old}", headers=TUS).status_code == 410
+
+
+def test_uploads_in_use_are_left_alone(app: Flask, client: FlaskClient, clock: Clock) -> None:
+    """An expired upload that a request still writes to is not touched until its claim has run out."""
+    old = _create(client, b"01234")
+    clock.now += timedelta(days=2)
+    repository = app.extensions["resumable"].repository
+    _, claim = repository.claim(old, now=clock.now, until=clock.now + timedelta(seconds=9), preempt=True)
+    assert "0 uploads removed" in _run(app, "delete_expired").output
+    clock.now += timedelta(seconds=9)
+    assert "1 uploads removed" in _run(app, "delete_expired").output
+
+
+def test_what_cannot_be_removed_is_a_failure(app: Flask, client: FlaskClient, clock: Clock) -> None:
+    """The exit code tells, the id is named, and the next run tries again."""
+    stuck, other = _create(client, b"01234"), _create(client, b"0")
+    clock.now += timedelta(days=2)
+    part = Path(app.instance_path, "uploads", ".partial", f"{stuck}.part")
+    part.unlink()
+    part.mkdir()
+    result = _run(app, "delete_expired", "--batch", "1")
+    assert result.exit_code == 1
+    assert "1 uploads removed" in result.output and "1 failed" in result.output and stuck in result.output
+    assert other not in result.output
+    part.rmdir()
+    assert _run(app, "delete_expired").exit_code == 0
+    assert _files(app) == set()
+
+
+def test_a_refusing_pre_delete_keeps_the_upload(app: Flask, clock: Clock) -> None:
+    """The app may keep what has expired; that is a failure to remove, and told as such."""
+
+    class Uploads(FlaskResumable):
+        def pre_delete(self, upload: Any) -> None:
+            raise UploadRejected(403, "Evidence.")
+
+    Uploads(app, now=clock)
+    kept = _create(app.test_client(), b"01234")
+    clock.now += timedelta(days=2)
+    result = _run(app, "delete_expired")
+    assert result.exit_code == 1 and kept in result.output
+    assert f"{kept}.part" in _files(app)
+
+
+def test_leftovers_without_a_record_are_removed(app: Flask, client: FlaskClient, clock: Clock) -> None:
+    """Unfinished bytes that no record knows go after a while; those of living uploads stay."""
+    clock.now = datetime.now(UTC)
+    lost, living = _create(client, b"01234"), _create(client, b"0")
+    repository = app.extensions["resumable"].repository
+    upload, claim = repository.claim(lost, now=clock.now, until=clock.now, preempt=True)
+    repository.remove(upload, claim)
+    assert "0 leftovers" in _run(app, "delete_expired").output
+    clock.now += timedelta(hours=1, seconds=1)
+    assert "1 leftovers removed (5 bytes)" in _run(app, "delete_expired", "--orphans-after", "1").output
+    assert _files(app) == {f"{living}.part", f"{living}.lock"}
+
+
+def test_missed_hooks_are_made_up(app: Flask, clock: Clock) -> None:
+    """complete_pending calls on_complete where it failed before, and says where it failed again."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    fails = True
+    seen: list[str] = []
+
+    class Uploads(FlaskResumable):
+        def on_complete(self, upload: Any) -> None:
+            if fails:
+                raise OSError("down")
+            seen.append(upload.id)
+
+    Uploads(app, now=clock)
+    client = app.test_client()
+    headers = {**TUS, "Upload-Length": "2", "Content-Type": "application/offset+octet-stream"}
+    assert client.post("/files/", data=b"ab", headers=headers).status_code == 500
+    clock.now += timedelta(days=9)
+    assert "0 uploads removed" in _run(app, "delete_expired").output
+    result = _run(app, "complete_pending")
+    assert (result.exit_code, "1 failed" in result.output) == (1, True)
+    fails = False
+    result = _run(app, "complete-pending")
+    assert (result.exit_code, result.output) == (0, "1 uploads completed, 0 failed.\n")
+    assert len(seen) == 1
+    assert _run(app, "complete_pending").output == "0 uploads completed, 0 failed.\n"
+
+
+def test_uploads_are_listed(app: Flask, client: FlaskClient) -> None:
+    """One line for each, by pages, with nothing in it that a terminal would obey."""
+    ids = sorted([_create(client, b"01234"), _create(client, b"0123456789"), _create(client, b"")])
+    lines = _run(app, "list", "--batch", "1").output.splitlines()
+    assert [line.split()[0] for line in lines] == ids
+    assert all(r"'\x03\x1b[1m'" in line for line in lines)
+    assert len(_run(app, "list", "--status", "complete").output.splitlines()) == 1
+
+
+def test_one_upload_is_shown(app: Flask, client: FlaskClient) -> None:
+    """All that is known of an upload, as JSON; an unknown one is an error."""
+    upload_id = _create(client, b"01234")
+    shown = json.loads(_run(app, "show", upload_id).output)
+    assert (shown["offset"], shown["length"], shown["status"]) == (5, 10, "active")
+    assert shown["metadata"] == {"filename": "\x03\x1b[1m"}
+    assert Path(shown["path"]).read_bytes() == b"01234"
+    assert _run(app, "show", "0" * 32).exit_code == 1
+
+
+def test_the_commands_belong_to_apps_with_the_extension(app: Flask) -> None:
+    """An app without uploads has no such commands."""
+    assert _run(app, "list").exit_code != 0

@@ -1,0 +1,125 @@
+"""Claims, and keeping them alive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from datetime import timedelta
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from flask_resumable.errors import ClaimLost
+from flask_resumable.errors import Unavailable
+from flask_resumable.errors import UploadLocked
+from flask_resumable.holding import Hold
+from flask_resumable.holding import Holder
+from flask_resumable.holding import LeaseKeeper
+from flask_resumable.interfaces import Claim
+from flask_resumable.repositories.memory import MemoryRepository
+from flask_resumable.sansio.upload import Status
+from flask_resumable.sansio.upload import Upload
+from flask_resumable.storage.local import LocalStorage
+
+ID = "0" * 32
+LEASE = timedelta(seconds=0.3)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def repository() -> MemoryRepository:
+    """With one upload, unclaimed."""
+    repository = MemoryRepository()
+    repository.add(Upload(id=ID, length=9, status=Status.ACTIVE, created_at=_now()), until=None)
+    return repository
+
+
+@pytest.fixture
+def holder(repository: MemoryRepository, tmp_path: Path) -> Holder:
+    """Claims that live for a moment."""
+    return Holder(repository, LocalStorage(tmp_path), lease=LEASE, now=_now)
+
+
+def _eventually(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_claim_is_given_up_at_the_end(holder: Holder, repository: MemoryRepository) -> None:
+    """Whether the block succeeds or fails, the upload is free afterwards."""
+    for error in (None, LookupError()):
+        try:
+            with holder.take(ID):
+                assert repository.get(ID).is_claimed(_now())
+                if error:
+                    raise error
+        except LookupError:
+            pass
+        assert not repository.get(ID).is_claimed(_now())
+
+
+def test_a_claim_runs_out_by_itself(holder: Holder, repository: MemoryRepository) -> None:
+    """A holder that died keeps the upload for no longer than the lease, even from the polite."""
+    repository.claim(ID, now=_now(), until=_now() + LEASE, preempt=True)
+    with pytest.raises(UploadLocked), holder.take(ID, preempt=False):
+        pass
+    _eventually(lambda: not repository.get(ID).is_claimed(_now()))
+    with holder.take(ID, preempt=False):
+        pass
+
+
+def test_a_claim_is_kept_alive_while_something_slow_runs(holder: Holder, repository: MemoryRepository) -> None:
+    """A hook may take many times the lease, and nobody else gets the upload; afterwards renewing ends."""
+    keeper = LeaseKeeper(LEASE)
+    with holder.take(ID) as hold:
+        first = repository.get(ID).claimed_until
+        with keeper.keeping(hold):
+            _eventually(lambda: (repository.get(ID).claimed_until or _now()) > (first or _now()) + 4 * LEASE)
+            with pytest.raises(UploadLocked):
+                repository.claim(ID, now=_now(), until=_now(), preempt=False)
+    version = repository.get(ID).version
+    time.sleep(LEASE.total_seconds())
+    assert repository.get(ID).version == version
+
+
+def test_losing_a_claim_ends_renewing_quietly(holder: Holder, repository: MemoryRepository) -> None:
+    """The keeper goes on for others when one claim is lost, and the loser learns when it saves."""
+    keeper = LeaseKeeper(LEASE)
+    with pytest.raises(ClaimLost), holder.take(ID) as hold, keeper.keeping(hold):
+        repository.claim(ID, now=_now(), until=_now(), preempt=True)
+        version = repository.get(ID).version
+        time.sleep(LEASE.total_seconds())
+        assert repository.get(ID).version == version
+        hold.save(hold.upload)
+
+
+def test_the_keeper_survives_its_thread(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked worker has the keeper but not its thread; the next hold starts one."""
+    keeper = LeaseKeeper(LEASE)
+    renewed = threading.Event()
+    monkeypatch.setattr(Hold, "renew", lambda self: renewed.set())
+    monkeypatch.setattr(keeper, "_thread", threading.Thread())  # never started: as dead as after a fork
+    with holder.take(ID) as hold, keeper.keeping(hold):
+        assert renewed.wait(30)
+
+
+def test_a_failed_release_is_no_failure(
+    holder: Holder, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for is saved; that the claim lives on for a moment is not the client's concern."""
+
+    def fail(claim: Claim) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(repository, "release", fail)
+    with holder.take(ID):
+        pass
+    _eventually(lambda: not repository.get(ID).is_claimed(_now()))

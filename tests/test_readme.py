@@ -1,0 +1,64 @@
+"""What the README says, done."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+APPS = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Flask(__name__)" in block]
+
+# Run in a process and a folder of its own, as a reader would; what it prints is compared below.
+CHECK = """
+import io
+from app import app
+client = app.test_client()
+tus = {"Tus-Resumable": "1.0.0"}
+created = client.post("/files/", headers={**tus, "Upload-Length": "11"})
+headers = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+patched = client.patch("/files/" + created.headers["Location"], data=b"hello world", headers=headers)
+print(created.status, patched.status, patched.headers["Upload-Offset"])
+form = {"flowIdentifier": "a", "flowFilename": "a.txt", "flowTotalSize": "5", "flowTotalChunks": "1",
+        "flowChunkNumber": "1", "flowChunkSize": "5", "file": (io.BytesIO(b"hello"), "a.txt")}
+print(client.post("/flow/", data=form).json["complete"])
+"""
+
+
+@pytest.mark.parametrize("code", APPS, ids=["tus", "flow"])
+def test_the_apps_of_the_readme_run(code: str, tmp_path: Path) -> None:
+    """Each whole app in the README takes an upload, and leaves the bytes where the README says."""
+    (tmp_path / "app.py").write_text(code)
+    (tmp_path / "check.py").write_text(CHECK)
+    done = subprocess.run(
+        [sys.executable, "check.py"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.stdout == "201 CREATED 204 NO CONTENT 11\nTrue\n", done.stderr
+    contents = sorted(path.read_bytes() for path in (tmp_path / "instance" / "uploads").glob("?" * 32))
+    assert contents == [b"hello", b"hello world"]
+
+
+def test_the_flow_app_is_short() -> None:
+    """A page and an app together, in under 30 lines."""
+    assert len(APPS[1].splitlines()) < 30
+
+
+def test_the_two_commands_come_first() -> None:
+    """The README's first screen has the demo and the tests, and the Makefile has both."""
+    screen = "\n".join(io.StringIO(README).read().splitlines()[:20])
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert f"make {target} " in screen
+        assert f"\n{target}:" in makefile
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    """No link of the README or of the docs leads nowhere."""
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,172 @@
+"""The app's configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_resumable import ConfigurationError
+from flask_resumable import FlaskResumable
+from flask_resumable.settings import FlowSettings
+from flask_resumable.settings import read_settings
+from flask_resumable.settings import Settings
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def _settings(**config: Any) -> Settings:
+    app = Flask("app", instance_path="/instance")
+    app.config.update(config)
+    return read_settings(app)[0]
+
+
+def _flow_settings(**config: Any) -> FlowSettings:
+    app = Flask("app", instance_path="/instance")
+    app.config.update(config)
+    return read_settings(app)[1]
+
+
+def test_defaults_lie_in_the_instance_folder() -> None:
+    """Without any setting, bytes and state are beside each other."""
+    settings = _settings()
+    assert settings.upload_dir == "/instance/uploads"
+    assert settings.database_uri == "sqlite:////instance/resumable.sqlite"
+
+
+def test_the_protocols_prefix_comes_first() -> None:
+    """``TUS_X`` wins over ``RESUMABLE_X``, and either over the default."""
+    assert _settings(RESUMABLE_MAX_SIZE=1).max_size == 1
+    assert _settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=2).max_size == 2
+    assert _settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=None).max_size is None
+
+
+def test_protocols_differ_where_they_are_told_to() -> None:
+    """A common key counts for both protocols, one with a prefix for its own only."""
+    config = {"RESUMABLE_MAX_SIZE": 1, "FLOW_MAX_SIZE": 2}
+    assert (_settings(**config).max_size, _flow_settings(**config).max_size) == (1, 2)
+    assert (_settings().upload_url, _flow_settings().upload_url) == ("/files/", "/flow/")
+
+
+@pytest.mark.parametrize(
+    ("config", "apart"),
+    [
+        ({}, False),
+        ({"FLOW_TEMP_DIR": "/chunks"}, True),
+        ({"FLOW_DELETE_CHUNKS_ON_SAVE": False}, True),
+        ({"FLOW_PRE_PROCESS_CALLBACK": print}, True),
+        ({"FLOW_HASH_NAME_CALLBACK": print}, False),
+    ],
+    ids=str,
+)
+def test_any_setting_of_the_chunks_folder_chooses_it(config: dict[str, Any], apart: bool) -> None:
+    """Chunks are kept apart and merged as soon as one of the settings that only make sense then is set."""
+    assert _flow_settings(**config).keeps_chunks_apart == apart
+
+
+@pytest.mark.parametrize("key", ["FLOW_UPLOAD_DIR", "TUS_TEMP_DIR", "RESUMABLE_UPLOAD_URL"])
+def test_settings_of_the_other_protocol_are_slips(key: str) -> None:
+    """A key that nobody would read is refused, and the right one named where there is one."""
+    with pytest.raises(ConfigurationError, match=key):
+        _settings(**{key: "/somewhere"})
+
+
+def test_the_seeds_settings_mean_what_they_did() -> None:
+    """The five documented names of the older package work, and their kinds of value."""
+    settings = _settings(
+        TUS_UPLOAD_URL="/up",
+        TUS_UPLOAD_DIR=Path("/data/%Y"),
+        TUS_MAX_SIZE=2**32,
+        TUS_EXPIRATION=timedelta(hours=2),
+        TUS_CHUNK_SIZE=8192,
+    )
+    assert settings.upload_url == "/up/"
+    assert settings.upload_dir == "/data/%Y"
+    assert (settings.max_size, settings.expiration, settings.chunk_size) == (2**32, timedelta(hours=2), 8192)
+
+
+WRONG: dict[str, list[Any]] = {
+    "TUS_UPLOAD_URL": ["files", "/f/<id>", "//evil/", 5],
+    "TUS_UPLOAD_DIR": ["", None, 5],
+    "TUS_MAX_SIZE": ["1G", -1, 2**63, True],
+    "TUS_EXPIRATION": [3600, timedelta(0), "1d"],
+    "TUS_CHUNK_SIZE": [0, 1.5, None],
+    "RESUMABLE_IDLE_TIMEOUT": [0, -1, "60", None, True],
+    "RESUMABLE_LEASE": [0, None],
+    "RESUMABLE_DURABILITY": ["some", None],
+    "RESUMABLE_DOWNLOADS": ["yes", 1],
+    "RESUMABLE_INLINE_TYPES": ["image/png", 5],
+    "RESUMABLE_CORS_ORIGINS": ["example.org", ["https://example.org/path"], [5]],
+    "RESUMABLE_CORS_CREDENTIALS": [None],
+    "RESUMABLE_CORS_MAX_AGE": [-1],
+    "RESUMABLE_DISABLED_EXTENSIONS": [["creatoin"], "creation"],
+    "RESUMABLE_MAX_METADATA": [65536],
+    "RESUMABLE_CREATE_TABLES": ["yes"],
+    "FLOW_UPLOAD_URL": ["flow"],
+    "FLOW_ENABLED": ["no"],
+    "FLOW_TEST_METHODS": [["DELETE"], "GET"],
+    "FLOW_MAX_CHUNKS": [0],
+    "FLOW_REMEMBER": [-1],
+    "FLOW_HASH_NAME_CALLBACK": ["sha1"],
+    "FLOW_TEMP_DIR": [5, ""],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_wrong_values_stop_the_app_by_name(key: str, value: Any) -> None:
+    """A wrong value is refused at start, and the message names the key and what it must be."""
+    with pytest.raises(ConfigurationError, match=f"{key} = .*: must be "):
+        _settings(**{key: value})
+
+
+def test_all_mistakes_are_told_together() -> None:
+    """One start shows every mistake, a misspelt key among them."""
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(TUS_MAX_SIZE="1G", RESUMABLE_LEASE=0, RESUMABLE_MAXSIZE=5)
+    for key in ("TUS_MAX_SIZE", "RESUMABLE_LEASE", "RESUMABLE_MAXSIZE"):
+        assert key in str(caught.value)
+
+
+def test_cookies_are_not_for_everybody() -> None:
+    """Any origin with cookies is refused: browsers would refuse it too, and rightly."""
+    with pytest.raises(ConfigurationError, match="CORS_CREDENTIALS"):
+        _settings(RESUMABLE_CORS_ORIGINS="*", RESUMABLE_CORS_CREDENTIALS=True)
+
+
+def test_settings_are_read_once(tmp_path: Path) -> None:
+    """What is changed after init_app has no effect."""
+    app = Flask("app", instance_path=str(tmp_path))
+    FlaskResumable(app)
+    app.config["TUS_MAX_SIZE"] = 1
+    response = app.test_client().post("/files/", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "5"})
+    assert response.status_code == 201
+
+
+def test_the_readme_has_every_setting() -> None:
+    """The tables in the README name each setting, its default and its meaning, and no other."""
+    found = re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", README.read_text(), re.MULTILINE)
+    assert found == [(item.name.upper(), _row(item)) for item in (*fields(Settings), *_flow_only())]
+
+
+def _flow_only() -> list[Any]:
+    """Settings of flow.js that tus has not, or that differ."""
+    shared = {item.name: item for item in fields(Settings)}
+    return [item for item in fields(FlowSettings) if item.name not in shared or _row(item) != _row(shared[item.name])]
+
+
+def _row(item: Any) -> str:
+    default = "" if item.name in ("upload_dir", "database_uri") else f"`{_shown(item.default)}`"
+    return f"{default} | {item.metadata['meaning']}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return f"timedelta({'days' if value.days else 'seconds'}={value.days or value.seconds})"
+    if isinstance(value, tuple) and value:
+        return "(" + ", ".join(f'"{name}"' for name in value) + ")"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
