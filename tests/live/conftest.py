@@ -1,0 +1,105 @@
+"""Servers that tests share, servers of their own, and what a test may demand of the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .servers import Server
+
+LOG_TAIL = 4000  # characters of a server's log that a failing test shows
+
+
+# serve("gthread", IDLE_TIMEOUT=1) gives a running server; upper-case names are settings, others go to Server.
+Serve = Callable[..., Server]
+
+
+_used: list[Server] = []  # by the test that is running
+
+
+def pytest_runtest_setup() -> None:
+    """Every test begins with no servers."""
+    _used.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Show what its servers have logged when a test fails."""
+    report = yield
+    if report.failed:
+        for server in _used:
+            report.sections.append((f"log of {server.kind}", server.log.read_text()[-LOG_TAIL:]))
+    return report
+
+
+def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
+    settings = {name: value for name, value in wishes.items() if name.isupper()}
+    others = {name: value for name, value in wishes.items() if not name.isupper()}
+    server = Server(kind, home, settings, **others)
+    try:
+        server.start()
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Servers that are started when first asked for and then shared by all tests: they must be left alive."""
+    running: dict[str, Server] = {}
+
+    def serve(kind: str, **wishes: Any) -> Server:
+        key = repr((kind, sorted(wishes.items())))
+        if key not in running:
+            running[key] = _started(kind, tmp_path_factory.mktemp(kind), wishes)
+        _used.append(running[key])
+        return running[key]
+
+    yield serve
+    for server in running.values():
+        server.stop()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Servers of the test's own, to be frozen, killed and restarted."""
+    own: list[Server] = []
+
+    def start(kind: str, home: Path | None = None, **wishes: Any) -> Server:
+        own.append(_started(kind, home or tmp_path / f"{kind}{len(own)}", wishes))
+        _used.append(own[-1])
+        return own[-1]
+
+    yield start
+    for server in own:
+        server.stop()
+
+
+@pytest.fixture
+def quick_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: a killed process leaves the same behind there, and syncs cost nothing."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def demand_program(name: str, package: str) -> str:
+    """The path of a program. Without it the test is skipped; on a CI machine, which can install it, it fails."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{name} is missing: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path

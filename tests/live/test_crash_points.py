@@ -1,0 +1,133 @@
+"""Uploads and the cleaner, killed before each of their changes to the disk, and with each of these failing once.
+
+By default, of several writes in a row to one file only the first is a point: whatever lies between them is a matter of
+SQLite. Nor is one killed before a sync, which means nothing to a process. With LIVE_EVERY_CALL=1 every single call is a
+point, with both of SQLite's kinds of journal; that takes a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from .conftest import demand_program
+from .tracing import ERROR
+from .tracing import log_of
+from .tracing import Nursery
+from .tracing import Point
+
+pytestmark = pytest.mark.live
+
+POOL = 2  # stories at a time
+KILLED = -9
+SYNCS = ("fsync", "fdatasync")
+EVERY_CALL = os.environ.get("LIVE_EVERY_CALL") == "1"
+JOURNALS = ["wal", "delete"] if EVERY_CALL else ["wal"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What is prepared, what is done at the risk of its life, and what is done by a new process afterwards."""
+
+    prepare: str
+    act: str
+    afterwards: str
+
+
+Try = Callable[[Nursery, Plot, Point], None]
+
+
+@contextmanager
+def nurseries(folder: Path, journal: str, prepare: str) -> Iterator[list[Nursery]]:
+    """Processes ready to fork, their databases with one kind of journal."""
+    strace = demand_program("strace", "strace")
+    made = [Nursery(folder / f"nursery{number}", strace, prepare) for number in range(POOL)]
+    for nursery in made:
+        with closing(sqlite3.connect(nursery.template / "app.sqlite")) as connection:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+    try:
+        yield made
+    finally:
+        for nursery in made:
+            nursery.close()
+
+
+def for_every_point(folder: Path, journal: str, plot: Plot, attempt: Try) -> int:
+    """Try something at every point of a plot, and report all points where it fails; how many there were."""
+    with nurseries(folder, journal, plot.prepare) as made, ThreadPoolExecutor(POOL) as pool:
+        free: queue.SimpleQueue[Nursery] = queue.SimpleQueue()
+        for nursery in made:
+            free.put(nursery)
+        points = made[0].points(plot.act)
+        again = made[1].points(plot.act)
+        assert [point.call for point in points] == [point.call for point in again], "no two stories are alike"
+        if not EVERY_CALL:
+            points = [points[0], *(after for before, after in pairwise(points) if not after.continues(before))]
+            if attempt is killed_and_resumed:
+                points = [point for point in points if point.call not in SYNCS]
+
+        def report(point: Point) -> str | None:
+            nursery = free.get()
+            try:
+                attempt(nursery, plot, point)
+            except AssertionError as error:
+                return f"{point}: {error}"
+            finally:
+                free.put(nursery)
+            return None
+
+        failures = [failure for failure in pool.map(report, points) if failure is not None]
+    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n\n".join(failures[:10])
+    return len(points)
+
+
+def killed_and_resumed(nursery: Nursery, plot: Plot, point: Point) -> None:
+    """kill -9 at the point; a new process goes on from there."""
+    home = nursery.home()
+    assert nursery.run_traced(plot.act, home, point.inject("signal=KILL")) == KILLED
+    nursery.run(plot.afterwards, home)
+
+
+def failed_and_retried(nursery: Nursery, plot: Plot, point: Point) -> None:
+    """The call fails once; the same process goes on, or ends with an error that it reports."""
+    home = nursery.home()
+    ending = nursery.run_traced(plot.act, home, point.inject(f"error={ERROR[point.call]}"))
+    assert "(INJECTED)" in (home / "trace").read_text()
+    assert ending == 0 or plot.act == "clean", log_of(home)
+    nursery.run(plot.afterwards, home)
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
+    """Wherever kill -9 strikes: offsets are honest and never go back, uploads can be finished and removed, on_complete
+    takes effect once for each, and the cleaner leaves no file without a record. (Invariants 1 to 4)
+    """
+    plot = Plot("prepare", "tell", "resume")
+    assert for_every_point(quick_disk, journal, plot, killed_and_resumed) > 80
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
+    """Whichever write finds the disk full, whichever sync, rename or removal fails: the answer is 507 or 503, and the
+    client's next try succeeds. (Invariants 1 to 4 and 6)
+    """
+    plot = Plot("prepare", "tell in trouble", "check")
+    assert for_every_point(quick_disk, journal, plot, failed_and_retried) > 100
+
+
+@pytest.mark.parametrize("attempt", [killed_and_resumed, failed_and_retried])
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_cleaner_stopped_at_any_point_leaves_nothing_for_good(quick_disk: Path, journal: str, attempt: Try) -> None:
+    """Wherever ``delete_expired`` is killed, or fails: its next run removes the rest, and never what is finished."""
+    assert for_every_point(quick_disk, journal, Plot("abandon", "clean", "check clean"), attempt) > 20

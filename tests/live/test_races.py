@@ -1,0 +1,145 @@
+"""Completion under fire: on_complete takes effect exactly once, however many requests are the last one."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from .conftest import Serve
+from .raw import Answer
+from .servers import id_of
+from .servers import Server
+
+pytestmark = pytest.mark.live
+
+ROUNDS = 1000
+BEGIN = b"begin" * 100
+TAILS = (b"x" * 700, b"y" * 700)  # what two clients believe to be the rest
+
+
+def finish_twice(server: Server, path: str) -> list[Answer]:
+    """Two PATCHes at the same time, each of which would be the last."""
+    barrier = Barrier(2)
+
+    def last(tail: bytes) -> Answer:
+        with server.tus.connect() as connection:
+            barrier.wait()
+            connection.start_patch(path, len(BEGIN), {"Content-Length": len(tail)}, body=tail)
+            return connection.answer("PATCH")
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(last, TAILS))
+
+
+def play(server: Server, number: int) -> tuple[str, int]:
+    """One round: who won and, if the two were answered by the same process, which."""
+    path = server.tus.create(len(BEGIN) + len(TAILS[0]), body=BEGIN)
+    answers = finish_twice(server, path)
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(204) == 1, (number, statuses)
+    assert {*statuses} <= {204, 409, 423}, (number, statuses)
+    content = BEGIN + TAILS[statuses.index(204)]
+    assert server.finished(path).read_bytes() == content
+    assert server.receipts(path) == [hashlib.sha256(content).hexdigest()]
+    assert server.tus.offset(path) == len(content)
+    return id_of(path), len({answer.worker for answer in answers})
+
+
+def test_on_complete_takes_effect_once_in_a_thousand_races(serve: Serve, quick_disk: Path) -> None:
+    """Of two simultaneous last PATCHes, in threads and in processes, one finishes the upload; on_complete runs once."""
+    server = serve("gthread2", quick_disk / "home")
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda number: play(server, number), range(ROUNDS)))
+    calls = Counter(note.subject for note in server.journal.notes("on_complete"))
+    assert calls == {upload: 1 for upload, _ in results}
+    processes = Counter(count for _, count in results)
+    assert min(processes[1], processes[2]) > ROUNDS // 20, processes  # both kinds of race did happen
+
+
+def test_delete_and_the_last_patch_agree(serve: Serve, quick_disk: Path) -> None:
+    """Of DELETE and the last PATCH at the same time, either may win, but not both: an upload that was removed has left
+    no file, and whatever else happened, on_complete took effect at most once.
+    """
+    server = serve("gthread2", quick_disk / "home")
+    outcomes = Counter[tuple[int, int]]()
+    content = BEGIN + TAILS[0]
+
+    def last(path: str) -> int:
+        return server.tus.patch(path, len(BEGIN), TAILS[0]).status
+
+    def delete(path: str) -> int:
+        return server.tus.request("DELETE", path).status
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(150):
+            path = server.tus.create(len(content), body=BEGIN)
+            patched, deleted = pool.submit(last, path), pool.submit(delete, path)
+            outcome = patched.result(), deleted.result()
+            outcomes[outcome] += 1
+            assert outcome[0] in (204, 404, 423) and outcome[1] in (204, 423), outcome
+            assert len(server.receipts(path)) <= 1
+            if outcome[1] == 204:
+                assert server.tus.head(path).status == 404
+                assert [file for file in server.folder.rglob("*") if id_of(path) in file.name] == []
+            else:
+                assert outcome[0] == 204
+                assert server.finished(path).read_bytes() == content
+                assert len(server.receipts(path)) == 1
+    assert len(outcomes) > 1, outcomes
+
+
+def test_the_last_parts_of_a_concatenation_finish_it_once(serve: Serve, quick_disk: Path) -> None:
+    """Two parts that are completed at the same time finish the waiting final upload: neither leaves it to the other."""
+    server = serve("gthread2", quick_disk / "home")
+
+    def last(path: str, tail: bytes) -> Answer:
+        return server.tus.patch(path, 1, tail)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(100):
+            parts = [server.tus.create(701, {"Upload-Concat": "partial"}, b"-") for _ in TAILS]
+            created = server.tus.request("POST", "/files/", {"Upload-Concat": "final;" + " ".join(parts)})
+            final = "/files/" + created.headers["location"]
+            answers = list(pool.map(last, parts, TAILS))
+            assert [answer.status for answer in answers] == [204, 204]
+            content = b"-" + TAILS[0] + b"-" + TAILS[1]
+            assert server.receipts(final) == [hashlib.sha256(content).hexdigest()]
+            assert server.finished(final).read_bytes() == content
+            assert server.tus.offset(final) == len(content)
+
+
+def test_a_failed_on_complete_is_made_up_once_by_whoever_comes_next(serve: Serve, quick_disk: Path) -> None:
+    """Uploads whose on_complete failed are finished, once, by racing HEADs, PATCHes and ``complete_pending``."""
+    server = serve("gthread2", quick_disk / "home")
+    server.order("on_complete", "fail")
+    content = BEGIN + TAILS[0]
+    paths = [server.tus.create(len(content), body=BEGIN) for _ in range(60)]
+    for path in paths:
+        assert server.tus.patch(path, len(BEGIN), TAILS[0]).status == 500
+        assert server.receipts(path) == []
+    server.countermand("on_complete")
+    choices = random.Random(9)
+    asked = [path for path in paths[:50] for _ in range(4)]
+    choices.shuffle(asked)
+
+    def ask(path: str) -> int:
+        if choices.random() < 0.5:
+            return server.tus.head(path).status
+        return server.tus.patch(path, len(content), b"").status
+
+    with ThreadPoolExecutor(5) as pool:
+        command = pool.submit(server.flask, "tus", "complete_pending")
+        statuses = {*pool.map(ask, asked)}
+        assert command.result().returncode == 0, command.result().stderr
+    assert statuses <= {200, 204, 423}
+    assert server.flask("tus", "complete_pending").returncode == 0
+    for path in paths:
+        assert server.tus.offset(path) == len(content)
+        assert server.receipts(path) == [hashlib.sha256(content).hexdigest()]
+        assert server.finished(path).read_bytes() == content

@@ -1,0 +1,195 @@
+"""The newest request wins (T19, T32, T83): nobody waits for a connection that the client has given up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextlib import suppress
+from threading import Barrier
+
+import pytest
+
+from .conftest import Serve
+from .raw import Answer
+from .raw import Connection
+from .servers import id_of
+from .servers import Server
+from .servers import STREAMING
+
+pytestmark = pytest.mark.live
+
+CONTENT = random.Random(32).randbytes(500_000)
+SENT = 200_000  # bytes that the old request has sent when it is overtaken
+GARBAGE = b"!" * 100_000  # what it sends afterwards
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@contextmanager
+def hanging_patch(server: Server, path: str) -> Iterator[tuple[Connection, int]]:
+    """A PATCH that the client has given up, its connection still open; and the process that is at it."""
+    with server.tus.connect() as connection:
+        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[:SENT])
+        note = server.journal.wait_for("pre_save", id_of(path))[0]
+        yield connection, note.pid
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that does nothing for a while; its connections stay open."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def send_garbage(connection: Connection) -> None:
+    """Send something to a request that may have ended already."""
+    with suppress(ConnectionError):
+        connection.send(GARBAGE)
+
+
+def overtaken_in_vain(server: Server, path: str, old: Connection, offset: int) -> None:
+    """The upload goes on at ``offset`` while the old request goes on too, without any effect."""
+    assert server.stored(path, offset) == CONTENT[:offset]
+    send_garbage(old)
+    middle = offset + 1000
+    assert server.tus.patch(path, offset, CONTENT[offset:middle]).offset == middle
+    send_garbage(old)
+    assert server.stored(path, middle) == CONTENT[:middle]
+    assert server.tus.patch(path, middle, CONTENT[middle:]).offset == len(CONTENT)
+    send_garbage(old)
+    old.finish()
+    answer = old.answer_or_end("PATCH")
+    assert answer is None or answer.status == 423, answer
+    server.journal.wait_for("end PATCH", id_of(path), count=3)
+    assert server.finished(path).read_bytes() == CONTENT
+    assert not server.part(path).exists()
+    assert server.receipts(path) == [SHA256]
+
+
+@pytest.mark.parametrize("kind", STREAMING)
+def test_t19_head_takes_the_upload_from_a_hanging_patch(shared: Serve, kind: str) -> None:
+    """HEAD answers while an older PATCH is still open, with an offset at which the next PATCH is accepted; what the old
+    connection sends from then on is not stored.
+    """
+    server = shared(kind)
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, pid):
+        answer = server.tus.head(path)
+        assert answer.status == 200
+        assert answer.worker == pid
+        overtaken_in_vain(server, path, old, answer.offset)
+
+
+@pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
+def test_t19_the_offset_that_head_has_shown_stays_true(shared: Serve, kind: str) -> None:
+    """Although the old PATCH gets the rest of its body after HEAD has answered, nothing of it is added any more."""
+    server = shared(kind)
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, _):
+        offset = server.tus.offset(path)
+        with suppress(ConnectionError):
+            old.send(CONTENT[SENT:])
+        answer = old.answer_or_end("PATCH")
+        assert answer is None or answer.status == 423, answer
+    server.journal.wait_for("end PATCH", id_of(path))
+    assert server.tus.offset(path) == offset
+    assert server.receipts(path) == []
+    assert server.tus.patch(path, offset, CONTENT[offset:]).status == 204
+    assert server.finished(path).read_bytes() == CONTENT
+    assert server.receipts(path) == [SHA256]
+
+
+@pytest.mark.parametrize("where", ["same process", "other process"])
+def test_t19_head_takes_the_upload_from_a_hanging_patch_of_any_worker(shared: Serve, where: str) -> None:
+    """With two worker processes it makes no difference which of them answers HEAD: the one with the hanging PATCH, or
+    the other, even if the first is frozen meanwhile.
+    """
+    server = shared("gthread2")
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, pid):
+        (other,) = {*server.workers()} - {pid}
+        with frozen(other if where == "same process" else pid):
+            answer = server.tus.head(path)
+        assert answer.status == 200
+        assert answer.worker == (pid if where == "same process" else other)
+        overtaken_in_vain(server, path, old, answer.offset)
+
+
+@pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
+def test_t32_a_new_patch_takes_the_upload_from_a_hanging_one(shared: Serve, kind: str) -> None:
+    """A PATCH at the upload's offset is accepted although an older PATCH at the same offset is still open."""
+    server = shared(kind)
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, _):
+        answer = server.tus.patch(path, 0, CONTENT)
+        while answer.status == 409:  # the old one had saved some of its bytes
+            answer = server.tus.patch(path, answer.offset, CONTENT[answer.offset :])
+        assert (answer.status, answer.offset) == (204, len(CONTENT))
+        send_garbage(old)
+    server.journal.wait_for("end PATCH", id_of(path), count=2)
+    assert server.finished(path).read_bytes() == CONTENT
+    assert server.receipts(path) == [SHA256]
+
+
+@pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
+def test_t83_delete_stops_a_hanging_patch_for_good(shared: Serve, kind: str) -> None:
+    """DELETE answers 204 while a PATCH is still open; whatever that one sends afterwards, no file comes back."""
+    server = shared(kind)
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, _):
+        assert server.tus.request("DELETE", path).status == 204
+        send_garbage(old)
+        old.finish()
+        answer = old.answer_or_end("PATCH")
+        assert answer is None or answer.status in (404, 423), answer
+    server.journal.wait_for("end PATCH", id_of(path))
+    assert server.tus.head(path).status == 404
+    assert [file for file in server.folder.rglob("*") if id_of(path) in file.name] == []
+    assert len(server.journal.notes("post_delete", id_of(path))) == 1
+
+
+def at_once(server: Server, path: str, offset: int, bodies: list[bytes]) -> list[Answer]:
+    """Send several PATCHes at one offset, all connected before the first one starts."""
+    barrier = Barrier(len(bodies))
+
+    def send(body: bytes) -> Answer:
+        with server.tus.connect() as connection:
+            barrier.wait()
+            half = len(body) // 2
+            connection.start_patch(path, offset, {"Content-Length": len(body)}, body=body[:half])
+            with suppress(ConnectionError):  # refused early
+                connection.send(body[half:])
+            return connection.answer("PATCH")
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(send, bodies))
+
+
+@pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
+def test_t32_of_patches_at_one_offset_exactly_one_is_applied(shared: Serve, kind: str) -> None:
+    """Four different bodies sent at one offset at the same time: one counts, the others answer 409 or 423, and what is
+    stored is never a mixture.
+    """
+    server = shared(kind)
+    workers: set[int] = set()
+    for size in (10, 5_000, 100_000, 400_000) * 4:
+        path = server.tus.create(2 * size)
+        bodies = [letter * size for letter in (b"a", b"b", b"c", b"d")]
+        answers = at_once(server, path, 0, bodies)
+        workers.update(answer.worker for answer in answers)
+        statuses = [answer.status for answer in answers]
+        assert {*statuses} <= {204, 409, 423}
+        assert statuses.count(204) == 1, statuses
+        winner = bodies[statuses.index(204)]
+        assert server.tus.offset(path) == size
+        assert server.stored(path, size) == winner
+        assert server.tus.patch(path, size, winner).status == 204
+        assert server.finished(path).read_bytes() == winner * 2
+    assert workers == {*server.workers()}  # with two of them, both took part
