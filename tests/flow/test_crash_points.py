@@ -1,0 +1,108 @@
+"""A short story of chunks, killed before each of its changes to the disk, and with each of them failing once."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.live.conftest import demand_program
+from tests.live.tracing import ERROR
+from tests.live.tracing import log_of
+from tests.live.tracing import Point
+
+from .nursery import FlowNursery
+
+pytestmark = pytest.mark.live
+
+POOL = 2  # stories at a time
+KILLED = -9
+EVERY_CALL = os.environ.get("LIVE_EVERY_CALL") == "1"
+Try = Callable[[FlowNursery, Point], None]
+
+
+@contextmanager
+def nurseries(folder: Path, mode: str) -> Iterator[list[FlowNursery]]:
+    """Processes ready to tell stories."""
+    strace = demand_program("strace", "strace")
+    made = [FlowNursery(folder / f"nursery{number}", strace, mode) for number in range(POOL)]
+    for nursery in made:
+        with closing(sqlite3.connect(nursery.template / "app.sqlite")) as connection:
+            connection.execute("PRAGMA journal_mode=wal")
+    try:
+        yield made
+    finally:
+        for nursery in made:
+            nursery.close()
+
+
+def for_every_point(folder: Path, mode: str, attempt: Try) -> int:
+    """Try something at every point of the story, and report all points where it fails; how many there were.
+
+    Of several writes in a row to one file only the first is a point; and of what happens to the database only one of
+    the two modes, for it is the same. With LIVE_EVERY_CALL=1 every single call is a point.
+    """
+    with nurseries(folder, mode) as made, ThreadPoolExecutor(POOL) as pool:
+        free: queue.SimpleQueue[FlowNursery] = queue.SimpleQueue()
+        for nursery in made:
+            free.put(nursery)
+        points = made[0].points("tell")
+        assert [point.call for point in points] == [point.call for point in made[1].points("tell")]
+        if not EVERY_CALL:
+            points = [points[0], *(after for before, after in pairwise(points) if not after.continues(before))]
+            points = [point for point in points if mode == "in place" or "app.sqlite" not in point.file]
+
+        def report(point: Point) -> str | None:
+            nursery = free.get()
+            try:
+                attempt(nursery, point)
+            except AssertionError as error:
+                return f"{point}: {error}"
+            finally:
+                free.put(nursery)
+            return None
+
+        failures = [failure for failure in pool.map(report, points) if failure is not None]
+    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n\n".join(failures[:10])
+    return len(points)
+
+
+def killed_and_resumed(nursery: FlowNursery, point: Point) -> None:
+    """kill -9 at the point; the client's next requests, or at every other point the operator's command, go on."""
+    home = nursery.home()
+    assert nursery.run_traced("tell", home, point.inject("signal=KILL")) == KILLED
+    nursery.run("recover" if point.number % 2 else "resume", home)
+
+
+def failed_and_retried(nursery: FlowNursery, point: Point) -> None:
+    """The call fails once; the same process, asked again by its client, brings the story to its proper end."""
+    home = nursery.home()
+    ending = nursery.run_traced("tell in trouble", home, point.inject(f"error={ERROR[point.call]}"))
+    assert "(INJECTED)" in (home / "trace").read_text()
+    assert ending == 0, log_of(home)
+    nursery.run("check", home)
+
+
+@pytest.mark.parametrize("mode", ["in place", "chunks folder"])
+def test_f25_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
+    """Wherever kill -9 strikes: chunks that were answered stay, the next request or ``complete_pending`` completes the
+    file, on_complete's own row is there once, and the cleaner leaves nothing without a record.
+    """
+    assert for_every_point(quick_disk, mode, killed_and_resumed) > 20
+
+
+@pytest.mark.parametrize("mode", ["in place", "chunks folder"])
+def test_f66_f67_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
+    """Whichever write finds the disk full, whichever sync, rename or removal fails: the answer is 507 or 503, and the
+    chunk can be sent again.
+    """
+    assert for_every_point(quick_disk, mode, failed_and_retried) > 20
