@@ -1,0 +1,1 @@
+"""The same promises on every database: servers of the tests' own, on loopback."""

@@ -1,0 +1,58 @@
+"""Starts the app on gunicorn, and looks behind it into its database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pymongo
+from sqlalchemy import create_engine
+from sqlalchemy import text
+
+from tests.live.servers import id_of
+from tests.live.servers import Server
+
+from .servers import DatabaseServer
+
+
+class LiveApp(Server):
+    """``databases.app`` on gunicorn."""
+
+    def __init__(
+        self, database: DatabaseServer, home: Path, *options: str, kind: str = "gthread", pool: int = 5, **settings: Any
+    ) -> None:
+        self.database = database
+        environ = {"DATABASE_URI": database.uri, "DATABASE_POOL": str(pool)}
+        super().__init__(kind, home, settings, options, environ)
+
+    def _command(self) -> list[str]:
+        return [part.replace("live.app:", "databases.app:") for part in super()._command()]
+
+    def receipts(self, path: str) -> list[str]:
+        """The digests that on_complete has left for an upload."""
+        return [row["sha256"] for row in self._rows("receipts", "upload_id", id_of(path))]
+
+    def note(self, path: str) -> str | None:
+        """What on_complete has left in the upload itself."""
+        (row,) = self._rows("uploads", "id", id_of(path))
+        note: str | None = row.get("note")
+        return note
+
+    def status(self, path: str) -> str:
+        """The upload's state."""
+        (row,) = self._rows("uploads", "id", id_of(path))
+        return str(row["status"])
+
+    def _rows(self, table: str, column: str, value: str) -> list[dict[str, Any]]:
+        if self.database.uri.startswith("mongodb:"):
+            client: pymongo.MongoClient[dict[str, Any]]
+            with pymongo.MongoClient(self.database.uri) as client:
+                key = "_id" if column == "id" else column
+                return [*client.get_default_database()[table].find({key: value})]
+        engine = create_engine(self.database.uri)
+        try:
+            with engine.connect() as connection:
+                rows = connection.execute(text(f"SELECT * FROM {table} WHERE {column} = :value"), {"value": value})
+                return [dict(row) for row in rows.mappings()]
+        finally:
+            engine.dispose()

@@ -1,0 +1,228 @@
+"""PostgreSQL, MariaDB and a MongoDB-wire server, each in a scratch folder, on a free port, and stopped by its pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC
+from abc import abstractmethod
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds that a server may take to come up
+
+
+class Missing(Exception):
+    """The server is not installed; the message says how to install it."""
+
+
+class DatabaseServer(ABC):
+    """A server that can be killed and started again on the same files and port."""
+
+    user: str | None = None  # who runs it when the tests are run by root
+
+    def __init__(self) -> None:
+        # Not pytest's folder: the server's user must be able to get there.
+        self.folder = Path(tempfile.mkdtemp(prefix="resumable-"))
+        self.folder.chmod(0o755)
+        self.log = self.folder / "log"
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.prepare()
+        self.start()
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Where clients find it."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Lay out the files."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What runs the server in the foreground."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it takes clients by now."""
+
+    def start(self) -> None:
+        """Start, or start again, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._as_user(self.command()), stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self.answers():
+            assert self._process.poll() is None, f"The server ended at once:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"The server does not answer:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does, with all its processes."""
+        assert self._process is not None
+        pid = self._process.pid
+        # PostgreSQL's are in groups of their own, and would keep a new server from starting until they notice.
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        os.killpg(pid, signal.SIGKILL)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + PATIENCE
+        while any(_is_running(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """End it and remove its files."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self.folder)
+
+    def run(self, *command: str | Path) -> None:
+        """Run a tool of the server's to its end."""
+        done = subprocess.run(self._as_user([*map(str, command)]), capture_output=True, text=True, cwd=self.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _as_user(self, command: list[str]) -> list[str]:
+        return (
+            ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", *command]
+            if self.user
+            else command
+        )
+
+
+class PostgreSQL(DatabaseServer):
+    """From Debian's package."""
+
+    user = "postgres" if os.getuid() == 0 else None
+
+    @property
+    def uri(self) -> str:
+        return f"postgresql+psycopg://test@127.0.0.1:{self.port}/postgres"
+
+    def prepare(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "missing")]
+        self._bin = found[-1].parent
+        if not (self._bin / "initdb").exists():
+            shutil.rmtree(self.folder)
+            raise Missing("PostgreSQL is not installed: apt-get install postgresql")
+        data = self.folder / "data"
+        _own(data, self.user)
+        self.run(self._bin / "initdb", "-D", data, "-A", "trust", "-U", "test", "--no-sync", "-E", "UTF8", "--locale=C")
+
+    def command(self) -> list[str]:
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        return [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
+
+    def answers(self) -> bool:
+        check = [str(self._bin / "pg_isready"), "-q", "-U", "test", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(check, capture_output=True).returncode == 0
+
+
+class MariaDB(DatabaseServer):
+    """From Debian's package, with its defaults: REPEATABLE READ, and names that differ in case only are the same."""
+
+    user = "mysql" if os.getuid() == 0 else None
+
+    @property
+    def uri(self) -> str:
+        return f"mysql+pymysql://root@127.0.0.1:{self.port}/test?charset=utf8mb4"
+
+    def prepare(self) -> None:
+        self._server = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
+        install = shutil.which("mariadb-install-db")
+        if self._server is None or install is None:
+            shutil.rmtree(self.folder)
+            raise Missing("MariaDB is not installed: apt-get install mariadb-server")
+        data = self.folder / "data"
+        _own(data, self.user)
+        self.run(
+            install,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        )
+        (data / "test").mkdir()  # a database is a folder
+        _own(data / "test", self.user)
+        (data / "test" / "db.opt").write_text("default-character-set=utf8mb4\ndefault-collation=utf8mb4_general_ci\n")
+
+    def command(self) -> list[str]:
+        assert self._server is not None
+        return [
+            self._server,
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--socket={self.folder / 'data' / 'socket'}",
+            f"--pid-file={self.folder / 'data' / 'pid'}",
+        ]
+
+    def answers(self) -> bool:
+        check = ["mariadb-admin", "--no-defaults", "-h127.0.0.1", f"-P{self.port}", "-uroot", "--silent", "ping"]
+        return subprocess.run(check, capture_output=True).returncode == 0
+
+
+class MongoWire(DatabaseServer):
+    """SecantusDB: speaks MongoDB's protocol, over WiredTiger."""
+
+    options: tuple[str, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/test?uuidRepresentation=standard"
+
+    def prepare(self) -> None:
+        program = shutil.which(
+            "secantusd-py", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        )
+        if program is None:
+            shutil.rmtree(self.folder)
+            raise Missing("SecantusDB is not installed: pip install SecantusDB==0.7.0b3")
+        self._program = program
+
+    def command(self) -> list[str]:
+        # What a real server promises by itself: what was acknowledged survives a crash.
+        where = ["--port", str(self.port), "--storage-path", str(self.folder / "data"), "--sync-on-commit"]
+        return [self._program, *where, "--log-level", "WARNING", *self.options]
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class MongoWireAlone(MongoWire):
+    """No replica set: the driver repeats nothing by itself."""
+
+    options = ("--standalone",)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _own(folder: Path, user: str | None) -> None:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    if user is not None:
+        shutil.chown(folder, user, user)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
