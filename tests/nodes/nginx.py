@@ -1,0 +1,68 @@
+"""nginx from Debian's package, with the demo's own configuration, in front of servers on this machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+CONFIGURATION = Path(__file__).parents[2] / "demo" / "nginx.conf"
+PATIENCE = 60.0  # seconds
+
+
+class Missing(Exception):
+    """nginx is not installed."""
+
+
+class Nginx:
+    """A proxy that knows no stickiness: each request may go to any of the ports."""
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+        program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
+        if program is None:
+            raise Missing("nginx is missing: apt-get install nginx")
+        self.port = _free_port()
+        folder.mkdir()
+        (folder / "nginx.conf").write_text(self._configured(folder, ports))
+        command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            assert self._process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _configured(self, folder: Path, ports: Sequence[int]) -> str:
+        """The demo's configuration, but for names and places."""
+        text = CONFIGURATION.read_text()
+        servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
+        for pattern, replacement in (
+            (r"server app:8000;", servers),
+            (r"listen 8080;", f"listen 127.0.0.1:{self.port};"),
+            (r"/tmp/", f"{folder}/"),
+            (r"worker_processes auto;", "worker_processes 1;"),
+        ):
+            text, count = re.subn(pattern, replacement, text)
+            assert count, pattern
+        return text
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,145 @@
+"""Two app servers with several workers each behind nginx, one database, one folder of uploads, no stickiness."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.databases.conftest import KINDS
+from tests.databases.conftest import started
+from tests.databases.live_app import LiveApp
+from tests.live.raw import Tus
+from tests.live.servers import id_of
+
+from .nginx import Missing
+from .nginx import Nginx
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("nodes")]
+
+CONTENT = random.Random(7).randbytes(3_000_000)
+STEP = 100_000  # bytes
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Cluster:
+    """The nodes, and the way to them."""
+
+    nodes: list[LiveApp]
+    tus: Tus
+
+    def workers(self) -> list[set[int]]:
+        """The processes of each node."""
+        return [set(node.workers()) for node in self.nodes]
+
+
+@pytest.fixture(params=["postgresql", "mongo"])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    """Two nodes and nginx in front of them."""
+    databases = started(KINDS[request.param])
+    database = next(databases)
+    nodes = [LiveApp(database, tmp_path / "shared", "-w", "2") for _ in range(2)]
+    for node in nodes:
+        node.start()
+    try:
+        nginx = Nginx(tmp_path / "nginx", [node.port for node in nodes])
+    except Missing as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+    yield Cluster(nodes, Tus(nginx.port))
+    nginx.close()
+    for node in nodes:
+        node.stop()
+    next(databases, None)
+
+
+def _finished(cluster: Cluster, path: str) -> bytes:
+    return cluster.nodes[0].finished(path).read_bytes()
+
+
+def test_a_tus_upload_moves_between_the_nodes_at_every_request(cluster: Cluster) -> None:
+    """Whichever worker of whichever node gets a request goes on where another one stopped."""
+    path = cluster.tus.create(len(CONTENT))
+    answered: set[int] = set()
+    for start in range(0, len(CONTENT), STEP):
+        answer = cluster.tus.patch(path, start, CONTENT[start : start + STEP])
+        assert (answer.status, answer.offset) == (204, start + STEP)
+        answered |= {answer.worker, cluster.tus.head(path).worker}
+    assert all(answered & workers for workers in cluster.workers())
+    assert _finished(cluster, path) == CONTENT
+    assert cluster.nodes[0].receipts(path) == [SHA256]
+
+
+def test_flow_chunks_come_to_all_nodes_at_once(cluster: Cluster) -> None:
+    """Chunks in any order, four at a time, on both nodes: one upload, one file, one completion."""
+    count = len(CONTENT) // STEP
+    order = list(range(1, count + 1))
+    random.Random(8).shuffle(order)
+
+    def send(number: int) -> tuple[int, int, bytes]:
+        parameters = {
+            "flowChunkNumber": number,
+            "flowChunkSize": STEP,
+            "flowTotalSize": len(CONTENT),
+            "flowIdentifier": "file",
+            "flowFilename": "file.bin",
+            "flowTotalChunks": count,
+        }
+        chunk = CONTENT[(number - 1) * STEP : number * STEP]
+        answer = cluster.tus.request(
+            "POST", f"/flow/?{urlencode(parameters)}", {"Content-Length": len(chunk), "Content-Type": "x/y"}, chunk
+        )
+        return answer.status, answer.worker, answer.body
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, order))
+    assert {status for status, _, _ in answers} == {200}
+    assert all({worker for _, worker, _ in answers} & workers for workers in cluster.workers())
+    (path,) = {body[8:40].decode() for _, _, body in answers}
+    assert _finished(cluster, path) == CONTENT
+    assert cluster.nodes[0].receipts(path) == [SHA256]
+
+
+def test_a_node_that_dies_takes_nothing_along(cluster: Cluster) -> None:
+    """Whichever node has the request is killed in the middle of a PATCH; the other goes on from what had arrived."""
+    path = cluster.tus.create(len(CONTENT))
+    with cluster.tus.connect() as connection:
+        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)})
+        connection.send(CONTENT[:STEP])
+        _wait_until(lambda: cluster.nodes[0].part(path).exists() and _has_saved(cluster, path))
+        part = cluster.nodes[0].part(path)
+        victim = next(node for node in cluster.nodes if _has_open(node, part))
+        victim.signal_group(signal.SIGKILL)
+        victim.wait()
+    assert cluster.tus.offset(path) == STEP
+    cluster.tus.resume(path, CONTENT)
+    assert _finished(cluster, path) == CONTENT
+    assert cluster.nodes[0].receipts(path) == [SHA256]
+
+
+def _has_saved(cluster: Cluster, path: str) -> bool:
+    """Whether the database knows of the bytes: they are saved while the request goes on."""
+    (row,) = cluster.nodes[0]._rows("uploads", "id", id_of(path))
+    return bool(row["offset"] == STEP)
+
+
+def _has_open(node: LiveApp, file: Path) -> bool:
+    links = [link for pid in node.workers() for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return any(link.exists() and link.resolve() == file for link in links)
+
+
+def _wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
