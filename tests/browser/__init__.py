@@ -1,0 +1,1 @@
+"""The demo page in a real browser, against a real server. Run with ``pytest -m browser``."""

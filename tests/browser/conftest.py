@@ -1,0 +1,109 @@
+"""The demo behind a gate, and a browser in front of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from .browser import Browser
+from .demo_server import DemoServer
+from .demo_server import ROOT
+from .gate import Gate
+from .page import Page
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = (ROOT / "demo", HERE)
+
+MakeFile = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's browser, with everything from npm in place."""
+    chromium, *others = (shutil.which(name) for name in ("chromium", "node", "npm"))
+    if chromium is None or None in others:
+        _give_up("chromium, node or npm is missing: apt-get install chromium nodejs npm")
+    for folder in PACKAGES:
+        with (folder / "package.json").open() as manifest:
+            fcntl.flock(manifest, fcntl.LOCK_EX)  # other test processes want the same
+            if not _is_installed(folder, json.load(manifest)["dependencies"]):
+                _install(folder)
+    return chromium
+
+
+def _give_up(message: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _is_installed(folder: Path, wanted: dict[str, str]) -> bool:
+    manifests = {name: folder / "node_modules" / name / "package.json" for name in wanted}
+    return all(
+        manifest.exists() and json.loads(manifest.read_text())["version"] == wanted[name]
+        for name, manifest in manifests.items()
+    )
+
+
+def _install(folder: Path) -> None:
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        _give_up(f"npm install failed in {folder.relative_to(ROOT)}:\n{done.stderr}")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DemoServer]:
+    """The demo, running; it may not fail at anything."""
+    server = DemoServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+    assert "Traceback" not in server.log
+
+
+@pytest.fixture
+def gate(server: DemoServer) -> Iterator[Gate]:
+    """The way to the server."""
+    with Gate(server.port) as gate:
+        yield gate
+
+
+@pytest.fixture
+def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
+    """A browser that may complain of nothing."""
+    with Browser(chromium, tmp_path) as browser:
+        yield browser
+        assert browser.complaints() == []
+
+
+@pytest.fixture
+def page(browser: Browser, gate: Gate) -> Page:
+    """The demo's page, through the gate."""
+    page = Page(browser)
+    browser.goto(gate.url)
+    return page
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> MakeFile:
+    """Make a file of random bytes: ``make_file("a.bin", 1000)``."""
+    folder = tmp_path / "local"
+    folder.mkdir()
+
+    def make(name: str, size: int) -> Path:
+        path = folder / name
+        path.write_bytes(random.randbytes(size))
+        return path
+
+    return make

@@ -1,0 +1,122 @@
+"""The demo on a port of its own, with its files in a folder of the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+WAYS = {  # to start it; the first is what ``make demo`` does
+    "gunicorn": ("-m gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:{port} {app}:create_app()"),
+    "flask": "-m flask --app {app} run --port {port}",
+    "script": "demo/app.py",
+}
+
+
+class DemoServer:
+    """The demo, in a process group of its own."""
+
+    def __init__(
+        self,
+        home: Path,
+        way: str = "gunicorn",
+        *,
+        app: str = "demo.app",
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.port = free_port()
+        self._command = [sys.executable, *WAYS[way].format(port=self.port, app=app).split()]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.folder = home / "uploads"
+        self._log = home / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        settings = {"UPLOAD_DIR": str(self.folder), "DATABASE_URI": f"sqlite:///{home / 'state.sqlite'}"} | settings
+        self._environ = {f"FLASK_RESUMABLE_{name}": json.dumps(value) for name, value in settings.items()}
+        self._environ |= {"PORT": str(self.port), "PYTHONPATH": str(ROOT), **(environ or {})}
+
+    def start(self) -> None:
+        """Start, or start again, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env={**os.environ, **self._environ},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self._answers, "the server starts")
+
+    def kill(self) -> None:
+        """``kill -9``, master and workers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            until(lambda: not self._listens(), "the last worker is gone")
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return self._log.read_text()
+
+    def _answers(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, self.log
+        return self._listens()
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    # --- what it has ---
+
+    def uploads(self) -> dict[str, Any]:
+        """What the page is told."""
+        with closing(urllib.request.urlopen(f"{self.url}/api/uploads", timeout=10)) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def offset(self) -> int:
+        """How far the only unfinished upload is, in bytes."""
+        return sum(int(upload["offset"]) for upload in self.uploads()["unfinished"])
+
+    def received(self) -> int:
+        """How much it has of the unfinished uploads, in bytes; chunks beyond a gap count."""
+        return sum(int(upload["received"]) for upload in self.uploads()["unfinished"])
+
+    def parts(self) -> list[str]:
+        """What lies on disk of unfinished files."""
+        return sorted(path.name for path in self.folder.glob(".partial/*.part"))
+
+    def digests(self) -> list[str]:
+        """The SHA-256 of each finished file on disk."""
+        return sorted(sha256(path) for path in self.folder.glob("*") if path.is_file())
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

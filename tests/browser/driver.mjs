@@ -1,0 +1,76 @@
+// A Chromium at the end of a pipe: one JSON command a line on stdin, one JSON answer a line on stdout.
+
+import readline from "node:readline";
+import { chromium } from "playwright-core";
+
+const [profile, options] = [process.argv[2], JSON.parse(process.argv[3])];
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: options.executable,
+  headless: true,
+  args: ARGS,
+  timeout: 60_000,
+  viewport: options.viewport,
+  colorScheme: options.colorScheme,
+  permissions: ["clipboard-read", "clipboard-write"],
+});
+const page = context.pages()[0] ?? (await context.newPage());
+page.setDefaultTimeout(60_000);
+
+// What a person would find in the browser's console; the tests look at it in the end.
+const complaints = [];
+page.on("pageerror", (error) => complaints.push(String(error)));
+page.on("console", (message) => {
+  if (message.type() === "error") complaints.push(message.text());
+});
+
+const COMMANDS = {
+  takeClock: () => page.clock.install(),
+  forward: ({ seconds }) => page.clock.fastForward(seconds * 1000),
+  goto: ({ url }) => page.goto(url).then(() => null),
+  reload: () => page.reload().then(() => null),
+  click: ({ selector }) => page.click(selector),
+  press: ({ key }) => page.keyboard.press(key),
+  select: ({ selector, value }) => page.selectOption(selector, value).then(() => null),
+  setFiles: ({ selector, files }) => page.setInputFiles(selector, files),
+  drop: async ({ selector, files }) => {
+    const { x, y, width, height } = await page.locator(selector).boundingBox();
+    const at = { x: x + width / 2, y: y + height / 2, data: { items: [], files, dragOperationsMask: 1 } };
+    const session = await context.newCDPSession(page);
+    for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, ...at });
+    await session.detach();
+  },
+  waitFor: ({ selector, state }) => page.waitForSelector(selector, { state }).then(() => null),
+  text: ({ selector }) => page.textContent(selector),
+  texts: ({ selector }) => page.locator(selector).allTextContents(),
+  evaluate: ({ script }) => page.evaluate(script),
+  download: async ({ selector }) => {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+    return download.path();
+  },
+  offline: ({ isOffline }) => context.setOffline(isOffline),
+  screenshot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
+  complaints: () => complaints,
+};
+
+process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const { command, ...args } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { result: (await COMMANDS[command](args)) ?? null };
+  } catch (error) {
+    answer = { error: String(error.stack ?? error) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await context.close();

@@ -1,0 +1,93 @@
+"""The page on a phone, in the dark, and without a mouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .browser import Browser
+from .conftest import MakeFile
+from .demo_server import DemoServer
+from .gate import Gate
+from .page import Page
+
+pytestmark = pytest.mark.browser
+
+BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).reduce((sum, part) => sum + +part, 0) / 3"
+OVERHANG = "document.documentElement.scrollWidth - innerWidth"
+
+
+@pytest.mark.parametrize("tab", ["tus", "flow"])
+def test_phone(tab: str, chromium: str, tmp_path: Path, gate: Gate, make_file: MakeFile) -> None:
+    """Nothing hangs over the edge of a narrow screen, long names and commands included."""
+    name = "a-name-without-any-blank-that-is-much-longer-than-a-phone-is-wide-" * 2 + ".txt"
+    with Browser(chromium, tmp_path, viewport={"width": 360, "height": 740}) as browser:
+        page = Page(browser, tab)
+        browser.goto(f"{gate.url}#{tab}")
+        page.choose(make_file(name, 1000))
+        browser.wait_for(page.finished(name))
+        browser.click(f'{page.finished(name)} button:text-is("Verify")')
+        browser.wait_for(f'{page.finished(name)}[data-verified="true"]')
+        gate.let(3000)
+        page.choose(make_file("2" + name, 10_000))
+        browser.wait_for(page.under_way())
+        browser.evaluate('document.querySelectorAll("details").forEach((details) => (details.open = true))')
+        assert browser.evaluate(OVERHANG) <= 0
+
+
+@pytest.mark.parametrize(("scheme", "is_bright"), [("light", True), ("dark", False)])
+def test_colour_scheme(chromium: str, tmp_path: Path, server: DemoServer, scheme: str, is_bright: bool) -> None:
+    """The page is bright or dark, as the person's system asks."""
+    with Browser(chromium, tmp_path, colorScheme=scheme) as browser:
+        browser.goto(server.url)
+        assert (browser.evaluate(BRIGHTNESS) > 128) is is_bright
+
+
+@pytest.mark.parametrize(("tab", "zone"), [("tus", "files"), ("flow", "flow-files")])
+def test_keyboard(tab: str, zone: str, page: Page, make_file: MakeFile) -> None:
+    """Every control is reached with Tab and worked with Enter, and the focus never falls off the page."""
+    page = open_with_arrows(page, tab)
+    page.choose(make_file("setup.exe", 1000))
+    page.wait_until("setup.exe", "failed")
+    stops = [focused(page)]
+    while stops[-1] != "Dismiss setup.exe" and len(stops) < 10:
+        stops.append(tab_stop(page))
+    assert [stop for stop in stops if stop] == [f"tab-{tab}", zone, "Try again setup.exe", "Dismiss setup.exe"]
+    page.browser.press("Enter")
+    page.browser.wait_for(page.card("setup.exe"), "detached")
+    assert page.browser.evaluate("document.activeElement.id") == zone
+
+
+def open_with_arrows(page: Page, tab: str) -> Page:
+    """Go to a tab as people do who have no mouse."""
+    assert tab_stop(page) == "tab-tus"
+    while focused(page) != f"tab-{tab}":
+        page.browser.press("ArrowRight")
+    return Page(page.browser, tab)
+
+
+def tab_stop(page: Page) -> str:
+    """Press Tab; where that leads."""
+    page.browser.press("Tab")
+    return focused(page)
+
+
+def focused(page: Page) -> str:
+    """The label or the id of what has the focus."""
+    return str(page.browser.evaluate("document.activeElement.ariaLabel || document.activeElement.id"))
+
+
+def test_announcements(page: Page, make_file: MakeFile) -> None:
+    """A screen reader hears what becomes of an upload."""
+    page.choose(make_file("notes.txt", 1000))
+    page.browser.wait_for('#announcer:text-matches("notes.txt: Complete")', "attached")
+
+
+def test_without_npm_packages(page: Page, server: DemoServer) -> None:
+    """Files in node_modules that the page does not need cannot be fetched."""
+    statuses = page.browser.evaluate(
+        """Promise.all(["vendor/tus.min.js", "vendor/package.json", "vendor/tus-js-client/package.json",
+            "vendor/..%2fapp.py"].map((url) => fetch(url).then((answer) => answer.status)))"""
+    )
+    assert statuses == [200, 404, 404, 404]

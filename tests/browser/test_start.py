@@ -1,0 +1,33 @@
+"""The ways to start the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .browser import Browser
+from .conftest import MakeFile
+from .demo_server import DemoServer
+from .demo_server import sha256
+from .demo_server import WAYS
+from .page import Page
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways(way: str, browser: Browser, tmp_path: Path, make_file: MakeFile) -> None:
+    """However the demo is started, it takes files, and says on the terminal that they are complete."""
+    server = DemoServer(tmp_path, way)
+    server.start()
+    try:
+        file = make_file("photo.jpg", 200_000)
+        browser.goto(server.url)
+        page = Page(browser)
+        page.choose(file)
+        page.wait_until("photo.jpg", "done")
+        assert server.digests() == [sha256(file)]
+        assert "'photo.jpg' is complete: 200000 bytes" in server.log
+    finally:
+        server.kill()
