@@ -62,7 +62,7 @@ class Hooks(FlaskResumable):
         digest = upload.digest("sha256")
         self._write_receipt(upload, digest)
         upload.note = digest
-        self._journal.note("on_complete", upload.id, upload.offset)
+        self._journal.note("on_complete", upload.id)
         if self._order.exists():
             order, argument = self._order.read_text().split()
             if order == "sleep":

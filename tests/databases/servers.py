@@ -15,6 +15,8 @@ from abc import abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
+from tests.ports import free_port
+
 PATIENCE = 60.0  # seconds that a server may take to come up
 
 
@@ -32,7 +34,7 @@ class DatabaseServer(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="resumable-"))
         self.folder.chmod(0o755)
         self.log = self.folder / "log"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.prepare()
         self.start()
@@ -220,9 +222,3 @@ def _own(folder: Path, user: str | None) -> None:
     folder.mkdir(exist_ok=True, mode=0o700)
     if user is not None:
         shutil.chown(folder, user, user)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

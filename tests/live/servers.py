@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn.config
+
+from tests.ports import free_port
 
 from .journal import Journal
 from .journal import PATIENCE
@@ -208,13 +209,6 @@ class Server:
 def id_of(path: str) -> str:
     """An upload's id, from its path."""
     return path.rpartition("/")[2]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def peak_memory(pid: int) -> int:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.ports import free_port
+
 CONFIGURATION = Path(__file__).parents[2] / "demo" / "nginx.conf"
 PATIENCE = 60.0  # seconds
 
@@ -25,7 +27,7 @@ class Nginx:
         program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
         if program is None:
             raise Missing("nginx is missing: apt-get install nginx")
-        self.port = _free_port()
+        self.port = free_port()
         folder.mkdir()
         (folder / "nginx.conf").write_text(self._configured(folder, ports))
         command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
@@ -59,10 +61,3 @@ class Nginx:
         """Stop it."""
         self._process.terminate()
         self._process.wait(PATIENCE)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
