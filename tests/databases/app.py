@@ -10,6 +10,7 @@ Configured by the environment, so that any WSGI server can start it::
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -115,7 +116,9 @@ def _on_sql(app: Flask, home: Path, uri: str, pool: int) -> None:
         g.user = db.session.execute(text("SELECT count(*) FROM receipts")).scalar()
 
     Hooks(home, write_receipt, model=Upload, db=db).init_app(app)
-    with app.app_context():
+    # The workers of all nodes start together, and create_all() looks first and creates then.
+    with (home / "tables.lock").open("w") as lock, app.app_context():
+        fcntl.flock(lock, fcntl.LOCK_EX)
         db.create_all()
 
 
