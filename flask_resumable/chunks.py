@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO
 
+from .abilities import PlacesChunks
 from .errors import ClaimLost
 from .errors import UploadExists
 from .errors import UploadLocked
 from .errors import UploadNotFound
-from .interfaces import PlacesChunks
 from .sansio import upload as rules
 from .sansio.upload import Creation
 from .sansio.upload import Limits

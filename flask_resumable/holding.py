@@ -94,9 +94,12 @@ class Holder:
         return self._now() + self._lease
 
     @contextmanager
-    def take(self, upload_id: str, *, preempt: bool = True) -> Iterator[Hold]:
+    def take(self, upload_id: str, *, preempt: bool = True, known: Upload | None = None) -> Iterator[Hold]:
         """Claim an upload for the block. See :meth:`~flask_resumable.interfaces.StateRepository.claim`."""
-        upload, claim = self._repository.claim(upload_id, now=self._now(), until=self.until, preempt=preempt)
+        now = self._now()
+        upload, claim = self._repository.claim(
+            upload_id, now=now, until=now + self._lease, preempt=preempt, known=known
+        )
         with self.keep(upload, claim) as hold:
             yield hold
 

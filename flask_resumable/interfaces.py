@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from typing import BinaryIO
 from typing import Protocol
-from typing import runtime_checkable
 
 from .sansio.upload import JSONObject
 from .sansio.upload import Upload
@@ -56,11 +55,14 @@ class StateRepository(Protocol):
         """Read a record; changes nothing. Raises ``UploadNotFound``."""
         ...
 
-    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+    def claim(
+        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+    ) -> tuple[Upload, Claim]:
         """Take the upload, and read it as the last holder saved it; from then on that holder's saves fail.
 
         With ``preempt`` an ``ACTIVE`` upload is taken from a living holder; otherwise, and in every other state, a
-        claim that has not run out is respected. Raises ``UploadNotFound``, ``UploadLocked``.
+        claim that has not run out is respected. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the
+        caller has just read: it may spare reading it once more, and is not believed if it is no longer so.
         """
         ...
 
@@ -140,6 +142,17 @@ class StateRepository(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """A block of content that is in a pipe of the kernel's: its next ``size`` bytes, all of which must be taken out."""
+
+    descriptor: int  # the end to read from
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
 class Writer(Protocol):
     """Takes the content of one write, block by block."""
 
@@ -191,44 +204,6 @@ class Storage(Protocol):
         ...
 
 
-@runtime_checkable
-class Concatenates(Protocol):
-    """An optional ability of a storage; decides whether ``concatenation`` is offered."""
-
-    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
-        """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
-        ...
-
-
-class Slot(Protocol):
-    """The place of one chunk, for one request at a time."""
-
-    def fill(self, content: BinaryIO) -> None:
-        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
-        ...
-
-
-@runtime_checkable
-class PlacesChunks(Protocol):
-    """An optional ability of a storage; decides whether flow.js is served.
-
-    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
-    what is placed counts once the repository says so.
-    """
-
-    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
-        ...
-
-    def spool(self) -> BinaryIO:
-        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
-        ...
-
-    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
-        ...
-
-
 class Body(Protocol):
     """The content of a request, as this WSGI server delivers it."""
 
@@ -240,6 +215,10 @@ class Body(Protocol):
         An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
         A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
         """
+        ...
+
+    def unseen_blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+        """The same for who will not look at the content: where the server allows it, blocks are left in the kernel."""
         ...
 
     counts_only_whole: bool  # this server's reader can hand out garbage when a body is cut

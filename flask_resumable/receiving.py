@@ -7,6 +7,7 @@ it is saved, so that the client goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import nullcontext
@@ -15,14 +16,18 @@ from datetime import datetime
 from datetime import timedelta
 from typing import cast
 
+from .abilities import Paced
+from .abilities import TakesPiped
 from .errors import BodyIncomplete
 from .errors import ClaimLost
 from .errors import InvalidRequest
+from .errors import ResumableError
 from .errors import TooLarge
 from .errors import Unavailable
 from .holding import Clock
 from .holding import Hold
 from .interfaces import Body
+from .interfaces import Piped
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .interfaces import Writer
@@ -30,11 +35,13 @@ from .sansio import upload as rules
 from .sansio.checksum import ALGORITHMS
 from .sansio.checksum import Checksum
 from .sansio.checksum import Hasher
+from .sansio.upload import JSONObject
 from .sansio.upload import Limits
+from .sansio.upload import Status
 from .sansio.upload import Upload
 from .sansio.upload import Write
 
-SAVE_EVERY_BYTES = 16 * 1024 * 1024
+SAVE_EVERY_BYTES = 64 * 1024 * 1024
 SAVE_EVERY = timedelta(seconds=1)
 
 
@@ -42,11 +49,17 @@ class Receiver:
     """Streams bodies into a storage and saves how far it got."""
 
     def __init__(
-        self, repository: StateRepository, storage: Storage, call_hook: Callable[[str, Upload], None], now: Clock
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        call_hook: Callable[[str, Upload], None],
+        is_heard: Callable[[str], bool],
+        now: Clock,
     ) -> None:
         self._repository = repository
         self._storage = storage
         self._call_hook = call_hook
+        self._is_heard = is_heard
         self._now = now
 
     def receive(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
@@ -67,7 +80,10 @@ class Receiver:
         with self._storage.writer(upload, write.start, hold.claim.fence) if has_content else _no_writer() as writer:
             upload = _Transfer(hold, upload, write, writer, limits, self._now).run(body, room)
         if upload != hold.upload:
-            hold.save(rules.settle(upload))
+            upload = rules.settle(upload)
+            # One statement for both, where nothing is to be done with the upload afterwards.
+            is_last = upload.status is Status.ACTIVE and not self._is_heard("post_save")
+            hold.save(upload, last=is_last)
         if not is_repeated:
             self._call_hook("post_save", hold.upload)
         if body.is_overlong:
@@ -89,6 +105,7 @@ class _Transfer:
         self._upload = upload  # with a length that the write declares, though not saved yet
         self._write = write
         self._writer = writer
+        self._paced = writer if isinstance(writer, Paced) else None
         self._limits = limits
         self._now = now
         self._position = write.start
@@ -100,7 +117,7 @@ class _Transfer:
         hashers = self._hashers()
         is_guarded = self._write.is_guarded or body.counts_only_whole
         try:
-            with closing(body.blocks(room)) as blocks:
+            with closing(self._blocks(body, room, is_seen=bool(hashers))) as blocks:
                 for block in blocks:
                     self._store(block, hashers)
                     self._save_if_due(is_idle=not block, is_guarded=is_guarded)
@@ -108,24 +125,47 @@ class _Transfer:
             raise
         except BaseException:
             # Not only errors: gunicorn's sync worker ends a long request with SystemExit.
-            if not is_guarded:
-                with suppress(ClaimLost, Unavailable):
-                    self._hold.save(self._advanced())
+            self._salvage(is_guarded)
             raise
         if is_guarded:
-            self._verify(body, hashers)
+            try:
+                self._verify(body, hashers)
+            except ResumableError:
+                if self._paced:
+                    self._salvage(is_guarded)
+                raise
         return self._advanced()
 
-    def _store(self, block: bytes | memoryview, hashers: dict[str, Hasher]) -> None:
-        if block:
+    def _salvage(self, is_guarded: bool) -> None:
+        """Save what counts of a write that has failed."""
+        with suppress(ClaimLost, Unavailable):
+            if self._paced:
+                self._hold.save(self._so_far(*self._paced.conclude(counts=not is_guarded)))
+            elif not is_guarded:
+                self._hold.save(self._advanced())
+
+    def _blocks(self, body: Body, room: int, *, is_seen: bool) -> Generator[bytes | memoryview | Piped, None, None]:
+        if is_seen or not isinstance(self._writer, TakesPiped):
+            return body.blocks(room)
+        return body.unseen_blocks(room)
+
+    def _store(self, block: bytes | memoryview | Piped, hashers: dict[str, Hasher]) -> None:
+        if isinstance(block, Piped):
+            cast(TakesPiped, self._writer).write_piped(block)
+        elif block:
             self._writer.write(block)
-            self._position += len(block)
             for hasher in hashers.values():
                 hasher.update(block)
+        self._position += len(block)
 
     def _save_if_due(self, *, is_idle: bool, is_guarded: bool) -> None:
         """Save how far it is, every so often; when nothing comes, show that this request is alive, and learn if not."""
         now = self._now()
+        if self._paced:
+            if is_idle or self._paced.is_due:
+                self._hold.save(self._so_far(*self._paced.checkpoint(counts=not is_guarded)))
+                self._paced.saved()
+            return
         if is_idle or self._position - self._saved >= SAVE_EVERY_BYTES or now - self._saved_at >= SAVE_EVERY:
             # tus 1.0, Checksum: until it is verified, the content does not count.
             self._hold.save(self._hold.upload if is_guarded else self._advanced())
@@ -135,8 +175,14 @@ class _Transfer:
         """The upload with all that was written so far, made durable before it is reported."""
         if self._position == self._upload.offset:
             return self._upload
-        stored = self._writer.flush()
-        upload = rules.advance(self._upload, self._write.start, self._position, self._limits, self._now())
+        return self._so_far(self._position - self._write.start, self._writer.flush())
+
+    def _so_far(self, size: int, stored: JSONObject) -> Upload:
+        """The upload with the first ``size`` bytes of this write; if none of them count, it stays as it was saved."""
+        if size == 0:
+            return rules.with_storage(self._hold.upload, stored)
+        start = self._write.start
+        upload = rules.advance(self._upload, start, start + size, self._limits, self._now())
         return rules.with_storage(upload, stored)
 
     def _hashers(self) -> dict[str, Hasher]:

@@ -30,6 +30,22 @@ FIELDS = (
 )
 # What only the repository reads: for its queries, its races and what it remembers.
 OWN_FIELDS = ("kind", "digests", "removable_at", "fence")
+# What a save writes: all but the id, and what decides races.
+VALUE_FIELDS = (
+    "key",
+    "owner",
+    "status",
+    "length",
+    "offset",
+    "islands",
+    "raw_metadata",
+    "concat",
+    "kind",
+    "storage",
+    "created_at",
+    "expires_at",
+    "removable_at",
+)
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
@@ -54,7 +70,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
 
 
 def values_of(upload: Upload) -> dict[str, Any]:
-    """The fields of an upload, but for those by which the repository decides races."""
+    """The fields of an upload that a save writes: ``VALUE_FIELDS``."""
     return {
         "key": upload.key,
         "owner": upload.owner,

@@ -42,11 +42,11 @@ def embedded_repository(uri: str, *, durable: bool) -> SQLAlchemyRepository:
 
 def _engine(uri: str, durable: bool) -> Engine:
     if make_url(uri).get_backend_name() != "sqlite":
-        return create_engine(uri)
+        return create_engine(uri, isolation_level="AUTOCOMMIT")
     database = make_url(uri).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, but makes none
-    engine = create_engine(uri, connect_args={"timeout": BUSY_TIMEOUT})
+    engine = create_engine(uri, isolation_level="AUTOCOMMIT", connect_args={"timeout": BUSY_TIMEOUT})
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:

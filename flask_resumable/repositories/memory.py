@@ -52,7 +52,9 @@ class MemoryRepository:
             raise UploadNotFound(key)
         return upload
 
-    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+    def claim(
+        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+    ) -> tuple[Upload, Claim]:
         with self._lock:
             record = self._find(upload_id)
             may_preempt = preempt and record.upload.status is Status.ACTIVE

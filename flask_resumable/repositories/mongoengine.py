@@ -69,7 +69,9 @@ class MongoengineRepository:
     def find(self, key: str) -> Upload:
         return self._one({"key": key}, key)
 
-    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+    def claim(
+        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+    ) -> tuple[Upload, Claim]:
         free = self._is_unclaimed(now)
         if preempt:
             free["$or"].append({"status": Status.ACTIVE.value})

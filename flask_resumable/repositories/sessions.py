@@ -63,7 +63,9 @@ class LazyEngine:
                     found = self._find()
                     if self._prepare is not None:
                         self._prepare(found)
-                    self._engine = found.execution_options(isolation_level="AUTOCOMMIT")
+                    # Where it is not the engine's own way, each connection is switched over and back: statements more.
+                    is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
+                    self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
         return self._engine
 
     def leave_connections(self) -> None:

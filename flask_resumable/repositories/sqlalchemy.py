@@ -16,15 +16,10 @@ from typing import Any
 from typing import TypeVar
 
 from sqlalchemy import and_
-from sqlalchemy import bindparam
 from sqlalchemy import Connection
-from sqlalchemy import delete
 from sqlalchemy import Engine
-from sqlalchemy import insert
 from sqlalchemy import or_
 from sqlalchemy import select
-from sqlalchemy import Table
-from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -50,6 +45,9 @@ from .sessions import joining
 from .sessions import Sessions
 from .sessions import translated
 from .sessions import TROUBLE
+from .statements import new
+from .statements import Parameters
+from .statements import Statements
 
 T = TypeVar("T")
 
@@ -63,15 +61,11 @@ class SQLAlchemyRepository:
         self.model = model
         self._sessions = sessions
         self._instances = Instances(model)
-        table: Table = model.__table__
-        self._table = table
+        table = model.__table__
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
         self._c = column
         self._digests = Digests(table, column, self._run)
-        self._select = select(*(column[name].label(name) for name in FIELDS))
-        self._get = self._select.where(column["id"] == bindparam("wanted"))
-        self._update = update(table)
-        self._insert = insert(table)
+        self._say = Statements(table, column)
 
     @property
     def engine(self) -> Engine:
@@ -85,12 +79,13 @@ class SQLAlchemyRepository:
     # --- one record ---
 
     def add(self, upload: Upload, *, until: datetime | None) -> Claim:
-        values = self._row(values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1})
+        values = values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1}
+        parameters = new(values | {"digests": None})
         tries: list[None] = []
 
         def insert(connection: Connection) -> None:
             tries.append(None)
-            connection.execute(self._insert.values(values))
+            connection.execute(self._say.insert, parameters)
 
         for is_last in (False, True):
             try:
@@ -107,45 +102,33 @@ class SQLAlchemyRepository:
         return Claim(upload.id, 1)
 
     def get(self, upload_id: str) -> Upload:
-        row = self._run(lambda connection: connection.execute(self._get, {"wanted": upload_id}).mappings().first())
-        if row is None:
-            raise UploadNotFound(upload_id)
-        return upload_from(row)
+        return self._one(self._say.get, self._say.by_id(upload_id), upload_id)
 
     def find(self, key: str) -> Upload:
-        query = self._select.where(self._c["key"] == key)
-        row = self._run(lambda connection: connection.execute(query).mappings().first())
-        if row is None:
-            raise UploadNotFound(key)
-        return upload_from(row)
+        return self._one(self._say.find, self._say.by_key(key), key)
 
-    def claim(self, upload_id: str, *, now: datetime, until: datetime, preempt: bool) -> tuple[Upload, Claim]:
+    def _one(self, query: Any, parameters: Parameters, wanted: str) -> Upload:
+        row = self._run(lambda connection: connection.execute(query, parameters).first())
+        if row is None:
+            raise UploadNotFound(wanted)
+        return upload_from(row._mapping)
+
+    def claim(
+        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+    ) -> tuple[Upload, Claim]:
         for _ in range(_TRIES):
-            claimed = self._run(lambda connection: self._try_claim(connection, upload_id, now, until, preempt))
-            if claimed is not None:
-                return claimed
+            upload = known or self.get(upload_id)
+            known = None
+            if upload.is_claimed(now) and not (preempt and upload.status is Status.ACTIVE):
+                raise UploadLocked
+            values = self._say.known(upload_id, upload.version, {"claimed_until": until})
+            if self._execute(self._say.claim, values).rowcount == 1:
+                return upload, Claim(upload_id, upload.version + 1)
         raise UploadLocked
 
-    def _try_claim(
-        self, connection: Connection, upload_id: str, now: datetime, until: datetime, preempt: bool
-    ) -> tuple[Upload, Claim] | None:
-        query = self._get.add_columns(self._c["fence"].label("fence"))
-        row = connection.execute(query, {"wanted": upload_id}).mappings().first()
-        if row is None:
-            raise UploadNotFound(upload_id)
-        upload = upload_from(row)
-        may_preempt = preempt and upload.status is Status.ACTIVE
-        if upload.is_claimed(now) and not may_preempt:
-            raise UploadLocked
-        changed = connection.execute(
-            self._update.where(self._c["id"] == upload_id, self._c["version"] == upload.version).values(
-                self._row({"fence": row["fence"] + 1, "version": upload.version + 1, "claimed_until": until})
-            )
-        )
-        return (upload, Claim(upload_id, row["fence"] + 1)) if changed.rowcount == 1 else None
-
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        self._change(claim, values_of(upload) | {"claimed_until": until, "digests": None})
+        values = values_of(upload) | {"claimed_until": until, "digests": None}
+        self._check(self._execute(self._say.save, self._say.under(claim, values)))
 
     def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
         for _ in range(_TRIES):
@@ -155,34 +138,31 @@ class SQLAlchemyRepository:
             changed = change(upload)
             if changed is upload:
                 return upload
-            # The fence too: whoever slept through the end of its claim must not undo this.
-            own = {"version": upload.version + 1, "fence": self._c["fence"] + 1, "digests": None}
-            values = values_of(changed) | own
-            statement = self._update.where(self._c["id"] == upload_id, self._c["version"] == upload.version)
-            if self._execute(statement.values(self._row(values))).rowcount == 1:
+            # With a new fence: whoever slept through the end of its claim must not undo this.
+            values = self._say.known(upload_id, upload.version, values_of(changed) | {"digests": None})
+            if self._execute(self._say.amend, values).rowcount == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
-        held = self._get.where(self._c["fence"] == claim.fence).with_for_update(skip_locked=True)
-        if self._run(lambda connection: connection.execute(held, {"wanted": claim.upload_id}).first()) is not None:
-            return self._change(claim, {"claimed_until": until})
+        held = self._say.under(claim)
+        if self._execute(self._say.held_and_locked, held, first=True) is not None:
+            return self._check(self._execute(self._say.renew, self._say.under(claim, {"claimed_until": until})))
         # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
-        held = self._get.where(self._c["fence"] == claim.fence)
-        if self._run(lambda connection: connection.execute(held, {"wanted": claim.upload_id}).first()) is None:
+        if self._execute(self._say.held, held, first=True) is None:
             raise ClaimLost
 
     def release(self, claim: Claim) -> None:
-        self._execute(self._held(claim, {"claimed_until": None}))
+        self._execute(self._say.renew, self._say.under(claim, {"claimed_until": None}))
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
-        statement = delete(self._table).where(self._c["id"] == claim.upload_id, self._c["fence"] == claim.fence)
+        held = self._say.under(claim)
         if hook is None:
-            return self._check(self._execute(statement))
+            return self._check(self._execute(self._say.remove, held))
         with self._app_session() as session:
             instance = self._instances.detached(session, upload)
             session.commit()  # gives its connection back, which may be the only one
-            self._check(self._execute(statement))
+            self._check(self._execute(self._say.remove, held))
             hook(instance)
             session.commit()
 
@@ -193,9 +173,11 @@ class SQLAlchemyRepository:
 
             def save() -> None:
                 values = values_of(upload) | {"claimed_until": until}
+                statement = self._say.settle
                 if work.digests is not None:
                     values["digests"], work.digests = work.digests, None
-                self._check(session.execute(self._held(claim, values)))
+                    statement = self._say.save
+                self._check(session.execute(statement, self._say.under(claim, values)))
 
             with joining(session, save):
                 hook(self._instances.attached(session, upload))
@@ -213,7 +195,7 @@ class SQLAlchemyRepository:
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         at, upload_id = self._c["removable_at"], self._c["id"]
-        query = self._select.where(at <= now, self._is_unclaimed(now))
+        query = self._say.select.where(at <= now, self._is_unclaimed(now))
         if after is not None:
             query = query.where(or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id)))
         return self._uploads(query.order_by(at, upload_id).limit(limit))
@@ -224,17 +206,17 @@ class SQLAlchemyRepository:
             status == Status.FINISHING.value,
             and_(status == Status.ACTIVE.value, self._c["kind"] == "final"),
         )
-        query = self._select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
+        query = self._say.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        query = self._select.where(self._c["id"] > after)
+        query = self._say.select.where(self._c["id"] > after)
         if status is not None:
             query = query.where(self._c["status"] == status)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
-        query = self._select.where(
+        query = self._say.select.where(
             self._c["status"] == Status.ACTIVE.value,
             self._c["kind"] == "final",
             self._c["concat"].contains(part_id),
@@ -258,22 +240,10 @@ class SQLAlchemyRepository:
 
     # --- statements ---
 
-    def _held(self, claim: Claim, values: dict[str, Any]) -> Any:
-        """A change that happens only while the claim holds."""
-        return self._update.where(self._c["id"] == claim.upload_id, self._c["fence"] == claim.fence).values(
-            self._row(values | {"version": self._c["version"] + 1})
-        )
-
-    def _change(self, claim: Claim, values: dict[str, Any]) -> None:
-        self._check(self._execute(self._held(claim, values)))
-
     @staticmethod
     def _check(result: Any) -> None:
         if result.rowcount != 1:
             raise ClaimLost
-
-    def _row(self, values: dict[str, Any]) -> dict[Any, Any]:
-        return {self._c[name]: value for name, value in values.items()}
 
     def _is_unclaimed(self, now: datetime) -> Any:
         return or_(self._c["claimed_until"].is_(None), self._c["claimed_until"] <= now)
@@ -287,8 +257,11 @@ class SQLAlchemyRepository:
         query = select(self._c["id"]).where(same if upload.key is None else or_(same, self._c["key"] == upload.key))
         return self._run(lambda connection: set(connection.execute(query).scalars()))
 
-    def _execute(self, statement: Any) -> Any:
-        return self._run(lambda connection: connection.execute(statement))
+    def _execute(self, statement: Any, parameters: Parameters, *, first: bool = False) -> Any:
+        """The result of a statement, or its first row."""
+        if first:
+            return self._run(lambda connection: connection.execute(statement, parameters).first())
+        return self._run(lambda connection: connection.execute(statement, parameters))
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         """Do something, each statement its own transaction: nothing can be stale, nothing stays locked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,24 @@ def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
     return written
 
 
+def splice_all(pipe: int, size: int, descriptor: int, position: int) -> None:
+    """Move the next ``size`` bytes out of a pipe to ``position`` in a file, within the kernel where that is possible.
+
+    :raises OSError: Some of them may be left in the pipe.
+    """
+    end = position + size
+    while position < end:
+        try:
+            moved = os.splice(pipe, descriptor, end - position, offset_dst=position)
+        except OSError as error:
+            if error.errno not in _NOT_IN_KERNEL:
+                raise
+            moved = write_all(descriptor, os.read(pipe, min(end - position, _COPY_BLOCK)), position)
+        if moved == 0:
+            raise OSError(errno.EIO, "the pipe has less in it than was put there")
+        position += moved
+
+
 def copy_range(source: int, target: int, position: int, size: int) -> int:
     """Copy the first ``size`` bytes of one file to ``position`` in another, in the kernel where it can.
 
@@ -62,6 +81,15 @@ def copy_range(source: int, target: int, position: int, size: int) -> int:
             raise OSError(errno.EIO, "a part is shorter than its record says")
         done += copied
     return position + done
+
+
+def size_of(path: Path) -> int | None:
+    """How many bytes a file has; ``None`` if there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def copy_stream(source: BinaryIO, target: BinaryIO) -> None:

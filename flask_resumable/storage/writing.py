@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from ..errors import Unavailable
+from ..interfaces import Piped
 from ..sansio.upload import JSONObject
 from .fence import Fence
+from .files import splice_all
 from .files import translated
 from .files import write_all
 
 
 class LocalSlot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.Slot`."""
+    """The place of a chunk; see :class:`~flask_resumable.abilities.Slot`."""
 
     def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
         self.fill = fill
@@ -34,6 +36,11 @@ class LocalWriter:
     def write(self, block: bytes | memoryview, /) -> None:
         with translated(), self._fence.held(self._number):
             self._position += write_all(self._descriptor, block, self._position)
+
+    def write_piped(self, block: Piped, /) -> None:
+        with translated(), self._fence.held(self._number):
+            splice_all(block.descriptor, block.size, self._descriptor, self._position)
+        self._position += block.size
 
     def flush(self) -> JSONObject:
         # A failed sync may have thrown dirty pages away, and a second one would report success.

@@ -67,7 +67,7 @@ class ProcessContract:
         for number in range(2, 32):
             repository.add(an_upload(number, status=Status.FINISHING), until=None)
         claimed = together(_claim_all)
-        assert sorted(fence for fences, _ in claimed for fence in fences) == [*range(2, 202)]
+        assert len({fence for fences, _ in claimed for fence in fences}) == 200
         assert sorted(number for _, numbers in claimed for number in numbers) == [*range(2, 32)]
 
     def test_processes_that_add_ranges_side_by_side_lose_none(

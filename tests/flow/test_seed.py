@@ -15,9 +15,9 @@ from typing import BinaryIO
 import pytest
 
 import flask_resumable
+from flask_resumable.abilities import PlacesChunks
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import ResumableError
-from flask_resumable.interfaces import PlacesChunks
 from flask_resumable.sansio.upload import Status
 from flask_resumable.sansio.upload import Upload
 from flask_resumable.storage.chunk_folder import ChunkFolder

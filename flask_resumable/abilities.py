@@ -1,0 +1,137 @@
+"""What a storage, or its writers, may be able to do beside what all must: it is made use of where the methods are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import BinaryIO
+from typing import Protocol
+from typing import runtime_checkable
+
+from .interfaces import Piped
+from .sansio.upload import JSONObject
+from .sansio.upload import Upload
+
+
+@runtime_checkable
+class ChoosesPlaces(Protocol):
+    """A storage that stands for several: it says where each upload's bytes go.
+
+    The place is noted under one key of ``Upload.storage``, which no storage's own answers take away; a storage reads
+    from it, with :meth:`~flask_resumable.sansio.place.Place.of`, the folder below which it publishes this upload.
+    """
+
+    def choose(self, upload: Upload) -> JSONObject:
+        """Asked once, before there is a record; becomes ``Upload.storage``. Raises ``UploadRejected`` to refuse."""
+        ...
+
+
+@runtime_checkable
+class LinksDownloads(Protocol):
+    """A storage whose finished uploads clients can fetch from it directly."""
+
+    def presigned_url(
+        self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
+    ) -> str | None:
+        """A URL by which anybody can fetch a finished upload until it has expired.
+
+        :param filename: The name that a browser saves it under.
+        :param disposition: ``"attachment"``, or ``"inline"`` if a browser may show it.
+        :return: ``None``: this upload cannot be fetched elsewhere.
+        """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A storage that holds its bytes against the records."""
+
+    def verify(self, upload: Upload) -> list[str]:
+        """What is wrong with the upload's bytes, a line for each trouble; reads no contents, changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """A storage whose uploads are at places that can be told, though they are no files."""
+
+    def location(self, upload: Upload) -> str | None:
+        """Where the bytes are, or will be, as people write it: ``s3://bucket/key``. Tells no secret."""
+        ...
+
+
+@runtime_checkable
+class TakesPiped(Protocol):
+    """An optional ability of a writer: content can go from the socket to its place within the kernel."""
+
+    def write_piped(self, block: Piped, /) -> None:
+        """As ``write``, without looking at the content."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """An optional ability of a :class:`Writer`: it says when the record is to be saved, and with what.
+
+    For a storage that makes bytes durable a while after it got them, and that must have told the record what it is
+    about to do before it does it. It is asked after each block.
+    """
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the record is to be saved now."""
+        ...
+
+    def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
+        """How many bytes of this write are durable so far, and the new ``Upload.storage``; waits for none.
+
+        :param counts: Whether bytes of this write count yet; if not, the answer is 0 and what goes with it.
+        """
+        ...
+
+    def saved(self) -> None:
+        """The record says what the last ``checkpoint`` returned."""
+        ...
+
+    def conclude(self, *, counts: bool) -> tuple[int, JSONObject]:
+        """As ``checkpoint``, but the last of this write, which has failed: save what can be saved."""
+        ...
+
+
+@runtime_checkable
+class Concatenates(Protocol):
+    """An optional ability of a storage; decides whether ``concatenation`` is offered."""
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
+        ...
+
+
+class Slot(Protocol):
+    """The place of one chunk, for one request at a time."""
+
+    def fill(self, content: BinaryIO) -> None:
+        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
+        ...
+
+
+@runtime_checkable
+class PlacesChunks(Protocol):
+    """An optional ability of a storage; decides whether flow.js is served.
+
+    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
+    what is placed counts once the repository says so.
+    """
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
+        ...
+
+    def spool(self) -> BinaryIO:
+        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
+        ...
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
+        ...

@@ -1,0 +1,82 @@
+"""Pipes of the kernel's, by which content gets from a socket to a file without ever being a Python object.
+
+They are handed out and back, rather than kept by thread: greenlets share a thread. A fresh one for each request would
+cost as much as it saves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from dataclasses import dataclass
+
+PIPE_SIZE = 256 * 1024  # bytes
+LEAST = 64 * 1024  # bytes, of a pipe and of a body: below that, reading is as cheap
+MAX_SPARE_PIPES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Two descriptors, and how many bytes are certain to fit between them."""
+
+    entrance: int
+    exit: int
+    size: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that went in has come out."""
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self.exit, termios.FIONREAD, b"\0\0\0\0"))
+        return bool(waiting == 0)
+
+    def close(self) -> None:
+        """Give it back to the kernel."""
+        os.close(self.entrance)
+        os.close(self.exit)
+
+
+_spare: list[Pipe] = []
+
+
+def take_pipe() -> Pipe | None:
+    """An empty pipe; ``None`` if the kernel gives no good one, or none at all."""
+    try:
+        return _spare.pop()
+    except IndexError:
+        return _make()
+
+
+def hand_back_pipe(pipe: Pipe) -> None:
+    """For somebody else. One in which bytes were left must not be used again: they would be taken for the next body."""
+    if len(_spare) < MAX_SPARE_PIPES and pipe.is_empty:
+        _spare.append(pipe)
+    else:
+        pipe.close()
+
+
+def _make() -> Pipe | None:
+    try:
+        exit, entrance = os.pipe2(os.O_CLOEXEC)
+    except OSError:  # too many files are open
+        return None
+    # A user may only have so many pages in pipes: past that, pipes are as small as 8 KiB.
+    try:
+        size = fcntl.fcntl(entrance, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError:
+        size = fcntl.fcntl(entrance, fcntl.F_GETPIPE_SZ)
+    pipe = Pipe(entrance, exit, size)
+    if size >= LEAST:
+        return pipe
+    pipe.close()
+    return None
+
+
+def _after_fork() -> None:
+    """What the parent puts into its pipes is not for us."""
+    while _spare:
+        _spare.pop().close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

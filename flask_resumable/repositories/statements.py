@@ -1,0 +1,87 @@
+"""The statements on single records, built once: to build one takes longer than the database needs to execute it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import bindparam
+from sqlalchemy import delete
+from sqlalchemy import insert
+from sqlalchemy import select
+from sqlalchemy import Table
+from sqlalchemy import update
+
+from ..interfaces import Claim
+from ..models.record import FIELDS
+from ..models.record import OWN_FIELDS
+from ..models.record import VALUE_FIELDS
+
+# Parameters must not be called like columns: SQLAlchemy would take them for new values.
+_ID, _VERSION, _FENCE, _KEY = "the_id", "the_version", "the_fence", "the_key"
+_NEW = "new_"
+
+Parameters = dict[str, Any]
+
+
+class Statements:
+    """What can be said about one record. Each comes with a method that makes its parameters."""
+
+    def __init__(self, table: Table, column: Mapping[str, Any]) -> None:
+        self._columns = {name: bindparam(_NEW + name, type_=column[name].type) for name in (*FIELDS, *OWN_FIELDS)}
+        c = self._c = column
+        has_id = c["id"] == bindparam(_ID)
+        is_known = has_id & (c["version"] == bindparam(_VERSION))
+        is_held = has_id & (c["fence"] == bindparam(_FENCE))
+        grown = {c["version"]: c["version"] + 1}
+        until = self._new("claimed_until")
+        #: Without conditions, for queries over many records.
+        self.select = select(*(c[name].label(name) for name in FIELDS))
+        self.get = self.select.where(has_id)
+        self.find = self.select.where(c["key"] == bindparam(_KEY))
+        self.held = select(c["id"]).where(is_held)
+        self.held_and_locked = self.held.with_for_update(skip_locked=True)
+        self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
+        self.claim = update(table).where(is_known).values(self._new("claimed_until", "version", "fence"))
+        self.save = update(table).where(is_held).values(self._new(*VALUE_FIELDS, "claimed_until", "digests") | grown)
+        self.settle = update(table).where(is_held).values(self._new(*VALUE_FIELDS, "claimed_until") | grown)
+        self.amend = update(table).where(is_known).values(self._new(*VALUE_FIELDS, "digests", "version", "fence"))
+        self.renew = update(table).where(is_held).values(until | grown)
+        self.remove = delete(table).where(is_held)
+
+    def _new(self, *names: str) -> dict[Any, Any]:
+        return {self._c[name]: self._columns[name] for name in names}
+
+    @staticmethod
+    def by_id(upload_id: str) -> Parameters:
+        """For ``get``."""
+        return {_ID: upload_id}
+
+    @staticmethod
+    def by_key(key: str) -> Parameters:
+        """For ``find``."""
+        return {_KEY: key}
+
+    @staticmethod
+    def known(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
+        """For changes to a record that is still as it was read; they put up a new fence.
+
+        A fence is the version at which it was put up, and so never used again.
+        """
+        return {
+            _ID: upload_id,
+            _VERSION: version,
+            _NEW + "version": version + 1,
+            _NEW + "fence": version + 1,
+            **new(values),
+        }
+
+    @staticmethod
+    def under(claim: Claim, values: Mapping[str, Any] | None = None) -> Parameters:
+        """For changes that happen only while the claim holds."""
+        return {_ID: claim.upload_id, _FENCE: claim.fence, **new(values or {})}
+
+
+def new(values: Mapping[str, Any]) -> Parameters:
+    """Values as parameters."""
+    return {_NEW + name: value for name, value in values.items()}
