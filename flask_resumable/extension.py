@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 from flask import current_app
@@ -14,6 +14,8 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from . import signals
+from .abilities import Concatenates
+from .abilities import PlacesChunks
 from .blueprints import flow as flow_blueprint
 from .blueprints import tus
 from .chunks import ChunkService
@@ -21,16 +23,16 @@ from .cli import tus_commands
 from .errors import ConfigurationError
 from .errors import UploadRejected
 from .holding import Clock
-from .interfaces import Concatenates
-from .interfaces import PlacesChunks
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .models.interface import UploadView
 from .repositories import model_for
 from .repositories import repository_for
 from .sansio.flow import FlowPolicy
 from .sansio.tus import EXTENSIONS
 from .sansio.tus import Policy
 from .sansio.upload import Limits
+from .sansio.upload import Upload
 from .service import UploadService
 from .settings import FlowSettings
 from .settings import ProtocolSettings
@@ -39,8 +41,10 @@ from .settings import Settings
 from .state import Files
 from .state import FlowState
 from .state import State
-from .storage.chunk_folder import ChunkFolder
-from .storage.local import LocalStorage
+from .storage.choice import Choice
+from .storage.configured import storage_for
+
+Storages = Storage | Mapping[str, Storage]
 
 
 def utc_now() -> datetime:
@@ -59,7 +63,8 @@ class FlaskResumable:
     :param model: The model of uploads in the app's database, such as ``SQLAlchemyModel`` or the app's own.
     :param db: The database of ``model``: a Flask-SQLAlchemy object, a ``scoped_session`` or a ``sessionmaker``.
     :param repository: Keeps the state instead of a model; see :class:`~flask_resumable.interfaces.StateRepository`.
-    :param storage: Keeps the bytes instead of a folder; see :class:`~flask_resumable.interfaces.Storage`.
+    :param storage: Keeps the bytes instead of a folder; see :class:`~flask_resumable.interfaces.Storage`. Or several by
+        name, for :meth:`choose_storage`; the first takes what has not been chosen another for.
     :param now: The clock, for tests: returns the time in UTC, with time zone.
     """
 
@@ -70,7 +75,7 @@ class FlaskResumable:
         model: type[Any] | None = None,
         db: Any = None,
         repository: StateRepository | None = None,
-        storage: Storage | None = None,
+        storage: Storages | None = None,
         now: Clock = utc_now,
     ) -> None:
         self._db = db
@@ -89,7 +94,7 @@ class FlaskResumable:
         model: type[Any] | None = None,
         db: Any = None,
         repository: StateRepository | None = None,
-        storage: Storage | None = None,
+        storage: Storages | None = None,
     ) -> None:
         """Serve ``app``. What is passed here counts for this app, in place of what the constructor was given.
 
@@ -107,19 +112,20 @@ class FlaskResumable:
         if repository is None:
             mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
             repository = repository_for(app, mapped, db, settings)
-        storage = storage or self._storage or _local_storage(settings, flow)
-        service = UploadService(repository, storage, _HookCaller(self), lease=settings.lease, now=self._now)
+        given = self._storage if storage is None else storage
+        kept_in = _choice(self, storage_for(settings, flow) if given is None else given)
+        service = UploadService(repository, kept_in, _HookCaller(self), lease=settings.lease, now=self._now)
         state = State(
             extension=self,
             model=mapped,
             settings=settings,
             service=service,
             repository=repository,
-            storage=storage,
+            storage=kept_in,
             files=Files(service, settings.chunk_size),
             limits=_limits(settings, sliding=settings.sliding_expiration),
-            tus=_tus_policy(settings, storage),
-            flow=_flow_state(flow, service, storage),
+            tus=_tus_policy(settings, kept_in),
+            flow=_flow_state(flow, service, kept_in),
             blueprints={
                 **({"tus": tus.create_blueprint(settings.upload_url)} if settings.enabled else {}),
                 **({"flow": flow_blueprint.create_blueprint(flow.upload_url)} if flow.enabled else {}),
@@ -140,6 +146,20 @@ class FlaskResumable:
         """Who is asking: a user's id, up to 255 characters, or ``None`` for nobody in particular.
 
         An upload belongs to who created it; to all others it does not exist. Called in each request.
+        """
+        return None
+
+    def choose_storage(self, upload: Any) -> str | None:
+        """Which of several storages gets a new upload: its name, or ``None`` for the first.
+
+        Asked once, before ``on_create``; the answer is kept with the upload. May refuse, as ``on_create`` may.
+        """
+        return None
+
+    def choose_folder(self, upload: Any) -> str | None:
+        """The folder for a new upload below its storage, such as ``"tenant-7"``, or ``None``. Asked once, as above.
+
+        Names of letters, digits, ``-`` and ``_``, with ``/`` between them; anything else is an error of the app.
         """
         return None
 
@@ -213,20 +233,23 @@ def _hook(extension: FlaskResumable, name: str) -> Callable[[Any], object] | Non
     return call
 
 
+def _choice(extension: FlaskResumable, storage: Storages) -> Storage:
+    """A storage that chooses, if there is something to choose."""
+
+    def chooser(name: str) -> Callable[[Upload], object] | None:
+        method = _hook(extension, name)
+        return None if method is None else lambda upload: method(UploadView(upload))
+
+    choose_storage, choose_folder = chooser("choose_storage"), chooser("choose_folder")
+    if not isinstance(storage, Mapping):
+        if choose_storage is choose_folder is None:
+            return storage
+        storage = {"main": storage}
+    return Choice(storage, storage=choose_storage, folder=choose_folder)
+
+
 def _limits(settings: ProtocolSettings, *, sliding: bool) -> Limits:
     return Limits(max_size=settings.max_size, expiration=settings.expiration, sliding=sliding)
-
-
-def _local_storage(settings: Settings, flow: FlowSettings) -> LocalStorage:
-    if not flow.keeps_chunks_apart:
-        return LocalStorage(settings.upload_dir, durability=settings.durability)
-    plain = LocalStorage(settings.upload_dir, durability=settings.durability)
-    chunks = ChunkFolder(
-        Path(flow.temp_dir) if flow.temp_dir else plain.root / ".chunks",
-        pre_process=flow.pre_process_callback,
-        keep=not flow.delete_chunks_on_save,
-    )
-    return LocalStorage(settings.upload_dir, durability=settings.durability, chunks=chunks)
 
 
 def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage) -> FlowState | None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 
+from .abilities import ChoosesPlaces
 from .digests import digest_of
 from .errors import BodyIncomplete
 from .errors import BytesLost
@@ -52,7 +54,7 @@ class UploadService:
         self._holder = Holder(repository, storage, lease=lease, now=now)
         self._keeper = LeaseKeeper(lease)
         self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now)
-        self._receiver = Receiver(repository, storage, self._steps.call_hook, now)
+        self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, now)
 
     def create(
         self,
@@ -66,7 +68,7 @@ class UploadService:
         """Make a new upload, with the content that the request brought along.
 
         :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
-        :raises UploadRejected: ``on_create`` refused; nothing is left.
+        :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
         :raises TooLarge: It would pass ``limits``; nothing was created.
         """
         upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
@@ -77,6 +79,7 @@ class UploadService:
             content = None
         elif content is not None:
             rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
+        upload = self._placed(upload)
         with self._born(upload, is_idle=content is None and upload.length != 0) as hold:
             self._steps.settle(hold)
             if content is not None:
@@ -100,7 +103,7 @@ class UploadService:
                 return upload
         elif self._is_at_rest(upload):
             return upload
-        with self.holding(upload_id) as hold:
+        with self.holding(upload_id, known=upload) as hold:
             with suppress(BytesLost):  # then the upload has gone back to where its bytes end
                 self._steps.settle(hold)
             return hold.upload
@@ -118,8 +121,9 @@ class UploadService:
         :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
         :raises ClaimLost: A newer request has taken over.
         """
-        rules.check_alive(self.find(upload_id, owner=owner), self.now())
-        with self.holding(upload_id) as hold:
+        upload = self.find(upload_id, owner=owner)
+        rules.check_alive(upload, self.now())
+        with self.holding(upload_id, known=upload) as hold:
             self._steps.settle(hold)
             self._receive(hold, write, body, limits)
             return hold.upload
@@ -130,8 +134,8 @@ class UploadService:
         :param remembered_for: How long to keep a tombstone.
         :raises UploadRejected: ``pre_delete`` refused.
         """
-        self.find(upload_id, owner=owner)
-        with self.holding(upload_id) as hold:
+        upload = self.find(upload_id, owner=owner)
+        with self.holding(upload_id, known=upload) as hold:
             self.remove(hold, remembered_until=None if remembered_for is None else self.now() + remembered_for)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
@@ -161,12 +165,14 @@ class UploadService:
     # --- for the cleaner ---
 
     @contextmanager
-    def holding(self, upload_id: str, *, preempt: bool = True) -> Iterator[Hold]:
+    def holding(self, upload_id: str, *, preempt: bool = True, known: Upload | None = None) -> Iterator[Hold]:
         """Claim an upload for the block.
+
+        :param known: It, as it was just read.
 
         :raises UploadNotFound: It is not there; if it was half removed, it is gone now.
         """
-        with self._holder.take(upload_id, preempt=preempt) as hold:
+        with self._holder.take(upload_id, preempt=preempt, known=known) as hold:
             if hold.upload.status in (Status.DELETING, Status.GONE):
                 self._steps.remove(hold)
                 raise UploadNotFound(upload_id)
@@ -204,6 +210,14 @@ class UploadService:
             after = uploads[-1].id
 
     # --- within ---
+
+    def _placed(self, upload: Upload) -> Upload:
+        """The upload with the place that was chosen for its bytes, if there is a choice."""
+        if not isinstance(self.storage, ChoosesPlaces):
+            return upload
+        upload = replace(upload, storage=self.storage.choose(upload))
+        self.repository.let_go()  # to decide, the app may have used its database
+        return upload
 
     @contextmanager
     def _born(self, upload: Upload, *, is_idle: bool) -> Iterator[Hold]:

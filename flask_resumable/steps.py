@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from .abilities import Concatenates
 from .errors import BytesLost
 from .errors import InvalidRequest
 from .errors import UploadExpired
@@ -21,7 +22,6 @@ from .holding import Clock
 from .holding import Hold
 from .holding import Holder
 from .holding import LeaseKeeper
-from .interfaces import Concatenates
 from .interfaces import Hooks
 from .interfaces import StateRepository
 from .interfaces import Storage
@@ -82,7 +82,7 @@ class Steps:
             except BytesLost as error:
                 hold.save(rules.recede(upload, error.offset))
                 raise
-            done = replace(upload, storage=stored).to(Status.COMPLETE)
+            done = rules.with_storage(upload, stored).to(Status.COMPLETE)
             try:
                 self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
@@ -153,7 +153,7 @@ class Steps:
             assert upload.length is not None
             with self._keeper.keeping(hold):
                 stored = self._storage.concatenate(upload, parts, hold.claim.fence)
-            upload = replace(upload, storage=stored)
+            upload = rules.with_storage(upload, stored)
             upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
         if upload != hold.upload:
             hold.save(upload)
@@ -190,6 +190,10 @@ class Steps:
         if hook is not None:
             self._repository.call(upload, hook)
         self.observe(name, upload)
+
+    def is_heard(self, name: str) -> bool:
+        """Whether anybody wants to know of it."""
+        return self._hooks.named(name) is not None or self._hooks.observer(name) is not None
 
     def observe(self, name: str, upload: Upload) -> None:
         observer: Callable[[object], object] | None = self._hooks.observer(name)

@@ -22,24 +22,26 @@ MODULES = {
 ALLOWED = {
     "errors": set(),
     "sansio": set(),
+    "abilities": {"interfaces", "sansio"},
     "interfaces": {"sansio"},
     "checks": {"sansio"},
     "settings": {"checks", "sansio"},
     "signals": set(),
     "digests": set(),
     "holding": {"interfaces", "sansio"},
-    "receiving": {"holding", "interfaces", "sansio"},
-    "steps": {"holding", "interfaces", "sansio"},
-    "service": {"digests", "holding", "interfaces", "receiving", "sansio", "steps"},
+    "receiving": {"abilities", "holding", "interfaces", "sansio"},
+    "steps": {"abilities", "holding", "interfaces", "sansio"},
+    "service": {"abilities", "digests", "holding", "interfaces", "receiving", "sansio", "steps"},
     "cleaning": {"service", "sansio"},
-    "chunks": {"interfaces", "sansio", "service"},
+    "verifying": {"abilities", "service", "sansio"},
+    "chunks": {"abilities", "interfaces", "sansio", "service"},
     "state": {"chunks", "interfaces", "sansio", "service", "settings"},
-    "testing": {"interfaces", "sansio"},
+    "testing": {"abilities", "interfaces", "sansio"},
     "models": {"sansio"},
     "repositories": {"interfaces", "models", "sansio", "settings"},
-    "storage": {"interfaces", "sansio"},
-    "blueprints": {"sansio", "settings", "state"},
-    "cli": {"cleaning", "sansio", "state"},
+    "storage": {"abilities", "interfaces", "sansio", "settings"},
+    "blueprints": {"abilities", "interfaces", "sansio", "settings", "state"},
+    "cli": {"abilities", "cleaning", "interfaces", "sansio", "state", "verifying"},
 }
 # Who may know which of the world outside.
 OUTSIDE = {
@@ -51,6 +53,8 @@ OUTSIDE = {
     "pymongo": {"repositories"},
     "pytest": {"testing"},
     "click": {"cli"},
+    "boto3": {"storage"},
+    "botocore": {"storage"},
     "blinker": {"signals"},
 }
 

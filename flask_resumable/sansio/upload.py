@@ -21,6 +21,7 @@ from ..errors import OffsetMismatch
 from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadExpired
+from . import place
 from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
@@ -246,8 +247,8 @@ def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime
 
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:
-    """The upload with what its storage wants to remember."""
-    return replace(upload, storage=stored)
+    """The upload with what its storage wants to remember; the place that the app has chosen for it stays."""
+    return replace(upload, storage=place.keep(upload.storage, stored))
 
 
 def settle(upload: Upload) -> Upload:

@@ -1,11 +1,13 @@
 """Bytes on a local disk.
 
 Unfinished bytes lie in ``ROOT/.partial/<id>.part``, with the upload's fence beside them in ``<id>.lock``. Publishing
-is a rename to the upload folder. An id is all that ever becomes a part of a path.
+is a rename to the upload folder, or to the folder below it that the app has chosen. Of what clients say, nothing but an
+id ever becomes a part of a path.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -21,11 +23,12 @@ from pathlib import Path
 from typing import BinaryIO
 from typing import cast
 
+from ..abilities import Slot
 from ..errors import BytesLost
 from ..errors import ClaimLost
-from ..interfaces import Slot
 from ..interfaces import Writer
 from ..sansio.concat import ID_PATTERN
+from ..sansio.place import Place
 from ..sansio.upload import JSONObject
 from ..sansio.upload import Upload
 from .chunk_folder import ChunkFolder
@@ -35,6 +38,7 @@ from .files import copy_range
 from .files import sync_directory
 from .files import translated
 from .files import write_all
+from .inspection import inspect
 from .spool import Spool
 from .writing import LocalSlot
 from .writing import LocalWriter
@@ -99,15 +103,21 @@ class LocalStorage:
     @contextmanager
     def _fenced(self, upload: Upload, number: int) -> Iterator[Fence]:
         """The upload's fence, raised to ``number``: from here on, writers with older claims write nothing."""
-        with translated():
-            self._work.mkdir(parents=True, exist_ok=True)
-            fence = Fence.open(self._lock(upload))
+        fence = self._open_fence(upload)
         try:
             with translated():
                 fence.raise_to(number)
             yield fence
         finally:
             fence.close()
+
+    def _open_fence(self, upload: Upload) -> Fence:
+        with translated():
+            try:
+                return Fence.open(self._lock(upload))
+            except FileNotFoundError:
+                self._work.mkdir(parents=True, exist_ok=True)
+                return Fence.open(self._lock(upload))
 
     # --- chunks ---
 
@@ -121,9 +131,7 @@ class LocalStorage:
 
     @contextmanager
     def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
-        with translated():
-            self._work.mkdir(parents=True, exist_ok=True)
-            fence = Fence.open(self._lock(upload))
+        fence = self._open_fence(upload)
         try:
             with fence.alone_at(number):
                 yield LocalSlot(partial(self._fill, upload, fence, number, start))
@@ -163,9 +171,12 @@ class LocalStorage:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._part(upload).replace(target)
                 self._sync_names(target.parent, self._work)
-        self.discard_stray(upload)
-        with translated():
-            self._chunks.finish(upload)
+                self._lock(upload).unlink(missing_ok=True)  # closed before: who has it open writes nothing any more
+        else:
+            self.discard_stray(upload)
+        if "chunks" in upload.storage:
+            with translated():
+                self._chunks.finish(upload)
         return {"path": str(target.relative_to(self.root))}
 
     def _merge(self, upload: Upload) -> None:
@@ -181,14 +192,16 @@ class LocalStorage:
         """Cut the unfinished file to its length and lock all writers out."""
         assert upload.length is not None
         with translated():
-            self._work.mkdir(parents=True, exist_ok=True)
+            if upload.length == 0:
+                self._work.mkdir(parents=True, exist_ok=True)
             descriptor = self._open_part(upload, create=upload.length == 0)
         try:
             size = os.fstat(descriptor).st_size
             if size < upload.length:
                 raise BytesLost(size)  # before the fence is closed: the upload goes on from there
             with self._fenced(upload, CLOSED), translated():
-                os.ftruncate(descriptor, upload.length)  # content that failed its checksum may lie behind the end
+                if os.fstat(descriptor).st_size > upload.length:
+                    os.ftruncate(descriptor, upload.length)  # content that failed its checksum lies behind the end
                 self._sync(descriptor)
         finally:
             os.close(descriptor)
@@ -244,6 +257,12 @@ class LocalStorage:
             self._part(upload).unlink(missing_ok=True)
             self._lock(upload).unlink(missing_ok=True)
 
+    def verify(self, upload: Upload) -> list[str]:
+        """What is wrong with the upload's files, in plain words."""
+        published = self.path(upload) if "path" in upload.storage else self._target(upload)
+        with translated():
+            return inspect(upload, part=self._part(upload), published=published, chunks=self._chunks)
+
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         yield from self._chunks.orphans(older_than.timestamp())
         if not self._work.is_dir():
@@ -257,11 +276,11 @@ class LocalStorage:
                     yield match[1], partial(self._remove_work_files, match[1])
 
     def _last_touched(self, upload_id: str) -> float:
-        times = [0.0]
+        times: list[float] = []
         for suffix in ("part", "lock"):
             with suppress(FileNotFoundError):
                 times.append((self._work / f"{upload_id}.{suffix}").stat().st_mtime)
-        return max(times)
+        return max(times, default=math.inf)  # if they have gone meanwhile, there is nothing to remove
 
     def _remove_work_files(self, upload_id: str) -> int:
         freed = 0
@@ -282,7 +301,7 @@ class LocalStorage:
 
     def _target(self, upload: Upload) -> Path:
         folder = upload.created_at.astimezone(UTC).strftime(self._pattern) if self._pattern else ""
-        return self.root / folder / _checked(upload.id)
+        return self.root / folder / Place.of(upload.storage).folder / _checked(upload.id)
 
 
 def _split(directory: str) -> tuple[Path, str]:
