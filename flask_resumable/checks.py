@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from .sansio.upload import MAX_LENGTH
 
@@ -31,6 +32,13 @@ def flag(value: Any) -> bool:
 def optional_flag(value: Any) -> bool | None:
     """Yes, no, or as it comes."""
     return None if value is None else flag(value)
+
+
+def downloads(value: Any) -> str | bool:
+    """How finished uploads are given out, if they are."""
+    if value is not True and value is not False and value not in ("stream", "redirect"):
+        raise ValueError("True, False, 'stream' or 'redirect'")
+    return "stream" if value is True else value
 
 
 def whole(minimum: int, maximum: int = MAX_LENGTH) -> Callable[[Any], int]:
@@ -77,6 +85,36 @@ def text(value: Any) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("a text that is not empty")
     return str(os.fspath(value))
+
+
+def optional_text(value: Any) -> str | None:
+    """A text that says something, or none."""
+    return None if value is None else text(value)
+
+
+def bucket(value: Any) -> str | None:
+    """The name of a bucket."""
+    if value is not None and (not isinstance(value, str) or not value.isprintable() or not value or "/" in value):
+        raise ValueError("the name of a bucket")
+    return value
+
+
+def prefix(value: Any) -> str:
+    """What keys in a bucket begin with."""
+    is_text = isinstance(value, str) and value.isprintable()
+    if not is_text or (value and (value[-1] != "/" or {"", ".", ".."} & set(value[:-1].split("/")))):
+        raise ValueError("a text such as 'uploads/', with '/' at its end and not at its beginning, or ''")
+    return str(value)
+
+
+def endpoint(value: Any) -> str | None:
+    """Where a store is. Whoever may read the log may read it, so a password has no place in it."""
+    if value is None:
+        return None
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("a URL such as 'https://s3.example.org', without a name or password")
+    return str(value)
 
 
 def names(*allowed: str) -> Callable[[Any], tuple[str, ...]]:

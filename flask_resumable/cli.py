@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from datetime import timedelta
 from typing import Any
@@ -12,13 +13,19 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
+from .abilities import Locates
+from .abilities import Verifies
 from .cleaning import Cleaner
 from .cleaning import complete_pending as make_up_hooks
 from .cleaning import Report
+from .errors import Unavailable
 from .errors import UploadNotFound
+from .interfaces import Storage
 from .sansio.upload import Status
 from .sansio.upload import Upload
 from .state import current_state
+from .verifying import Findings
+from .verifying import Verifier
 
 
 class _DashedGroup(AppGroup):
@@ -33,17 +40,18 @@ tus_commands = _DashedGroup("tus", help="Resumable uploads: look, clean up, make
 BATCH = click.option(
     "--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Records at a time."
 )
-
-
-@tus_commands.command("delete_expired")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option(
+ORPHANS_AFTER = click.option(
     "--orphans-after",
     default=24.0,
     show_default=True,
     type=click.FloatRange(0),
     help="Hours after which unfinished bytes without a record are leftovers.",
 )
+
+
+@tus_commands.command("delete_expired")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@ORPHANS_AFTER
 @BATCH
 def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
     """Remove uploads that were not finished in time, and what they left on the disk.
@@ -77,6 +85,40 @@ def complete_pending(batch: int) -> None:
     _exit_if_failed(report, "complete")
 
 
+@tus_commands.command("verify")
+@ORPHANS_AFTER
+@BATCH
+def verify(orphans_after: float, batch: int) -> None:
+    """Hold the records against the bytes: is all there that was received?
+
+    Looks at names and sizes, not at contents, and changes nothing. Safe beside live traffic. Exit code 1 if something
+    is wrong, or could not be looked at.
+    """
+    state = current_state()
+    if not isinstance(state.storage, Verifies):
+        raise click.ClickException("This storage cannot be verified.")
+    findings = Findings()
+    verifier = Verifier(state.service, state.storage, findings, batch=batch)
+    _show("Verifying", _told(verifier.run(orphans_after=timedelta(hours=orphans_after))))
+    click.echo(
+        f"{findings.verified} uploads verified, {len(findings.damaged)} damaged, {findings.busy} busy, "
+        f"{len(findings.failed)} failed; {findings.orphans} leftovers, which delete_expired removes."
+    )
+    if findings.failed:
+        click.echo(f"Could not verify: {', '.join(findings.failed)}. The log says why.", err=True)
+    if findings.failed or findings.damaged:
+        sys.exit(1)
+
+
+def _told(found: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
+    for upload_id, problems in found:
+        for problem in problems:
+            if sys.stderr.isatty():
+                click.echo("\r\x1b[K", nl=False, err=True)  # the line of the progress bar, which is drawn anew
+            click.echo(f"{upload_id}  {problem}")
+        yield upload_id
+
+
 @tus_commands.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads in this state.")
 @BATCH
@@ -99,7 +141,6 @@ def show(upload_id: str) -> None:
         upload = state.repository.get(upload_id)
     except UploadNotFound:
         raise click.ClickException(f"There is no upload {upload_id!r}.") from None
-    path = state.storage.path(upload)
     known: dict[str, Any] = {
         "id": upload.id,
         "status": upload.status.value,
@@ -112,9 +153,22 @@ def show(upload_id: str) -> None:
         "created_at": _time(upload.created_at),
         "expires_at": _time(upload.expires_at),
         "claimed_until": _time(upload.claimed_until),
-        "path": None if path is None else str(path),
+        **_whereabouts(state.storage, upload),
     }
     click.echo(json.dumps(known, indent=2))
+
+
+def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
+    """Where the bytes are, and what the storage has noted of them; of long lists of parts only how long they are."""
+    path = location = None
+    with suppress(Unavailable):  # its storage is not set up here; the notes tell which it is
+        path = storage.path(upload)
+        location = storage.location(upload) if isinstance(storage, Locates) else None
+    notes = {
+        name: f"{len(value)} items" if isinstance(value, list | dict) and len(value) > 5 else value
+        for name, value in upload.storage.items()
+    }
+    return {"path": None if path is None else str(path), "location": location, "storage": notes}
 
 
 def _line(upload: Upload) -> str:

@@ -20,8 +20,9 @@ from .sansio.tus import EXTENSIONS
 COMMON = "RESUMABLE_"  # for keys that are not set for a protocol: TUS_X or FLOW_X wins over RESUMABLE_X
 
 
-def _setting(check: Callable[[Any], Any], default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"check": check, "meaning": meaning})
+def _setting(check: Callable[[Any], Any], default: Any, meaning: str, *, is_secret: bool = False) -> Any:
+    metadata = {"check": check, "meaning": meaning, "is_secret": is_secret}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,15 @@ class Settings(ProtocolSettings):
         'What a loss of power may cost. `"none"`: the last seconds; `"data"`: nothing that was answered; `"full"`: '
         "file names and sizes are synced at every step, too. Whatever is set, `kill -9` costs nothing.",
     )
-    downloads: bool = _setting(checks.flag, False, "Whether GET returns finished uploads.")
+    downloads: str | bool = _setting(
+        checks.downloads,
+        False,
+        'Whether GET returns finished uploads. `True` or `"stream"`: through the app; `"redirect"`: by a link to the '
+        "storage, if it is one that clients can fetch from.",
+    )
+    link_lifetime: timedelta = _setting(
+        checks.seconds, timedelta(minutes=5), "How long such a link is good for, in seconds or a `timedelta`."
+    )
     inline_types: tuple[str, ...] = _setting(
         checks.names(),
         (
@@ -102,6 +111,41 @@ class Settings(ProtocolSettings):
     require_checksum: bool = _setting(checks.flag, False, "Whether all content must carry Upload-Checksum.")
     strict: bool = _setting(checks.flag, False, "Whether HEAD, too, must carry Tus-Resumable.")
     disabled_extensions: tuple[str, ...] = _setting(checks.names(*EXTENSIONS), (), "tus extensions not to be offered.")
+    storage: str = _setting(
+        checks.choice("local", "s3"),
+        "local",
+        'Where bytes are kept, unless `storage=` says it: in `UPLOAD_DIR`, or in a bucket (`"s3"`, the extra `s3`).',
+    )
+    s3_bucket: str | None = _setting(checks.bucket, None, "The bucket. It must be there.")
+    s3_prefix: str = _setting(
+        checks.prefix, "", 'What all keys begin with, such as `"uploads/"`. One prefix belongs to one database.'
+    )
+    s3_endpoint_url: str | None = _setting(
+        checks.endpoint, None, "Where the store is; `None`: at Amazon.", is_secret=True
+    )
+    s3_region: str | None = _setting(checks.optional_text, None, "The region; `None`: as boto3 finds it.")
+    s3_access_key: str | None = _setting(
+        checks.optional_text, None, "The access key; `None`: as boto3 finds both keys.", is_secret=True
+    )
+    s3_secret_key: str | None = _setting(
+        checks.optional_text, None, "The secret key that belongs to it.", is_secret=True
+    )
+    s3_part_size: int = _setting(
+        checks.whole(5 * 2**20, 5 * 2**30),
+        8 * 2**20,
+        "The part, in bytes, in which an upload is sent on; it grows with the upload.",
+    )
+    s3_memory: int = _setting(
+        checks.whole(1), 64 * 2**20, "How many bytes of parts a process may have in memory; more of them go to files."
+    )
+    s3_spool_directory: str | None = _setting(
+        checks.folder,
+        None,
+        "Where those files are made, for as long as they are needed; `None`: where temporary files go.",
+    )
+    s3_check: bool = _setting(
+        checks.flag, True, "Whether the bucket is tried at start. A store that does not answer then is only warned of."
+    )
     database_uri: str = _setting(
         checks.text, "", "SQLAlchemy URL of the embedded database; default: `resumable.sqlite` in the instance folder."
     )
@@ -162,6 +206,7 @@ def read_settings(app: Flask) -> tuple[Settings, FlowSettings]:
     }
     mistakes = _misspelt(app.config)
     values = [_read(kind, app.config, prefix, defaults, mistakes) for kind, prefix in _KINDS]
+    mistakes += _mistakes_with_s3(*values)
     if mistakes:
         raise ConfigurationError("Wrong settings of flask_resumable:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
     return Settings(**values[0]), FlowSettings(**values[1])
@@ -187,10 +232,25 @@ def _read(
         try:
             values[item.name] = item.metadata["check"](config[key])
         except (TypeError, ValueError) as error:
-            mistakes.append(f"{key} = {config[key]!r}: must be {error}")
+            shown = "..." if item.metadata["is_secret"] else repr(config[key])
+            mistakes.append(f"{key} = {shown}: must be {error}")
     if values.get("cors_credentials") and "*" in values.get("cors_origins", ()):
         mistakes.append("CORS_CREDENTIALS: browsers refuse cookies for CORS_ORIGINS = '*'; list the origins")
     return values
+
+
+def _mistakes_with_s3(values: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
+    """What does not fit together with a bucket. A value that is missing here is wrong by itself."""
+    mistakes = []
+    if (values.get("s3_access_key", "") is None) != (values.get("s3_secret_key", "") is None):
+        mistakes.append("S3_ACCESS_KEY, S3_SECRET_KEY: set both, or neither")
+    if values.get("storage") == "s3":
+        if values.get("s3_bucket", "") is None:
+            mistakes.append("S3_BUCKET: must be set for STORAGE = 's3'")
+        for name in ("temp_dir", "pre_process_callback", "delete_chunks_on_save"):
+            if flow.get(name) not in (None, True):
+                mistakes.append(f"FLOW_{name.upper()}: only for STORAGE = 'local'; a bucket has no folder for chunks")
+    return mistakes
 
 
 _NEVER_COMMON = ("enabled", "upload_url")  # one value for both protocols would make no sense

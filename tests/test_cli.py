@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
@@ -16,6 +17,7 @@ from flask.testing import FlaskClient
 
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from tests.memory_storage import LinkedStorage
 
 TUS = {"Tus-Resumable": "1.0.0"}
 
@@ -190,7 +192,22 @@ def test_one_upload_is_shown(app: Flask, client: FlaskClient) -> None:
     assert (shown["offset"], shown["length"], shown["status"]) == (5, 10, "active")
     assert shown["metadata"] == {"filename": "\x03\x1b[1m"}
     assert Path(shown["path"]).read_bytes() == b"01234"
+    assert (shown["location"], shown["storage"]) == (None, {})
     assert _run(app, "show", "0" * 32).exit_code == 1
+
+
+def test_an_upload_without_a_path_is_found_all_the_same(app: Flask) -> None:
+    """Its location is shown, and what its storage has noted, but no list of thousands of parts."""
+    app.config["FLOW_ENABLED"] = False
+    FlaskResumable(app, storage=LinkedStorage())
+    upload_id = _create(app.test_client(), b"0123456789")
+    shown = json.loads(_run(app, "show", upload_id).output)
+    assert (shown["path"], shown["location"]) == (None, f"https://store.example/{upload_id}")
+    assert shown["storage"] == {"key": upload_id}
+    notes = {"parts": [str(number) for number in range(10_000)], "tails": ["a"]}
+    repository = app.extensions["resumable"].repository
+    repository.amend(upload_id, lambda upload: replace(upload, storage=notes), now=datetime.now(UTC))
+    assert json.loads(_run(app, "show", upload_id).output)["storage"] == {"parts": "10000 items", "tails": ["a"]}
 
 
 def test_the_commands_belong_to_apps_with_the_extension(app: Flask) -> None:

@@ -99,7 +99,8 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_IDLE_TIMEOUT": [0, -1, "60", None, True],
     "RESUMABLE_LEASE": [0, None],
     "RESUMABLE_DURABILITY": ["some", None],
-    "RESUMABLE_DOWNLOADS": ["yes", 1],
+    "RESUMABLE_DOWNLOADS": ["yes", 1, 0, None, []],
+    "RESUMABLE_LINK_LIFETIME": [0, None],
     "RESUMABLE_INLINE_TYPES": ["image/png", 5],
     "RESUMABLE_CORS_ORIGINS": ["example.org", ["https://example.org/path"], [5]],
     "RESUMABLE_CORS_CREDENTIALS": [None],
@@ -107,6 +108,17 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_DISABLED_EXTENSIONS": [["creatoin"], "creation"],
     "RESUMABLE_MAX_METADATA": [65536],
     "RESUMABLE_CREATE_TABLES": ["yes"],
+    "RESUMABLE_STORAGE": ["disk", None],
+    "RESUMABLE_S3_BUCKET": ["", "a/b", "a\n", 5],
+    "RESUMABLE_S3_PREFIX": ["uploads", "/uploads/", "/", "a//b/", "a/../b/", "./", "a\n/", None],
+    "RESUMABLE_S3_ENDPOINT_URL": ["localhost:9000", "ftp://host", "http://", "http://me:secret@host", "", 5],
+    "RESUMABLE_S3_REGION": ["", 5],
+    "RESUMABLE_S3_ACCESS_KEY": ["", 5],
+    "RESUMABLE_S3_SECRET_KEY": ["", 5],
+    "RESUMABLE_S3_PART_SIZE": [5 * 2**20 - 1, "8M", 2**40],
+    "RESUMABLE_S3_MEMORY": [0, "64M"],
+    "RESUMABLE_S3_SPOOL_DIRECTORY": ["", 5],
+    "RESUMABLE_S3_CHECK": ["no"],
     "FLOW_UPLOAD_URL": ["flow"],
     "FLOW_ENABLED": ["no"],
     "FLOW_TEST_METHODS": [["DELETE"], "GET"],
@@ -132,6 +144,30 @@ def test_all_mistakes_are_told_together() -> None:
         assert key in str(caught.value)
 
 
+def test_a_bucket_needs_all_that_belongs_to_it() -> None:
+    """What is missing for a bucket, or does not go with one, is told with the other mistakes."""
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(RESUMABLE_STORAGE="s3", RESUMABLE_S3_ACCESS_KEY="key", FLOW_TEMP_DIR="/tmp", TUS_LEASE=0)
+    for key in ("S3_BUCKET", "S3_ACCESS_KEY, S3_SECRET_KEY: set both", "FLOW_TEMP_DIR", "TUS_LEASE"):
+        assert key in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 5
+    settings = _settings(RESUMABLE_STORAGE="s3", RESUMABLE_S3_BUCKET="bucket", TUS_S3_PREFIX="a/b/")
+    assert (settings.s3_bucket, settings.s3_prefix, settings.s3_access_key) == ("bucket", "a/b/", None)
+
+
+def test_secrets_are_never_shown() -> None:
+    """Neither a mistake's message nor the settings' own text has what only the store may know."""
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(
+            RESUMABLE_S3_SECRET_KEY=["hunter2"],
+            RESUMABLE_S3_ACCESS_KEY=["hunter2"],
+            RESUMABLE_S3_ENDPOINT_URL="https://me:hunter2@s3.example.org",
+        )
+    assert "S3_SECRET_KEY" in str(caught.value) and "hunter2" not in str(caught.value)
+    settings = _settings(RESUMABLE_S3_SECRET_KEY="hunter2", RESUMABLE_S3_ACCESS_KEY="hunter2")
+    assert settings.s3_secret_key == "hunter2" and "hunter2" not in repr(settings)
+
+
 def test_cookies_are_not_for_everybody() -> None:
     """Any origin with cookies is refused: browsers would refuse it too, and rightly."""
     with pytest.raises(ConfigurationError, match="CORS_CREDENTIALS"):
@@ -149,7 +185,7 @@ def test_settings_are_read_once(tmp_path: Path) -> None:
 
 def test_the_readme_has_every_setting() -> None:
     """The tables in the README name each setting, its default and its meaning, and no other."""
-    found = re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", README.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", README.read_text(), re.MULTILINE)
     assert found == [(item.name.upper(), _row(item)) for item in (*fields(Settings), *_flow_only())]
 
 

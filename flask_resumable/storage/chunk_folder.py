@@ -21,6 +21,7 @@ from ..sansio.concat import ID_PATTERN
 from ..sansio.upload import Upload
 from .files import copy_range
 from .files import copy_stream
+from .files import size_of
 
 PreProcess = Callable[[BinaryIO, BinaryIO], object]  # reads a chunk from the first, writes what is to be merged
 
@@ -66,6 +67,24 @@ class ChunkFolder:
                 raise BytesLost(start) from None
             if found != size:
                 raise BytesLost(start)
+
+    @property
+    def changes_size(self) -> bool:
+        """Whether a merged file may be longer or shorter than its chunks."""
+        return self._pre_process is not None
+
+    def problems(self, upload: Upload) -> list[str]:
+        """What is wrong with the chunks that the record counts as received, in plain words."""
+        found = []
+        for number, start, size in _chunks(upload):
+            if upload.received.covers(start, start + size):
+                chunk = self._chunk(upload, number)
+                there = size_of(chunk)
+                if there is None:
+                    found.append(f"Chunk {number}, {chunk}, is missing.")
+                elif there != size:
+                    found.append(f"Chunk {number}, {chunk}, has {there} bytes, not {size}.")
+        return found
 
     def merge(self, upload: Upload, target: BinaryIO) -> None:
         """Write all chunks in order, each put through the app's callback."""
