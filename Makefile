@@ -1,13 +1,15 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
 # make lint: ruff, mypy
+# make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
+# make bench-peers: build tusd and rustus for it, where go and cargo are installed
 
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -19,6 +21,14 @@ test: $(VENV)/test
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Servers to compare with that cannot be installed are left out, with a message.
+bench: $(VENV)/bench bench/peers/node_modules/.installed
+	$(BIN)/python -m bench $(ARGS)
+
+bench-peers:
+	-GOBIN=$(CURDIR)/bench/peers/bin go install github.com/tus/tusd/v2/cmd/tusd@latest
+	-timeout 1200 cargo install rustus --root bench/peers
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -32,9 +42,19 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(VENV)/bench: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
+	|| ($(BIN)/pip install --quiet --editable . gunicorn \
+	    && for peer in 'gevent packaging' granian 'tuspyserver uvicorn[standard]' 'flowjs==0.1.1 tornado'; do \
+	        $(BIN)/pip install --quiet $$peer || echo "$$peer cannot be installed: left out"; done)
+	@touch $@
+
+bench/peers/node_modules/.installed: bench/peers/package.json
+	-cd bench/peers && npm install --silent --no-audit --no-fund --no-package-lock && touch node_modules/.installed
+
 demo/node_modules/.installed: demo/package.json
 	cd demo && npm install --silent --no-audit --no-fund --no-package-lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo/node_modules tests/browser/node_modules
+	rm -rf $(VENV) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin

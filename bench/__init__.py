@@ -1,0 +1,1 @@
+"""What uploads cost, beside other servers: ``python -m bench``; see README.md."""

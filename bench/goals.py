@@ -1,0 +1,98 @@
+"""What is to be reached, held against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.tables import Table
+
+Middles = Mapping[str, Mapping[str, Mapping[str, float]]]  # medians, by scenario, server and figure
+
+_WORKERS = ("gthread", "gthread-none", "gevent")
+_ALL = ("gthread", "gthread-none", "pinned", "gevent", "gevent-none", "granian", "granian-none")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of ours beside the best of some others'."""
+
+    text: str
+    scenario: str
+    figure: str
+    others: Sequence[str]
+    limit: float  # times the others' figure: at most for costs, at least for rates
+    ours: Sequence[str] = _WORKERS
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.figure.endswith("/s")
+
+
+GOALS = (
+    Goal("One large PATCH, CPU per byte, beside the C loop", "big", "cpu s/GiB", ["c-splice"], 1.5),
+    Goal("One large PATCH, speed, beside the C loop", "big", "MiB/s", ["c-splice"], 0.8),
+    Goal("One large PATCH, CPU per byte, beside the Python loop", "big", "cpu s/GiB", ["py-splice"], 1.5),
+    Goal("4 MiB PATCHes, CPU a request, beside @tus/server", "patches", "ms/req", ["node"], 0.5),
+    Goal("4 MiB PATCHes, CPU a request, beside tuspyserver", "patches", "ms/req", ["tuspyserver"], 1.0),
+    Goal(
+        "10 KiB uploads, speed, beside the better of both",
+        "small",
+        "req/s",
+        ["node", "tuspyserver"],
+        1.0,
+        ("gevent", "gevent-none", "granian", "granian-none"),
+    ),
+    Goal(
+        "10 KiB uploads, speed on gthread",
+        "small",
+        "req/s",
+        ["node", "tuspyserver"],
+        0.9,
+        ("gthread", "gthread-none", "pinned"),
+    ),
+    Goal("HEADs, speed, beside the better of both", "small", "HEAD/s", ["node", "tuspyserver"], 1.0, _ALL),
+    Goal("32 at once, CPU per byte, beside the better of both", "many", "cpu s/GiB", ["node", "tuspyserver"], 1.0),
+    Goal("32 at once, speed, beside the better of both", "many", "MiB/s", ["node", "tuspyserver"], 1.0),
+    Goal("flow.js forms, CPU per byte, beside the older server", "flow", "cpu s/GiB", ["flowjs"], 1 / 3),
+    Goal("flow.js forms, speed, beside the older server", "flow", "MiB/s", ["flowjs"], 3.0),
+)
+
+
+def held(middles: Middles) -> Table:
+    """Each goal, and how far each of our servers got; what misses it is bold."""
+    table = Table("Goals", ("", "goal", "reached (bold: not)"))
+    for goal in GOALS:
+        found = middles.get(goal.scenario, {})
+        others = [found[name][goal.figure] for name in goal.others if name in found]
+        ours = {name: found[name][goal.figure] for name in goal.ours if name in found}
+        if not others or not ours:
+            continue
+        best = max(others) if goal.is_rate else min(others)
+        cells = []
+        for name, value in ours.items():
+            ratio = value / best if best else 0.0
+            is_met = ratio >= goal.limit if goal.is_rate else ratio <= goal.limit
+            cells.append(f"`{name}` " + (f"{ratio:.2f}x" if is_met else f"**{ratio:.2f}x**"))
+        wanted = f"{'at least' if goal.is_rate else 'at most'} {goal.limit:.2g}x"
+        table.rows.append((goal.text, wanted, ", ".join(cells)))
+    _add_own(table, middles)
+    return table
+
+
+def _add_own(table: Table, middles: Middles) -> None:
+    """Goals that are not about others."""
+    big = {name: found["grown MiB"] for name, found in middles.get("big", {}).items() if name in _ALL}
+    if big:
+        cells = [f"`{name}` {value:.2f}" if value < 2 else f"`{name}` **{value:.2f}**" for name, value in big.items()]
+        table.rows.append(("One large PATCH, growth of memory, MiB", "below 2", ", ".join(cells)))
+    octet, tus = middles.get("octet", {}), middles.get("many", {})
+    cells = []
+    for name in (name for name in _WORKERS if name in octet and name in tus):
+        ratio = octet[name]["cpu s/GiB"] / (tus[name]["cpu s/GiB"] or 1)
+        cells.append(f"`{name}` {ratio:.2f}x" if ratio <= 1.5 else f"`{name}` **{ratio:.2f}x**")
+    if cells:
+        text = "flow.js octet, CPU per byte, beside tus in PATCHes of 1 MiB"
+        table.rows.append((text, "at most 1.5x", ", ".join(cells)))

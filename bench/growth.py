@@ -1,0 +1,113 @@
+"""What grows: the cost of a byte with the size of an upload, of a chunk and of a look with their number."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.records import fill
+from bench.scenarios import Figures
+from bench.scenarios import measuring
+from bench.scenarios import Run
+from bench.scenarios import Sizes
+from bench.servers import kind
+from bench.servers import ROOT
+from bench.tables import Table
+from bench.units import GIB
+from bench.units import KIB
+from bench.units import MIB
+
+_CHUNK = 16 * KIB
+
+
+def sizes(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
+    """The cost of a byte, from small uploads to large ones, each in one PATCH."""
+    table = Table(
+        f"Growth: cost of a byte with the size of an upload ({kind(name).title})",
+        (
+            "size",
+            "uploads",
+            "cpu ms each",
+            "cpu s/GiB",
+            "cpu s/GiB beyond 10 KiB",
+            "MiB/s",
+            "grown MiB",
+        ),
+    )
+    with measuring(name, home, content, wanted) as run:
+        fixed = _uploads(run, 10 * KIB, min(200, wanted.small))
+        for size in wanted.growth:
+            count = max(1, min(256, min(GIB, wanted.growth[-1]) // size))
+            figures = _uploads(run, size, count)
+            each = figures["cpu"] / count
+            beyond = max(0.0, each - fixed["cpu"] / min(200, wanted.small)) / size * GIB
+            row = (each * 1000, figures["cpu s/GiB"], beyond, figures["MiB/s"], figures["grown MiB"])
+            table.rows.append((f"{size // MIB:,} MiB", str(count), *row))
+    yield table
+
+
+def _uploads(run: Run, size: int, count: int) -> Figures:
+    figures, report = run.tus(uploads=count, size=size, chunk=size)
+    run.remove(report)
+    return figures
+
+
+def chunks(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
+    """The cost of a chunk, in uploads of few and of many."""
+    table = Table(
+        f"Growth: cost of a chunk of 16 KiB with their number, CPU ms ({kind(name).title})",
+        ("chunks of an upload", "tus PATCH", "flow.js form, 3 connections", "flow.js form, in no order at all"),
+    )
+    with measuring(name, home, content, wanted) as run:
+        run.tus(uploads=1, size=_CHUNK * 20, chunk=_CHUNK)
+        run.flow(mode="form", files=1, count=20, chunk=_CHUNK, connections=3)
+        for count in wanted.chunks:
+            files = max(1, min(1000, wanted.chunks[-1]) // count)
+            tus, report = run.tus(uploads=files, size=_CHUNK * count, chunk=_CHUNK)
+            run.remove(report)
+            row: list[object] = [f"{count:,}", tus["cpu"] / files / count * 1000]
+            for shuffled in (False, True):
+                flow, report = run.flow(
+                    mode="form", files=files, count=count, chunk=_CHUNK, connections=3, shuffled=shuffled
+                )
+                run.remove(report)
+                row.append(flow["ms/req"])
+            table.rows.append(row)
+    yield table
+
+
+def records(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
+    """The cost of a look at an upload, among few records and among many; and how they are found."""
+    many = f"{wanted.records:,} records"
+    table = Table(
+        f"Growth: HEAD and 10 KiB uploads with the number of records ({kind(name).title})",
+        ("records", "HEAD/s", "us/HEAD", "upload req/s", "us/req"),
+    )
+    with measuring(name, home, content, wanted) as run:
+        small = {"size": 10 * KIB, "chunk": 10 * KIB, "connections": 8}
+        _, report = run.tus(uploads=1, **small)
+        [[first, _, _]] = report["stored"]
+        asking: dict[str, Any] = {"url": run.server.url, "ids": [first], "connections": 8}
+        run.measure("heads", count=wanted.heads // 10 or 1, **asking)
+        for title in ("1 record", many):
+            if title == many:
+                fill(home, first, wanted.records)
+            heads, _ = run.measure("heads", count=wanted.heads, **asking)
+            uploads, _ = run.tus(uploads=max(1, wanted.small // 4), **small)
+            table.rows.append((title, heads["req/s"], heads["us/req"], uploads["req/s"], uploads["us/req"]))
+    yield table
+    yield _plans(home, many)
+
+
+def _plans(home: Path, many: str) -> Table:
+    env = {**os.environ, "BENCH_HOME": str(home)}
+    done = subprocess.run([sys.executable, "-m", "bench.plans"], env=env, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    table = Table(f"Query plans on SQLite, with {many}", ("request", "statement", "plan"))
+    for request, statement, plan in json.loads(done.stdout):
+        table.rows.append((request, f"`{statement}`", plan))
+    return table

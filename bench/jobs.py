@@ -1,0 +1,73 @@
+"""The client as a process of its own: it takes jobs as lines of JSON, and answers each with one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.client import drive
+from bench.client import Trouble
+from bench.content import Content
+from bench.scripts import SCRIPTS
+
+
+class Jobs:
+    """The other side: a client process, from the measuring process's point of view."""
+
+    def __init__(self, process: Any, content: Path, port: int) -> None:
+        self._process, self._content, self._port = process, content, port
+
+    def do(self, name: str, **options: Any) -> dict[str, Any]:
+        """Run the scripts of that name; what they report, with ``seconds`` and the client's own ``cpu``.
+
+        :raises Trouble: The server answered what it should not.
+        """
+        job = {"name": name, "port": self._port, "content": str(self._content), "options": options}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise Trouble("the client ended")
+        result: dict[str, Any] = json.loads(line)
+        if "trouble" in result:
+            raise Trouble(result["trouble"])
+        return result
+
+
+@contextmanager
+def client(content: Path, port: int) -> Iterator[Jobs]:
+    """A client process, until the end of the block."""
+    command = [sys.executable, "-m", "bench.jobs"]
+    root = Path(__file__).resolve().parents[1]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True
+    ) as process:
+        try:
+            yield Jobs(process, content, port)
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Do jobs until there are no more."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        before = time.process_time()
+        try:
+            with Content(Path(job["content"])) as content:
+                scripts, report = SCRIPTS[job["name"]](**job["options"])
+                seconds = drive(job["port"], scripts, content)
+            result = {**report, "seconds": seconds, "cpu": time.process_time() - before}
+        except (Trouble, OSError) as error:
+            result = {"trouble": f"{type(error).__name__}: {error}"}
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

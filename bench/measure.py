@@ -1,0 +1,157 @@
+"""Processes that are measured: started, watched through ``/proc``, and ended again whatever happens."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.units import GIB
+from bench.units import KIB
+from bench.units import MIB
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_WARM = 2 * GIB  # more would have to be written to the disk
+_PORTS = range(8_000, 10_000)  # below those that the kernel gives to outgoing connections
+_START = 30.0  # seconds to answer after being started
+
+
+class NotAvailable(Exception):
+    """A server that cannot be had on this machine; the text says why."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A process that leads a session of its own, and all that it has started."""
+
+    leader: int
+
+    def pids(self) -> list[int]:
+        """Every living process of it, the leader first."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if _stat(int(path.name))[3] == self.leader:
+                    found.append(int(path.name))
+        return sorted(found, key=lambda pid: (pid != self.leader, pid))
+
+    def cpu(self) -> float:
+        """Seconds of processor, user and system, that it has used; with children that have ended."""
+        ticks = 0
+        for pid in self.pids():
+            with suppress(OSError):
+                ticks += sum(_stat(pid)[11:15])
+        return ticks / _TICK
+
+    def memory(self, field: str) -> int:
+        """Bytes of memory of all processes together: ``VmRSS`` now, or ``VmHWM`` at most so far."""
+        total = 0
+        for pid in self.pids():
+            with suppress(OSError):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                total += sum(int(line.split()[1]) * KIB for line in lines if line.startswith(f"{field}:"))
+        return total
+
+    def forget_peak(self) -> None:
+        """Let ``VmHWM`` begin anew, from what is used now."""
+        for pid in self.pids():
+            with suppress(OSError):
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def end(self) -> None:
+        """Kill every process of it."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _stat(pid: int) -> list[int]:
+    """The numbers of ``/proc/PID/stat`` from the parent's id on: [0] parent, [2] session, then as in proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [0, *(int(field) for field in fields[1:15])]
+
+
+@contextmanager
+def running(
+    command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path, cores: set[int] | None = None
+) -> Iterator[Tree]:
+    """A server, from when it accepts connections until the end of the block.
+
+    :param log: Where what it prints goes.
+    :param cores: The processor's cores that it may use; default: all.
+    :raises NotAvailable: It did not start.
+    """
+    allowed = os.sched_getaffinity(0)
+    with log.open("wb") as output:
+        if cores:
+            os.sched_setaffinity(0, cores)  # children inherit it
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NotAvailable(str(error)) from error
+        finally:
+            os.sched_setaffinity(0, allowed)
+    tree = Tree(process.pid)
+    try:
+        _wait(process, port, log)
+        yield tree
+    finally:
+        tree.end()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+            said = [line for line in lines if "Error" in line] or lines
+            raise NotAvailable(f"it ended at once: {said[-1][:200]}")
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.02)
+    raise NotAvailable(f"it did not answer within {_START:.0f} s")
+
+
+def warm_memory(folder: Path, size: int) -> None:
+    """Write a file and remove it, so that the kernel has this much memory at hand.
+
+    A virtual machine may have returned free memory to its host. The first write to such a page costs several times as
+    much as copying does, and would be counted as the cost of whichever server happens to come across it.
+    """
+    path, block = folder / "warm", bytes(MIB)
+    with path.open("wb", buffering=0) as file:
+        for _ in range(min(size, _WARM) // MIB):
+            file.write(block)
+    path.unlink()
+
+
+def free_port() -> int:
+    """A port that nobody listens on.
+
+    :raises NotAvailable: There is none.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NotAvailable("no port is free")

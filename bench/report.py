@@ -1,0 +1,148 @@
+"""What came out: medians, ratios and the goals as Markdown; where it is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from datetime import datetime
+from datetime import UTC
+from pathlib import Path
+from statistics import median
+
+from bench.client import Trouble
+from bench.goals import held
+from bench.measure import NotAvailable
+from bench.picture import draw
+from bench.picture import Panel
+from bench.scenarios import Figures
+from bench.scenarios import SCENARIOS
+from bench.scenarios import Wrong
+from bench.servers import is_ours
+from bench.servers import kind
+from bench.servers import LIMITS
+from bench.servers import versions
+from bench.tables import Table
+
+_PANELS = (
+    ("big", "cpu s/GiB", "One large PATCH"),
+    ("patches", "ms/req", "PATCHes of 4 MiB"),
+    ("small", "req/s", "Uploads of 10 KiB"),
+    ("small", "HEAD/s", "HEAD"),
+    ("many", "cpu s/GiB", "32 uploads at once"),
+    ("flow", "cpu s/GiB", "flow.js forms of 1 MiB"),
+)
+
+
+@dataclass
+class Results:
+    """Figures of every run, by scenario and server."""
+
+    place: str  # where uploads were stored
+    runs: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # servers that cannot be had, and why
+    wrong: list[str] = field(default_factory=list)
+    others: list[Table] = field(default_factory=list)  # of what is not a race
+
+    def add(self, scenario: str, server: str, figures: Figures) -> None:
+        """One run's figures."""
+        self.runs.setdefault(scenario, {}).setdefault(server, []).append(figures)
+
+    @contextmanager
+    def noting(self, scenario: str, server: str) -> Iterator[None]:
+        """Note what goes wrong in a block, and go on."""
+        try:
+            yield
+        except NotAvailable as error:
+            print(f"{server} is left out: {error}", file=sys.stderr)
+            self.missing[server] = str(error)
+        except (Trouble, Wrong, OSError, subprocess.SubprocessError) as error:
+            print(f"{scenario}, {server}: {error}", file=sys.stderr)
+            self.wrong.append(f"{scenario}, {server}: {error}")
+
+    def middles(self) -> Mapping[str, Mapping[str, Figures]]:
+        """The median of each figure, by scenario and server, the servers in the order of the scenario."""
+        found = {}
+        for scenario, runs in self.runs.items():
+            order = sorted(runs, key=lambda server: _place(scenario, server))
+            found[scenario] = {server: _middle(runs[server]) for server in order}
+        return found
+
+    def markdown(self) -> str:
+        """All that was measured, and with what."""
+        middles = self.middles()
+        races = [_race(name, found, self.runs[name]) for name, found in middles.items()]
+        goals = held(middles)
+        tables = [*([goals] if goals.rows else []), *races, *self.others]
+        lines = [self.about(), "", *map(str, tables)]
+        lines += [f"Left out: {kind(server).title}: {why}." for server, why in self.missing.items()]
+        lines += [f"Went wrong: {text.splitlines()[0]}" for text in self.wrong]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def about(self) -> str:
+        """When, where, with what."""
+        cores = len(os.sched_getaffinity(0))
+        today = datetime.now(UTC).date().isoformat()
+        return f"Measured {today} on {cores} cores, Linux {os.uname().release}, {self.place}: {versions()}."
+
+    def picture(self) -> str:
+        """The races as bars, as SVG."""
+        panels = []
+        for scenario, figure, title in _PANELS:
+            found = self.middles().get(scenario, {})
+            bars = [(_label(server), _colour(server), figures[figure]) for server, figures in found.items()]
+            better = f"{figure}, {'more' if figure.endswith('/s') else 'less'} is better"
+            if bars:
+                panels.append(Panel(title, better, bars))
+        return draw(panels, self.about().partition(":")[0])
+
+
+def _middle(runs: list[Figures]) -> Figures:
+    return {name: median(figures[name] for figures in runs) for name in runs[0]}
+
+
+def _place(scenario: str, server: str) -> tuple[int, str]:
+    servers = SCENARIOS[scenario].servers
+    return (servers.index(server) if server in servers else len(servers), server)
+
+
+def _race(name: str, middles: Mapping[str, Figures], runs: Mapping[str, list[Figures]]) -> Table:
+    """A scenario's servers; medians, the ratio to the first row, and the best of the first figure."""
+    scenario = SCENARIOS[name]
+    first = scenario.columns[0]
+    table = Table(scenario.title, ("", *scenario.columns, f"{first}, beside the first row", f"best {first}", "runs"))
+    base = next(iter(middles.values()))[first]
+    for server, middle in middles.items():
+        values = [figures[first] for figures in runs[server]]
+        best = max(values) if first.endswith("/s") else min(values)
+        ratio = f"{middle[first] / base:.2f}x" if base else "-"
+        title = f"{kind(server).title} (`{server}`)"
+        table.rows.append((title, *(middle[column] for column in scenario.columns), ratio, best, len(values)))
+    return table
+
+
+def _label(server: str) -> str:
+    return f"{server}, ours" if is_ours(server) else server
+
+
+def _colour(server: str) -> str:
+    if is_ours(server):
+        return "ours"
+    return "limit" if server in LIMITS else "peer"
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write ``performance.svg`` to a folder, and what was measured into its ``performance.md``, between markers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "performance.svg").write_text(results.picture())
+    page = folder / "performance.md"
+    if not page.exists():
+        page.write_text("# Performance\n\n<!-- bench -->\n<!-- /bench -->\n")
+    pattern = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
+    page.write_text(pattern.sub(lambda _: f"\n{results.markdown()}\n", page.read_text(), count=1))

@@ -1,0 +1,172 @@
+"""What the clients do: scripts of requests. Each maker returns the scripts, and a report that they fill in.
+
+``stored`` in a report names every upload that is whole afterwards, with where its content begins and its size:
+the measuring process compares the files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+from urllib.parse import urlsplit
+
+from bench.client import Piece
+from bench.client import Request
+from bench.client import Script
+from bench.content import phase_of
+from bench.units import MIB
+
+Made = tuple[list[Script], dict[str, Any]]
+
+_TUS: dict[str, str | int] = {"Tus-Resumable": "1.0.0"}
+_BYTES: dict[str, str | int] = {**_TUS, "Content-Type": "application/offset+octet-stream"}
+_CHUNKED = {"Transfer-Encoding": "chunked"}
+_NAMED = {"Upload-Metadata": "filename YmVuY2g=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"}
+_BOUNDARY = "----bench-boundary"
+_numbers = itertools.count()
+
+
+def tus(url: str, *, uploads: int, size: int, chunk: int, connections: int = 1, framed: bool = False) -> Made:
+    """``uploads`` files of ``size`` bytes, in PATCHes of ``chunk`` bytes, over some connections.
+
+    With ``framed`` the PATCHes have no Content-Length: they are in chunks of HTTP's own.
+    """
+    report: dict[str, Any] = {"stored": [], "requests": 0}
+    left = iter(range(uploads))
+    return [_uploading(url, left, size, chunk, framed, report) for _ in range(min(connections, uploads))], report
+
+
+def _uploading(url: str, left: Iterator[int], size: int, chunk: int, framed: bool, report: dict[str, Any]) -> Script:
+    for _ in left:
+        number = next(_numbers)
+        made = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
+        path = urlsplit(made.fields["location"]).path
+        if not path.startswith("/"):
+            path = url + path
+        for start in range(0, size, chunk):
+            step = min(chunk, size - start)
+            fields = {**_BYTES, "Upload-Offset": start}
+            if framed:
+                yield Request("PATCH", path, {**fields, **_CHUNKED}, _frames(phase_of(number) + start, step))
+            else:
+                yield Request("PATCH", path, fields, [Piece(phase_of(number) + start, step)])
+        report["stored"].append([path.rpartition("/")[2], phase_of(number), size])
+        report["requests"] += 1 + -(-size // chunk)
+
+
+def _frames(position: int, size: int) -> list[bytes | Piece]:
+    """A body in HTTP chunks of 1 MiB."""
+    body: list[bytes | Piece] = []
+    for start in range(0, size, MIB):
+        step = min(MIB, size - start)
+        body += [b"%x\r\n" % step, Piece(position + start, step), b"\r\n"]
+    return [*body, b"0\r\n\r\n"]
+
+
+def heads(url: str, *, ids: list[str], count: int, connections: int) -> Made:
+    """HEADs of uploads."""
+    left = iter(range(count))
+
+    def asking() -> Script:
+        for number in left:
+            yield Request("HEAD", url.rstrip("/") + "/" + ids[number % len(ids)], _TUS)
+
+    return [asking() for _ in range(connections)], {"stored": [], "requests": count}
+
+
+def flow(url: str, *, mode: str, files: int, count: int, chunk: int, connections: int, shuffled: bool = True) -> Made:
+    """Files of ``count`` chunks, one file after the other; each connection takes the next chunk of the list."""
+    report: dict[str, Any] = {"stored": [], "requests": files * count}
+    waiting = []
+    for _ in range(files):
+        number = next(_numbers)
+        order = list(range(1, count + 1))
+        if shuffled:
+            random.Random(number).shuffle(order)
+        waiting += [(number, chunk_number) for chunk_number in order]
+        report["stored"].append([f"{number}-{mode}.bin", phase_of(number), count * chunk])
+    left = iter(waiting)
+    return [_chunks(url, mode, left, count, chunk, report) for _ in range(connections)], report
+
+
+def _chunks(
+    url: str, mode: str, left: Iterator[tuple[int, int]], count: int, chunk: int, report: dict[str, Any]
+) -> Script:
+    for number, chunk_number in left:
+        name = f"{number}-{mode}.bin"
+        fields: dict[str, str | int] = {
+            "flowChunkNumber": chunk_number,
+            "flowChunkSize": chunk,
+            "flowCurrentChunkSize": chunk,
+            "flowTotalSize": chunk * count,
+            "flowIdentifier": f"{chunk * count}-{name}",
+            "flowFilename": name,
+            "flowRelativePath": name,
+            "flowTotalChunks": count,
+        }
+        piece = Piece(phase_of(number) + (chunk_number - 1) * chunk, chunk)
+        if mode == "octet":
+            kind = {"Content-Type": "application/octet-stream"}
+            answer = yield Request("POST", f"{url}?{urlencode(fields)}", dict(kind), [piece])
+        else:
+            form = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+            tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+            answer = yield Request("POST", url, dict(form), [_form(fields), piece, tail])
+        if answer.body.startswith(b"{"):  # the server's own name for it
+            upload_id = json.loads(answer.body)["id"]
+            for entry in report["stored"]:
+                if entry[0] == name:
+                    entry[0] = upload_id
+
+
+def _form(fields: dict[str, str | int]) -> bytes:
+    """The form up to the bytes of the chunk, as flow.js sends it."""
+    lines = [
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    disposition = 'Content-Disposition: form-data; name="file"; filename="blob"'
+    lines.append(f"--{_BOUNDARY}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n")
+    return "".join(lines).encode()
+
+
+def parts(url: str, *, count: int, size: int) -> Made:
+    """Partial uploads for a concatenation; ``ids`` in the report are their paths."""
+    report: dict[str, Any] = {"stored": [], "requests": 2 * count, "ids": []}
+
+    def sending() -> Script:
+        phase = phase_of(next(_numbers))
+        for number in range(count):
+            made = yield Request("POST", url, {**_TUS, "Upload-Length": size, "Upload-Concat": "partial"})
+            path = urlsplit(made.fields["location"]).path
+            path = path if path.startswith("/") else url + path
+            yield Request("PATCH", path, {**_BYTES, "Upload-Offset": 0}, [Piece(phase + number * size, size)])
+            report["ids"].append(path)
+        report["phase"] = phase
+
+    return [sending()], report
+
+
+def join(url: str, *, ids: list[str], phase: int, size: int) -> Made:
+    """The final upload of a concatenation."""
+    report: dict[str, Any] = {"stored": [], "requests": 1}
+
+    def asking() -> Script:
+        made = yield Request("POST", url, {**_TUS, "Upload-Concat": "final;" + " ".join(ids)})
+        report["stored"].append([made.fields["location"].rpartition("/")[2], phase, size])
+
+    return [asking()], report
+
+
+SCRIPTS: dict[str, Callable[..., Made]] = {
+    "tus": tus,
+    "heads": heads,
+    "flow": flow,
+    "parts": parts,
+    "join": join,
+}
