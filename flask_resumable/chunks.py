@@ -117,7 +117,7 @@ class ChunkService:
                 is_wanted = current.status is Status.ACTIVE and not current.received.covers(start, stop)
                 if is_wanted:
                     slot.fill(content)
-                    current = self._commit(upload.id, start, stop, limits)
+                    current = self._commit(current, start, stop, limits)
         except (ClaimLost, UploadNotFound):
             self._service.discard_stray(upload)
             return self._overtaken(self._repository.get(upload.id))
@@ -143,7 +143,7 @@ class ChunkService:
         """Remove the upload, and refuse what comes late for a while."""
         self._service.delete(upload.id, owner=owner, remembered_for=self._tombstone)
 
-    def _commit(self, upload_id: str, start: int, stop: int, limits: Limits) -> Upload:
+    def _commit(self, known: Upload, start: int, stop: int, limits: Limits) -> Upload:
         def add(upload: Upload) -> Upload:
             if upload.status is not Status.ACTIVE:
                 return upload
@@ -151,7 +151,7 @@ class ChunkService:
             more = rules.settle(rules.advance(upload, start, stop, limits, now))
             return replace(more, expires_at=now + self._remembered) if more.status is Status.FINISHING else more
 
-        return self._patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now()))
+        return self._patiently(lambda: self._repository.amend(known.id, add, now=self._service.now(), known=known))
 
     def _finished(self, upload: Upload) -> Upload:
         """The upload, brought to its end if it waits for that and nobody is at it."""

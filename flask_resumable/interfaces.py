@@ -73,12 +73,15 @@ class StateRepository(Protocol):
         """
         ...
 
-    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
         """Replace the record by what ``change`` makes of it, without a claim; the new record.
 
         For requests that work on one upload side by side: ``change`` is called again with what is there by then, until
         its result can be saved. It may refuse by raising, and changes nothing by returning what it got. A claim that
-        has run out is lost by this. Raises ``UploadNotFound``, and ``UploadLocked`` while a claim is alive.
+        has run out is lost by this. ``known`` is as in ``claim``. Raises ``UploadNotFound``, and ``UploadLocked`` while
+        a claim is alive.
         """
         ...
 

@@ -105,7 +105,8 @@ class _Transfer:
         self._upload = upload  # with a length that the write declares, though not saved yet
         self._write = write
         self._writer = writer
-        self._paced = writer if isinstance(writer, Paced) else None
+        # Not isinstance(), which takes longer with a protocol than a small write.
+        self._paced = cast(Paced, writer) if hasattr(writer, "checkpoint") else None
         self._limits = limits
         self._now = now
         self._position = write.start
@@ -145,7 +146,7 @@ class _Transfer:
                 self._hold.save(self._advanced())
 
     def _blocks(self, body: Body, room: int, *, is_seen: bool) -> Generator[bytes | memoryview | Piped, None, None]:
-        if is_seen or not isinstance(self._writer, TakesPiped):
+        if is_seen or not hasattr(self._writer, "write_piped"):
             return body.blocks(room)
         return body.unseen_blocks(room)
 

@@ -55,6 +55,7 @@ class UploadService:
         self._keeper = LeaseKeeper(lease)
         self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, now)
+        self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
 
     def create(
         self,
@@ -213,9 +214,9 @@ class UploadService:
 
     def _placed(self, upload: Upload) -> Upload:
         """The upload with the place that was chosen for its bytes, if there is a choice."""
-        if not isinstance(self.storage, ChoosesPlaces):
+        if self._chooser is None:
             return upload
-        upload = replace(upload, storage=self.storage.choose(upload))
+        upload = replace(upload, storage=self._chooser.choose(upload))
         self.repository.let_go()  # to decide, the app may have used its database
         return upload
 

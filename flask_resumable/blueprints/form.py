@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from werkzeug.datastructures import FileStorage
 from werkzeug.datastructures import MultiDict
@@ -148,7 +150,8 @@ class _Parts:
         yield FormField(field, self._value.decode("utf-8", "replace"))
 
 
-def _disposition(head: bytes) -> dict[str, str]:
+@lru_cache(64)  # a client's forms all look the same
+def _disposition(head: bytes) -> Mapping[str, str]:
     """The parameters of a part's Content-Disposition."""
     for line in head.decode("utf-8", "replace").split("\r\n"):
         name, _, value = line.partition(":")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session
 
 from ..models.sqlalchemy import SQLAlchemyMixin
 from .sessions import LazyEngine
@@ -36,17 +36,29 @@ def embedded_repository(uri: str, *, durable: bool) -> SQLAlchemyRepository:
 
     :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
     """
-    lazy = LazyEngine(lambda: _engine(uri, durable), lambda engine: create_table(engine, EmbeddedUpload))
-    return SQLAlchemyRepository(EmbeddedUpload, OwnSessions(lambda: sessionmaker(lazy.get())(), lazy))
+    own = LazyEngine(
+        lambda: _engine(uri, durable, is_shared=True), lambda engine: create_table(engine, EmbeddedUpload)
+    )
+    # A hook keeps its connection for as long as it takes, and meanwhile needs statements of the extension.
+    hooks = LazyEngine(lambda: _engine(uri, durable, is_shared=False)) if _is_file(uri) else own
+    return SQLAlchemyRepository(EmbeddedUpload, OwnSessions(lambda: Session(hooks.get()), own, hooks))
 
 
-def _engine(uri: str, durable: bool) -> Engine:
-    if make_url(uri).get_backend_name() != "sqlite":
+def _engine(uri: str, durable: bool, *, is_shared: bool) -> Engine:
+    """An engine; ``is_shared``: all threads take turns with one connection.
+
+    SQLite lets one connection write at a time, and those that have to wait sleep for longer than the write takes. What
+    one connection has written, all others must read again.
+    """
+    url = make_url(uri)
+    if url.get_backend_name() != "sqlite":
         return create_engine(uri, isolation_level="AUTOCOMMIT")
-    database = make_url(uri).database
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, but makes none
-    engine = create_engine(uri, isolation_level="AUTOCOMMIT", connect_args={"timeout": BUSY_TIMEOUT})
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": {"timeout": BUSY_TIMEOUT}}
+    if _is_file(uri):
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, makes none
+        if is_shared:
+            options |= {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
+    engine = create_engine(uri, **options)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
@@ -56,3 +68,9 @@ def _engine(uri: str, durable: bool) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _is_file(uri: str) -> bool:
+    """Whether it is SQLite, and not in memory."""
+    url = make_url(uri)
+    return url.get_backend_name() == "sqlite" and (url.database or ":memory:") != ":memory:"

@@ -71,7 +71,9 @@ class MemoryRepository:
                 record.digests.clear()
             self._change(record, upload, until)
 
-    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
         with self._lock:
             record = self._find(upload_id)
             if record.upload.is_claimed(now):

@@ -90,9 +90,13 @@ class MongoengineRepository:
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         self._change(claim, values_of(upload) | {"claimed_until": until, "digests": None})
 
-    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
         for _ in range(_TRIES):
-            upload = self.get(upload_id)
+            # A claim in what the caller has read may be gone by now.
+            is_good = known is not None and not known.is_claimed(now)
+            upload, known = known if known and is_good else self.get(upload_id), None
             if upload.is_claimed(now):
                 raise UploadLocked
             changed = change(upload)

@@ -37,6 +37,10 @@ class Sessions(Protocol):
         """For the extension's own statements, each committed by itself."""
         ...
 
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        ...
+
     def app_session(self) -> Any:
         """A context manager: the app's own session."""
         ...
@@ -67,6 +71,11 @@ class LazyEngine:
                     is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
                     self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
         return self._engine
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        if self._engine is not None:
+            self._engine.dispose()
 
     def leave_connections(self) -> None:
         """In a process that was forked: the connections in the pool are the parent's, which may go on using them."""
@@ -100,6 +109,9 @@ class ScopedSessions:
     def engine(self) -> Engine:
         return self._engine.get()
 
+    def dispose(self) -> None:
+        self._engine.dispose()
+
     @contextmanager
     def app_session(self) -> Iterator[Session]:
         yield self._scoped()
@@ -119,13 +131,18 @@ class ScopedSessions:
 class OwnSessions:
     """Sessions that live for one hook: of the embedded database, or of a plain ``sessionmaker``."""
 
-    def __init__(self, make: Callable[[], Session], engine: LazyEngine) -> None:
+    def __init__(self, make: Callable[[], Session], engine: LazyEngine, *others: LazyEngine) -> None:
         self._make = make
         self._engine = engine
+        self._others = others
 
     @property
     def engine(self) -> Engine:
         return self._engine.get()
+
+    def dispose(self) -> None:
+        for engine in (self._engine, *self._others):
+            engine.dispose()
 
     @contextmanager
     def app_session(self) -> Iterator[Session]:

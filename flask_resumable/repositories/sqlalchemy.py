@@ -74,7 +74,7 @@ class SQLAlchemyRepository:
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""
-        self.engine.dispose()
+        self._sessions.dispose()
 
     # --- one record ---
 
@@ -117,8 +117,7 @@ class SQLAlchemyRepository:
         self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
     ) -> tuple[Upload, Claim]:
         for _ in range(_TRIES):
-            upload = known or self.get(upload_id)
-            known = None
+            upload, known = known or self.get(upload_id), None
             if upload.is_claimed(now) and not (preempt and upload.status is Status.ACTIVE):
                 raise UploadLocked
             values = self._say.known(upload_id, upload.version, {"claimed_until": until})
@@ -130,9 +129,11 @@ class SQLAlchemyRepository:
         values = values_of(upload) | {"claimed_until": until, "digests": None}
         self._check(self._execute(self._say.save, self._say.under(claim, values)))
 
-    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime) -> Upload:
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
         for _ in range(_TRIES):
-            upload = self.get(upload_id)
+            upload, known = _free(known, now) or self.get(upload_id), None
             if upload.is_claimed(now):
                 raise UploadLocked
             changed = change(upload)
@@ -291,3 +292,8 @@ class SQLAlchemyRepository:
                 if is_trouble(error):  # of the database's, whoever met it
                     raise Unavailable(TROUBLE) from error
                 raise
+
+
+def _free(known: Upload | None, now: datetime) -> Upload | None:
+    """What the caller has read, if there is no claim in it, which may be gone by now."""
+    return None if known is None or known.is_claimed(now) else known
