@@ -92,6 +92,13 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
+def link_lifetime(value: Any) -> timedelta:
+    """A length of time that stores sign links for."""
+    if not timedelta(seconds=1) <= (found := seconds(value)) <= timedelta(days=7):
+        raise ValueError("from one second to seven days, as stores allow")
+    return found
+
+
 def bucket(value: Any) -> str | None:
     """The name of a bucket."""
     if value is not None and (not isinstance(value, str) or not value.isprintable() or not value or "/" in value):

@@ -113,7 +113,7 @@ class FlaskResumable:
             mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
-        kept_in = _choice(self, storage_for(settings, flow) if given is None else given)
+        kept_in = _choice(self, _given(given, flow) or storage_for(settings, flow))
         service = UploadService(repository, kept_in, _HookCaller(self), lease=settings.lease, now=self._now)
         state = State(
             extension=self,
@@ -153,6 +153,7 @@ class FlaskResumable:
         """Which of several storages gets a new upload: its name, or ``None`` for the first.
 
         Asked once, before ``on_create``; the answer is kept with the upload. May refuse, as ``on_create`` may.
+        ``upload`` has what is known from the request (``metadata``, ``length``, ``owner``); there is no record yet.
         """
         return None
 
@@ -231,6 +232,18 @@ def _hook(extension: FlaskResumable, name: str) -> Callable[[Any], object] | Non
             raise
 
     return call
+
+
+def _given(storage: Storages | None, flow: FlowSettings) -> Storages | None:
+    """The storage that was passed. Settings for one that was not must not be left without effect in silence."""
+    if storage is not None and flow.enabled and flow.keeps_chunks_apart:
+        raise ConfigurationError(
+            "FLOW_TEMP_DIR, FLOW_PRE_PROCESS_CALLBACK and FLOW_DELETE_CHUNKS_ON_SAVE have no effect on storage=; "
+            "pass LocalStorage(..., chunks=ChunkFolder(...))."
+        )
+    if isinstance(storage, Mapping) and not storage:
+        raise ConfigurationError("storage= has no storage.")
+    return storage
 
 
 def _choice(extension: FlaskResumable, storage: Storages) -> Storage:

@@ -84,7 +84,7 @@ class Settings(ProtocolSettings):
         "storage, if it is one that clients can fetch from.",
     )
     link_lifetime: timedelta = _setting(
-        checks.seconds, timedelta(minutes=5), "How long such a link is good for, in seconds or a `timedelta`."
+        checks.link_lifetime, timedelta(minutes=5), "How long such a link is good for, in seconds or a `timedelta`."
     )
     inline_types: tuple[str, ...] = _setting(
         checks.names(),

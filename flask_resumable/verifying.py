@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
@@ -17,6 +18,7 @@ from .service import UploadService
 logger = logging.getLogger(__package__)
 
 _LOOKS = 5  # at an upload that changes while it is looked at
+_PAUSE = 0.1  # seconds, for whoever is about to finish it
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class Findings:
     """What a verification has found so far."""
 
     verified: int = 0
-    busy: int = 0  # changed at every look: no saying
+    busy: int = 0  # in somebody's hands at every look: no saying
     orphans: int = 0  # unfinished bytes without a record
     damaged: list[str] = field(default_factory=list)  # ids
     failed: list[str] = field(default_factory=list)  # ids of what could not be looked at
@@ -69,19 +71,23 @@ class Verifier:
         return problems
 
     def _problems(self, upload: Upload) -> list[str] | None:
-        """``None`` if that cannot be said: the record did not stand still.
+        """``None`` if that cannot be said: somebody is at it.
 
-        A record is older than the bytes beside it as soon as it is read: what it misses may have been moved or removed
-        by those who are at it. So nothing is a problem unless the record is still the same when the bytes were seen.
+        A record is older than the bytes beside it as soon as it is read: what it misses may have been published or
+        removed by those who are at it. So nothing is a problem unless the record is still the same when the bytes were
+        seen, and nobody holds the upload.
         """
         for _ in range(_LOOKS):
             problems = self._storage.verify(upload)
             if not problems:
                 return problems
             current = self._service.repository.get(upload.id)
-            if current.version == upload.version:
+            is_held = current.is_claimed(self._service.now())
+            if current.version == upload.version and not is_held:
                 return problems
             upload = current
+            if is_held:
+                time.sleep(_PAUSE)
         return None
 
     def _orphans(self, older_than: timedelta) -> Iterator[tuple[str, list[str]]]:

@@ -28,6 +28,7 @@ from flask_resumable.sansio.upload import Upload
 from flask_resumable.storage.choice import Choice
 from flask_resumable.storage.chunk_folder import ChunkFolder
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.testing import StorageContract
 from tests.conformance.tus_client import final
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import PARTIAL
@@ -277,6 +278,18 @@ def test_leftovers_are_removed_from_every_storage(sites: Callable[..., Site]) ->
     assert [*site.files()] == [f"archive/.partial/{id_of(urls[2])}.part"]
 
 
+class TestChoice(StorageContract):
+    """Several storages keep what each of them promises."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        return Choice(both(tmp_path))
+
+    @pytest.fixture
+    def kept(self, tmp_path: Path) -> Callable[[], set[str]]:
+        return lambda: {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+
 class Plain:
     """A storage that can do nothing but what it must."""
 
@@ -312,6 +325,17 @@ def test_storages_have_names(app: Flask, tmp_path: Path, names: list[Any]) -> No
     """No storage, or names that are none, stop the app."""
     with pytest.raises(ConfigurationError, match="storage="):
         FlaskResumable(app, storage={name: LocalStorage(tmp_path) for name in names})
+
+
+@pytest.mark.parametrize(
+    "setting", [{"TEMP_DIR": "/tmp/chunks"}, {"PRE_PROCESS_CALLBACK": print}, {"DELETE_CHUNKS_ON_SAVE": False}], ids=str
+)
+def test_settings_for_another_storage_are_not_passed_over(app: Flask, tmp_path: Path, setting: dict[str, Any]) -> None:
+    """What is set for the chunks of the built-in storage stops an app that passes its own."""
+    (name, value) = setting.popitem()
+    app.config[f"FLOW_{name}"] = value
+    with pytest.raises(ConfigurationError, match=f"FLOW_{name}"):
+        FlaskResumable(app, storage=LocalStorage(tmp_path))
 
 
 def test_choosing_holds_no_connection(app: Flask, tmp_path: Path) -> None:

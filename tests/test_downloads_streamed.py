@@ -165,6 +165,9 @@ def test_a_file_that_cannot_be_opened_is_unavailable(
     storage.contents.clear()
     refused(tus.get(url), 503)
     assert "cannot store uploads" in caplog.text
+    storage.contents[url.rpartition("/")[2]] = bytearray()
+    refused(tus.get(url), 503)
+    assert "is 1024 bytes too short" in caplog.text and storage.opened[-1].closed
     storage.contents.update(kept)
     assert tus.get(url).data == CONTENT
 

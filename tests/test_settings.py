@@ -100,7 +100,7 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_LEASE": [0, None],
     "RESUMABLE_DURABILITY": ["some", None],
     "RESUMABLE_DOWNLOADS": ["yes", 1, 0, None, []],
-    "RESUMABLE_LINK_LIFETIME": [0, None],
+    "RESUMABLE_LINK_LIFETIME": [0, None, 0.5, timedelta(days=8)],
     "RESUMABLE_INLINE_TYPES": ["image/png", 5],
     "RESUMABLE_CORS_ORIGINS": ["example.org", ["https://example.org/path"], [5]],
     "RESUMABLE_CORS_CREDENTIALS": [None],
