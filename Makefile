@@ -1,5 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
+# make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-peers: build tusd and rustus for it, where go and cargo are installed
@@ -17,6 +18,9 @@ demo: $(VENV)/demo demo/node_modules/.installed
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-s3-ceph: $(VENV)/test
+	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

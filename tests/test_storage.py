@@ -1,41 +1,35 @@
-"""What every storage must do: one suite, run on each. And what only a local disk can get wrong."""
+"""What every storage must do, run on a local disk in each of its modes; and what only a local disk can get wrong."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from datetime import timedelta
 from datetime import UTC
 from pathlib import Path
 
 import pytest
 
-from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
-from flask_resumable.interfaces import Concatenates
 from flask_resumable.interfaces import Storage
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.ranges import ByteRanges
 from flask_resumable.sansio.upload import Status
 from flask_resumable.sansio.upload import Upload
+from flask_resumable.storage.chunk_folder import ChunkFolder
 from flask_resumable.storage.files import copy_range
 from flask_resumable.storage.files import translated
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.testing import StorageContract
+from flask_resumable.testing.chunks import FUTURE
+from flask_resumable.testing.storage import finish as _finish
+from flask_resumable.testing.storage import put as _put
+from flask_resumable.testing.storage import read as _read
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["none", "data", "full"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """Each storage, empty."""
-    return LocalStorage(tmp_path / "uploads", durability=request.param)
 
 
 def _upload(number: int = 1, length: int | None = 10, **changes: object) -> Upload:
@@ -45,42 +39,43 @@ def _upload(number: int = 1, length: int | None = 10, **changes: object) -> Uplo
     )
 
 
-def _put(storage: Storage, upload: Upload, content: bytes, *, start: int = 0, fence: int = 1) -> Upload:
-    with storage.writer(upload, start, fence) as writer:
-        writer.write(content)
-        stored = writer.flush()
-    return replace(upload, received=ByteRanges.prefix(start + len(content)), storage=stored)
-
-
-def _finish(storage: Storage, upload: Upload, fence: int = 1) -> Upload:
-    return replace(upload, storage=storage.finish(upload, fence), status=Status.COMPLETE)
-
-
-def _read(storage: Storage, upload: Upload) -> bytes:
-    with storage.open(upload) as stream:
-        return stream.read()
-
-
 def _files(storage: Storage) -> set[str]:
     assert isinstance(storage, LocalStorage)
     return {str(path.relative_to(storage.root)) for path in storage.root.rglob("*") if path.is_file()}
 
 
-def test_bytes_come_back(storage: Storage) -> None:
-    """What is written in pieces is read as a whole, before and after it is finished; the stream can be rewound."""
-    upload = _put(storage, _upload(), b"hello")
-    assert _read(storage, upload)[:5] == b"hello"
-    upload = _put(storage, upload, b"world", start=5, fence=2)
-    done = _finish(storage, upload, 2)
-    with storage.open(done) as stream:
-        assert stream.read() == b"helloworld"
-        stream.seek(5)
-        assert stream.read(2) == b"wo"
+class TestLocalStorage(StorageContract):
+    """Files that chunks are placed in."""
+
+    @pytest.fixture(params=["none", "data", "full"])
+    def storage(self, request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+        return LocalStorage(tmp_path / "uploads", durability=request.param)
+
+    @pytest.fixture
+    def kept(self, storage: Storage) -> Callable[[], set[str]]:
+        return lambda: _files(storage)
 
 
-def test_an_empty_upload_is_an_empty_file(storage: Storage) -> None:
-    """An upload without bytes is finished without a write."""
-    assert _read(storage, _finish(storage, _upload(length=0))) == b""
+class TestLocalStorageWithChunkFolder(TestLocalStorage):
+    """Files that chunks are merged into."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        return LocalStorage(tmp_path / "uploads", chunks=ChunkFolder(tmp_path / "uploads" / ".chunks"))
+
+
+# --- local disk only ---
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """An empty folder."""
+    return LocalStorage(tmp_path / "uploads")
+
+
+def test_unfinished_bytes_can_be_read(storage: Storage) -> None:
+    """What came so far is read as it is."""
+    assert _read(storage, _put(storage, _upload(), b"hello")) == b"hello"
 
 
 def test_a_late_writer_writes_nothing(storage: Storage) -> None:
@@ -104,33 +99,13 @@ def test_a_late_opener_is_refused(storage: Storage) -> None:
         pass
 
 
-def test_a_finished_upload_cannot_be_written_to(storage: Storage) -> None:
-    """A writer that slept through the end of the upload changes nothing."""
+def test_a_writer_of_a_finished_upload_is_stopped(storage: Storage) -> None:
+    """A writer that slept through the end of the upload learns of it."""
     upload = _upload()
     with storage.writer(upload, 0, 1) as old:
-        done = _finish(storage, _put(storage, upload, b"0123456789", fence=2), 2)
+        _finish(storage, _put(storage, upload, b"0123456789", fence=2), 2)
         with pytest.raises(ClaimLost):
             old.write(b"XXX")
-    assert _read(storage, done) == b"0123456789"
-
-
-def test_a_writer_after_the_end_leaves_only_a_stray(storage: Storage) -> None:
-    """A writer that opens after the end cannot reach the finished bytes, and what it leaves can be discarded."""
-    done = _finish(storage, _put(storage, _upload(), b"0123456789", fence=2), 2)
-    before = _files(storage)
-    with suppress(ClaimLost):
-        _put(storage, _upload(), b"XXX")
-    assert _read(storage, done) == b"0123456789"
-    storage.discard_stray(done)
-    assert _files(storage) == before
-
-
-def test_finishing_may_be_repeated(storage: Storage) -> None:
-    """A finish that was interrupted after publishing is done again without harm, by another claim, too."""
-    upload = _put(storage, _upload(), b"0123456789")
-    first = storage.finish(upload, 1)
-    assert storage.finish(upload, 2) == first
-    assert _read(storage, replace(upload, storage=first)) == b"0123456789"
 
 
 def test_finishing_cuts_off_what_never_counted(storage: Storage) -> None:
@@ -139,59 +114,6 @@ def test_finishing_cuts_off_what_never_counted(storage: Storage) -> None:
         writer.write(b"0123456789garbage")
         writer.flush()
     assert _read(storage, _finish(storage, _upload())) == b"0123456789"
-
-
-def test_missing_bytes_are_noticed(storage: Storage) -> None:
-    """An upload whose saved bytes are not there is not continued or finished, and goes on from where they end."""
-    upload = _put(storage, _upload(), b"0123")
-    with pytest.raises(BytesLost) as caught:
-        storage.finish(upload, 1)
-    assert caught.value.offset == 4
-    with pytest.raises(BytesLost), storage.writer(upload, 6, 2):
-        pass
-    done = _finish(storage, _put(storage, upload, b"456789", start=4, fence=3), 3)
-    assert _read(storage, done) == b"0123456789"
-
-
-def test_deleting_leaves_nothing(storage: Storage) -> None:
-    """Unfinished or finished, an upload is removed without a trace, twice if need be."""
-    half = _put(storage, _upload(1), b"0123")
-    done = _finish(storage, _put(storage, _upload(2), b"0123456789"))
-    unnoted = _put(storage, _upload(3), b"0123456789")
-    storage.finish(unnoted, 1)  # published, but the record does not know
-    for upload in (half, done, unnoted, half, done, _upload(4)):
-        storage.delete(upload)
-    assert _files(storage) == set()
-
-
-def test_parts_are_put_together(storage: Storage) -> None:
-    """A final upload has its parts' bytes in order, a part that is listed twice twice; the parts stay."""
-    if not isinstance(storage, Concatenates):
-        pytest.skip("this storage does not concatenate")
-    parts = []
-    for number, content in ((1, b"abc"), (2, b""), (3, b"defg")):
-        part = _upload(number, length=len(content), concat=Concat("partial"))
-        part = _put(storage, part, content) if content else part
-        parts.append(_finish(storage, part))
-    final = _upload(9, length=10)
-    for fence in (1, 2):
-        stored = storage.concatenate(final, [parts[0], parts[1], parts[2], parts[0]], fence)
-    assert _read(storage, _finish(storage, replace(final, storage=stored), 2)) == b"abcdefgabc"
-    assert _read(storage, parts[2]) == b"defg"
-
-
-def test_orphans_are_found_and_removed(storage: Storage) -> None:
-    """Unfinished bytes are listed once they are old enough, and removing them tells how many there were."""
-    _put(storage, _upload(1), b"0123")
-    _finish(storage, _put(storage, _upload(2), b"0123456789"))
-    assert not list(storage.orphans(datetime.now(UTC) - timedelta(hours=1)))
-    found = dict(storage.orphans(FUTURE))
-    assert set(found) == {_upload(1).id}
-    assert found[_upload(1).id]() == 4
-    assert not list(storage.orphans(FUTURE))
-
-
-# --- local disk only ---
 
 
 def test_only_ids_become_paths(tmp_path: Path) -> None:

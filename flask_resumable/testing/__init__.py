@@ -1,4 +1,4 @@
-"""Contracts to run on a repository of one's own, with pytest. They are the ones that every repository here must meet.
+"""Contracts to run on a repository or a storage of one's own, with pytest: those that all that are here must meet.
 
 ::
 
@@ -10,17 +10,19 @@
         def repository(self):
             return MyRepository()      # empty
 
-For a repository that several processes share, subclass :class:`SharedRepositoryContract` and add ``opener``.
+For a repository that several processes share, subclass :class:`SharedRepositoryContract` and add ``opener``. For a
+storage, subclass :class:`StorageContract` and add ``storage`` and ``kept``.
 """
 
 from __future__ import annotations
 
 import pytest
 
-for _module in ("claims", "processes", "records", "repository"):
+for _module in ("chunks", "claims", "processes", "records", "repository", "storage"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from .repository import RepositoryContract  # noqa: E402
 from .repository import SharedRepositoryContract  # noqa: E402
+from .storage import StorageContract  # noqa: E402
 
-__all__ = ["RepositoryContract", "SharedRepositoryContract"]
+__all__ = ["RepositoryContract", "SharedRepositoryContract", "StorageContract"]

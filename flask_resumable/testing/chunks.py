@@ -1,0 +1,108 @@
+"""What a storage must do that takes chunks; see :class:`~flask_resumable.abilities.PlacesChunks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from datetime import UTC
+from typing import cast
+
+import pytest
+
+from ..abilities import PlacesChunks
+from ..errors import BytesLost
+from ..errors import ClaimLost
+from ..interfaces import Storage
+from ..sansio.ranges import ByteRanges
+from ..sansio.upload import Status
+from ..sansio.upload import Upload
+from .samples import an_upload
+
+
+def place(storage: Storage, upload: Upload, number: int, content: bytes) -> None:
+    """Put a chunk in its place, as a request does. Chunks have three digits, the last one has what is left."""
+    chunks = cast(PlacesChunks, storage)
+    assert upload.length is not None
+    start = (number - 1) * (upload.length * 3 // 10)
+    with chunks.spool() as spool:
+        half = len(content) // 2
+        spool.write(content[:half])
+        spool.write(content[half:])
+        spool.seek(0)
+        with chunks.placing(upload, number, start) as slot:
+            slot.fill(spool)
+
+
+FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class ChunkContract:
+    """Ten digits in three chunks: three, three and four of them."""
+
+    @pytest.fixture
+    def chunked(self, storage: Storage, times: int) -> Upload:
+        """An upload that comes in chunks."""
+        if not isinstance(storage, PlacesChunks):
+            pytest.skip("this storage does not take chunks")
+        return an_upload(7, length=10 * times, key="a key", storage=storage.layout(3 * times, 3))
+
+    def test_chunks_come_in_any_order(
+        self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
+    ) -> None:
+        """Whatever order they come in, they are read in theirs; one that comes twice does no harm."""
+        for number, digits in ((3, "6789"), (1, "012"), (3, "6789"), (2, "345")):
+            place(storage, chunked, number, content(digits))
+        chunked = replace(chunked, received=ByteRanges.prefix(chunked.length or 0))
+        stored = storage.finish(chunked, 1)
+        assert storage.finish(chunked, 2) == stored
+        done = replace(chunked, storage=stored, status=Status.COMPLETE)
+        with storage.open(done) as stream:
+            assert stream.read() == content("0123456789")
+        assert len(kept()) == 1
+
+    def test_a_late_chunk_does_not_change_what_is_finished(
+        self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
+    ) -> None:
+        """It is refused, or leaves only what can be discarded, or what the cleaner finds."""
+        for number, digits in ((1, "012"), (2, "345"), (3, "6789")):
+            place(storage, chunked, number, content(digits))
+        done = replace(chunked, storage=storage.finish(chunked, 1), status=Status.COMPLETE)
+        before = kept()
+        with suppress(ClaimLost):
+            place(storage, chunked, 2, content("xxx"))
+        storage.discard_stray(done)
+        for _, remove in storage.orphans(FUTURE):
+            remove()
+        with storage.open(done) as stream:
+            assert stream.read() == content("0123456789")
+        assert kept() == before
+
+    def test_a_late_chunk_of_a_removed_upload_leaves_nothing(
+        self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
+    ) -> None:
+        """What comes after the removal can be discarded, or is found by the cleaner."""
+        place(storage, chunked, 1, content("012"))
+        storage.delete(chunked)
+        assert kept() == set()
+        with suppress(ClaimLost):
+            place(storage, chunked, 2, content("345"))
+        storage.discard_stray(replace(chunked, status=Status.GONE))
+        for _, remove in storage.orphans(FUTURE):
+            remove()
+        assert kept() == set()
+
+    def test_an_upload_that_lacks_its_last_chunk_is_not_finished(
+        self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], times: int
+    ) -> None:
+        """It is told up to where its bytes are there, and goes on from that."""
+        place(storage, chunked, 1, content("012"))
+        place(storage, chunked, 2, content("345"))
+        with pytest.raises(BytesLost) as caught:
+            storage.finish(chunked, 1)
+        assert caught.value.offset == 6 * times
+        place(storage, chunked, 3, content("6789"))
+        done = replace(chunked, storage=storage.finish(chunked, 2))
+        with storage.open(done) as stream:
+            assert stream.read() == content("0123456789")

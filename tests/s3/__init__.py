@@ -1,0 +1,1 @@
+"""Bytes in an object store, on real servers: moto, and Ceph's gateway."""

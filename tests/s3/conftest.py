@@ -1,0 +1,123 @@
+"""The store under test: moto's server, or with ``S3_SERVER=ceph`` Ceph's gateway (``make test-s3-ceph``)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from .ceph import Ceph
+from .moto import Moto
+
+KIB = 1024
+Server = Moto | Ceph
+
+
+def _demand(is_there: bool, what: str) -> None:
+    """Without it the test is skipped; on a CI machine, which can install it, it fails."""
+    if not is_there:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{what} is missing.")
+        pytest.skip(f"{what} is missing.")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A store with the limits of S3."""
+    _demand(find_spec("boto3") is not None and find_spec("moto") is not None, "moto (pip install 'moto[s3,server]')")
+    home = tmp_path_factory.mktemp("store")
+    if os.environ.get("S3_SERVER") == "ceph":
+        assert Ceph.is_installed(), "apt-get install ceph-mon ceph-osd radosgw ceph-common"
+        store: Server = Ceph(home)
+    else:
+        store = Moto(home)
+    try:
+        store.start()
+        yield store
+    finally:
+        store.kill()
+
+
+@pytest.fixture(scope="session")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A store that takes parts of 1 KiB."""
+    _demand(find_spec("boto3") is not None and find_spec("moto") is not None, "moto (pip install 'moto[s3,server]')")
+    store = Moto(tmp_path_factory.mktemp("store"), min_part=KIB)
+    try:
+        store.start()
+        yield store
+    finally:
+        store.kill()
+
+
+class Store:
+    """A bucket of the test's own, and a look at it that does not go through the code under test."""
+
+    def __init__(self, server: Server, *, prefix: str = "up/") -> None:
+        import boto3
+        from botocore.config import Config
+
+        self.server = server
+        self.bucket = f"test-{secrets.token_hex(8)}"
+        self.prefix = prefix
+        self.options: dict[str, Any] = {
+            "prefix": prefix,
+            "endpoint_url": server.url,
+            "access_key": server.access_key,
+            "secret_key": server.secret_key,
+        }
+        self.client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=server.url,
+            aws_access_key_id=server.access_key,
+            aws_secret_access_key=server.secret_key,
+            region_name="us-east-1",
+            config=Config(
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+        self.client.create_bucket(Bucket=self.bucket)
+
+    def objects(self) -> set[str]:
+        """The keys of all objects."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+
+    def multiparts(self) -> dict[str, str]:
+        """All open multipart uploads: ids and keys."""
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+        return {entry["UploadId"]: entry["Key"] for page in pages for entry in page.get("Uploads", ())}
+
+    def kept(self) -> set[str]:
+        """The names of all objects and all open multipart uploads."""
+        return self.objects() | {f"{key}?uploadId={multipart}" for multipart, key in self.multiparts().items()}
+
+    def content(self, key: str) -> bytes:
+        """What an object holds."""
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
+
+
+@pytest.fixture
+def store(server: Server) -> Store:
+    """A bucket with the limits of S3."""
+    return Store(server)
+
+
+@pytest.fixture
+def tiny_store(small_server: Server) -> Store:
+    """A bucket that takes parts of 1 KiB."""
+    return Store(small_server)
+
+
+@pytest.fixture
+def kept(store: Store) -> Callable[[], set[str]]:
+    """For the contract."""
+    return store.kept

@@ -1,0 +1,78 @@
+"""What every storage must do, on S3: with contents that are no part, one part or many, and with chunks of all sizes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flask_resumable.interfaces import Storage
+from flask_resumable.storage.s3 import S3Storage
+from flask_resumable.testing import StorageContract
+
+from .conftest import KIB
+from .conftest import Store
+
+MIB = 1024 * KIB
+needs_small_parts = pytest.mark.skipif(os.environ.get("S3_SERVER") == "ceph", reason="Ceph takes no parts of 1 KiB")
+
+
+class SmallParts(S3Storage):
+    """For a store that takes parts of 1 KiB."""
+
+    min_part_size = KIB
+
+
+class TestLessThanAPart(StorageContract):
+    """Contents of ten bytes."""
+
+    @pytest.fixture
+    def storage(self, store: Store) -> Storage:
+        return S3Storage(store.bucket, **store.options)
+
+    @pytest.fixture
+    def kept(self, store: Store) -> Callable[[], set[str]]:
+        return store.kept
+
+
+class TestSeveralParts(TestLessThanAPart):
+    """Contents of 20 MiB, in parts of 5 MiB; chunks that are parts."""
+
+    @pytest.fixture
+    def storage(self, store: Store) -> Storage:
+        return S3Storage(store.bucket, part_size=5 * MIB, **store.options)
+
+    @pytest.fixture
+    def times(self) -> int:
+        return 2 * MIB
+
+
+@needs_small_parts
+class TestManyParts(StorageContract):
+    """Contents of 25 KiB, in parts of 1 KiB; chunks that are parts."""
+
+    @pytest.fixture(params=["memory", "files"])
+    def storage(self, request: pytest.FixtureRequest, tiny_store: Store, tmp_path: Path) -> Storage:
+        memory = MIB if request.param == "memory" else 0
+        return SmallParts(
+            tiny_store.bucket, part_size=KIB, memory=memory, spool_directory=tmp_path, **tiny_store.options
+        )
+
+    @pytest.fixture
+    def kept(self, tiny_store: Store) -> Callable[[], set[str]]:
+        return tiny_store.kept
+
+    @pytest.fixture
+    def times(self) -> int:
+        return 2500
+
+
+@needs_small_parts
+class TestSmallChunks(TestManyParts):
+    """Contents of 3 KiB; chunks that are too small to be parts."""
+
+    @pytest.fixture
+    def times(self) -> int:
+        return 300

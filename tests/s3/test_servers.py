@@ -1,0 +1,274 @@
+"""Two gunicorns on one bucket and one database: what one has begun, the other goes on with."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.flow.client import Sample
+from tests.flow.wire import octet
+from tests.live.journal import PATIENCE
+from tests.live.servers import id_of
+from tests.live.servers import Server
+
+from .ceph import Ceph
+from .conftest import Store
+from .gate import Gate
+
+MIB = 1024 * 1024
+PART = 5 * MIB
+CONTENT = random.Random(8).randbytes(23 * MIB + 12345)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+pytestmark = pytest.mark.live
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, store: Store) -> Iterator[Serve]:
+    """Servers of the test's own, all on one bucket and one database."""
+    own: list[Server] = []
+
+    def start(kind: str = "gthread", **settings: object) -> Server:
+        wiring = {
+            "STORAGE": "s3",
+            "S3_BUCKET": store.bucket,
+            "S3_PREFIX": store.prefix,
+            "S3_ENDPOINT_URL": store.server.url,
+            "S3_ACCESS_KEY": store.server.access_key,
+            "S3_SECRET_KEY": store.server.secret_key,
+            "S3_PART_SIZE": PART,
+        }
+        own.append(Server(kind, tmp_path, {**wiring, **settings}))
+        own[-1].start()
+        return own[-1]
+
+    yield start
+    for server in own:
+        server.stop()
+
+
+def _target(store: Store, path: str) -> str:
+    return store.prefix + id_of(path)
+
+
+def _parts_of(store: Store, path: str) -> list[int]:
+    """The sizes of the parts that the store has of an unfinished upload."""
+    sizes = []
+    for multipart, key in store.multiparts().items():
+        if key == _target(store, path):
+            parts = store.client.list_parts(Bucket=store.bucket, Key=key, UploadId=multipart).get("Parts", ())
+            sizes += [part["Size"] for part in parts]
+    return sizes
+
+
+def _wait_for_parts(store: Store, path: str, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while len(_parts_of(store, path)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent", "sync"])
+def test_requests_may_go_to_any_machine(serve: Serve, store: Store, kind: str) -> None:
+    """Each request of an upload goes to the other machine; every byte gets there, and on_complete is called once."""
+    machines = [serve(kind), serve(kind)]
+    path = machines[0].tus.create(len(CONTENT), body=CONTENT[:1000])
+    offset, turn = 1000, 0
+    for size in (3 * MIB, 6 * MIB, 100, 7 * MIB, len(CONTENT)):
+        turn += 1
+        answer = machines[turn % 2].tus.patch(path, offset, CONTENT[offset : offset + size])
+        assert answer.status == 204
+        offset = answer.offset
+        assert machines[(turn + 1) % 2].tus.offset(path) == offset
+    assert offset == len(CONTENT)
+    assert machines[0].receipts(path) == [SHA256]
+    assert store.kept() == {_target(store, path)}
+    assert store.content(_target(store, path)) == CONTENT
+
+
+def test_a_killed_machine_costs_no_byte_that_was_told(serve: Serve, store: Store) -> None:
+    """kill -9 in the middle of a part: the client goes on with the other machine from an offset that holds."""
+    first, second = serve(), serve()
+    path = first.tus.create(len(CONTENT))
+    with first.tus.connect() as connection:
+        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 13 * MIB])
+        _wait_for_parts(store, path, 2)
+        first.stop()
+    offset = second.tus.offset(path)
+    assert offset <= 13 * MIB
+    second.tus.resume(path, CONTENT)
+    assert second.receipts(path) == [SHA256]
+    assert store.kept() == {_target(store, path)}
+    assert store.content(_target(store, path)) == CONTENT
+
+
+def test_a_newer_request_takes_over_from_a_machine_that_hangs(serve: Serve, store: Store) -> None:
+    """The old request goes on sending, and learns that it is no longer wanted; nothing of it gets into the file."""
+    first, second = serve(), serve()
+    path = first.tus.create(len(CONTENT))
+    with first.tus.connect() as old:
+        old.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 11 * MIB])
+        _wait_for_parts(store, path, 2)
+        second.tus.resume(path, CONTENT)
+        with suppress(ConnectionError):
+            old.send(b"!" * (10 * MIB))
+    first.journal.wait_for("end PATCH", id_of(path), count=2)
+    assert second.receipts(path) == [SHA256]
+    assert store.kept() == {_target(store, path)}
+    assert store.content(_target(store, path)) == CONTENT
+
+
+def test_a_cut_connection_keeps_what_came(serve: Serve, store: Store) -> None:
+    """All that was received counts, even what does not fill a part."""
+    server = serve()
+    path = server.tus.create(len(CONTENT))
+    with server.tus.connect() as connection:
+        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 6 * MIB + 77])
+        connection.until_delivered()
+    server.journal.wait_for("end PATCH", id_of(path))
+    assert server.tus.offset(path) == 6 * MIB + 77
+    server.tus.resume(path, CONTENT)
+    assert store.content(_target(store, path)) == CONTENT
+
+
+@pytest.fixture
+def gate(store: Store) -> Iterator[Gate]:
+    """What the servers take for the store."""
+    gate = Gate(store.server.port)
+    yield gate
+    gate.close()
+
+
+def test_a_store_that_is_down_costs_a_while(serve: Serve, store: Store, gate: Gate) -> None:
+    """Requests are answered with 503, the upload stays as it was told, and goes on when the store is back."""
+    server = serve(S3_ENDPOINT_URL=gate.url)
+    path = server.tus.create(len(CONTENT), body=CONTENT[: 7 * MIB])
+    gate.is_open = False
+    more = CONTENT[7 * MIB :][: 3 * MIB + 100_000]  # no more than the kernel takes while nobody reads
+    assert server.tus.patch(path, 7 * MIB, more).status == 503
+    assert gate.refused
+    assert server.tus.offset(path) == 7 * MIB
+    gate.is_open = True
+    server.tus.resume(path, CONTENT)
+    assert server.receipts(path) == [SHA256]
+    assert store.kept() == {_target(store, path)}
+    gate.is_open = False
+    assert server.tus.request("DELETE", path).status == 503
+    gate.is_open = True
+    server.flask("tus", "delete_expired", ahead=100)
+    assert store.kept() == set()
+
+
+def test_a_store_that_is_down_at_the_end_is_asked_again(serve: Serve, store: Store, gate: Gate) -> None:
+    """All bytes are there, but the object could not be made: the next request makes it."""
+    server = serve(S3_ENDPOINT_URL=gate.url)
+    server.order("post_save", "sleep 3")
+    path = server.tus.create(len(CONTENT))
+    with ThreadPoolExecutor(1) as clients:
+        answer = clients.submit(server.tus.patch, path, 0, CONTENT)
+        server.journal.wait_for("post_save", id_of(path))
+        gate.is_open = False
+        assert answer.result().status == 503
+    gate.is_open = True
+    assert server.tus.offset(path) == len(CONTENT)
+    assert server.receipts(path) == [SHA256]
+    assert store.kept() == {_target(store, path)}
+
+
+def test_a_store_that_is_busy_is_asked_again(serve: Serve, store: Store, gate: Gate) -> None:
+    """A few answers to slow down are not noticed by the client."""
+    server = serve(S3_ENDPOINT_URL=gate.url)
+    path = server.tus.create(len(CONTENT))
+    gate.throttled = 3
+    server.tus.resume(path, CONTENT)
+    assert gate.refused == 3
+    assert server.receipts(path) == [SHA256]
+    assert store.content(_target(store, path)) == CONTENT
+
+
+def test_a_gateway_that_is_killed_in_the_middle_costs_no_byte(serve: Serve, store: Store) -> None:
+    """kill -9 of the store's front, restart: parts that it had confirmed are there."""
+    if not isinstance(store.server, Ceph):
+        pytest.skip("moto keeps nothing over a restart")
+    server = serve()
+    path = server.tus.create(len(CONTENT))
+    with ThreadPoolExecutor(1) as clients:
+        with server.tus.connect() as connection:
+            connection.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 12 * MIB])
+            _wait_for_parts(store, path, 1)
+            store.server.kill_gateway()
+            sending = clients.submit(connection.send, CONTENT[12 * MIB :])
+            store.server.start_gateway()
+            with suppress(ConnectionError):
+                sending.result()
+            with suppress(ConnectionError):
+                connection.answer("PATCH")
+    if server.tus.offset(path) < len(CONTENT):
+        server.tus.resume(path, CONTENT)
+    assert server.receipts(path) == [SHA256]
+    assert store.content(_target(store, path)) == CONTENT
+    assert store.kept() == {_target(store, path)}
+
+
+@pytest.mark.parametrize("chunk", [5 * MIB, MIB])
+def test_chunks_may_go_to_any_machine_at_once(serve: Serve, store: Store, chunk: int) -> None:
+    """flow.js sends chunks side by side, the first ones to two machines that both have to begin."""
+    machines = [serve("gthread2"), serve("gthread2")]
+    sample = Sample(CONTENT, chunk=chunk)
+    numbers = list(sample.numbers)
+    random.Random(1).shuffle(numbers)
+
+    def send(number: int) -> int:
+        with machines[number % 2].tus.connect() as connection:
+            return octet(connection, sample, number).status
+
+    with ThreadPoolExecutor(4) as clients:
+        assert set(clients.map(send, [*numbers, numbers[0]])) == {200}
+    (key,) = store.kept()
+    assert store.content(key) == CONTENT
+    assert machines[0].query("SELECT sha256 FROM receipt") == [(SHA256,)]
+
+
+def test_the_cleaner_leaves_nothing(serve: Serve, store: Store) -> None:
+    """Expired uploads go with all that belongs to them, and so does what has no record; strangers and files stay."""
+    server = serve(EXPIRATION=3600)
+    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}mine.txt", Body=b"mine")
+    store.client.create_multipart_upload(Bucket=store.bucket, Key="another/file")
+    done = server.tus.create(len(CONTENT), body=CONTENT)
+    for size in (0, 100, 12 * MIB):
+        server.tus.create(len(CONTENT), body=CONTENT[:size])
+    sample = Sample(CONTENT, chunk=PART)
+    with server.tus.connect() as connection:
+        assert octet(connection, sample, 2).status == 200
+    lost = f"{store.prefix}{'e' * 32}"
+    store.client.create_multipart_upload(Bucket=store.bucket, Key=lost)
+    store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}.partial/{'d' * 32}/tail-1-abc", Body=b"old")
+    result = server.flask("tus", "delete_expired", ahead=100_000)
+    assert result.returncode == 0, result.stderr
+    assert store.objects() == {_target(store, done), f"{store.prefix}mine.txt"}
+    assert list(store.multiparts().values()) == ["another/file"]
+
+
+def test_removing_an_upload_in_the_middle_leaves_nothing(serve: Serve, store: Store) -> None:
+    """DELETE, while another request is sending: the multipart upload is aborted, and nothing comes back."""
+    server, other = serve(), serve()
+    path = server.tus.create(len(CONTENT))
+    with server.tus.connect() as old:
+        old.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 11 * MIB])
+        _wait_for_parts(store, path, 1)
+        assert other.tus.request("DELETE", path).status == 204
+        with suppress(ConnectionError):
+            old.send(b"!" * (10 * MIB))
+    server.journal.wait_for("end PATCH", id_of(path))
+    assert server.tus.head(path).status in (404, 410)
+    assert store.kept() == set()
