@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -17,13 +18,15 @@ from pathlib import Path
 from bench import content
 from bench import growth
 from bench import upkeep
+from bench.measure import free_memory
+from bench.measure import MEMORY
 from bench.report import Results
 from bench.report import write
-from bench.scenarios import measuring
-from bench.scenarios import QUICK
+from bench.runs import measuring
+from bench.runs import QUICK
+from bench.runs import Sizes
+from bench.runs import TINY
 from bench.scenarios import SCENARIOS
-from bench.scenarios import Sizes
-from bench.scenarios import TINY
 from bench.servers import is_ours
 from bench.servers import kind
 from bench.servers import ROOT
@@ -58,7 +61,7 @@ def main() -> int:
 
 
 def _measure(options: argparse.Namespace, folder: Path) -> Results:
-    results = Results(_place(folder))
+    results = Results(_place(folder), options.size)
     source = folder / "content"
     content.make(source)
     sizes = {"quick": QUICK, "tiny": TINY}.get(options.size, Sizes())
@@ -71,12 +74,18 @@ def _measure(options: argparse.Namespace, folder: Path) -> Results:
                 results.wrong.append(f"{name}, {server}: out of time")
                 continue
             _say(f"{name}: {server} ...")
-            with _fresh(folder / "home") as home, results.noting(name, server):
+            room = MEMORY / folder.name if name == "sizes" and _has_memory(sizes.growth[-1]) else folder / "home"
+            with _fresh(room) as home, results.noting(name, server):
                 for table in measure(server, home, source, sizes):
                     results.others.append(table)
                     _say(str(table))
     _race(options, results, folder / "home", source, sizes, deadline)
     return results
+
+
+def _has_memory(size: int) -> bool:
+    """Whether this much fits into memory, and half of it once more."""
+    return os.access(MEMORY, os.W_OK) and min(free_memory(), shutil.disk_usage(MEMORY).free) > size * 1.5
 
 
 def _place(folder: Path) -> str:
@@ -94,14 +103,17 @@ def _race(
     for number in range(1, options.rounds + 1):
         for name in names:
             scenario = SCENARIOS[name]
+            if scenario.in_memory and not os.access(MEMORY, os.W_OK):
+                continue
             servers = [server for server in options.server or scenario.servers if server not in results.missing]
             random.shuffle(servers)
             for server in servers:
                 if time.monotonic() > deadline:
                     _say("Out of time: the rest of the rounds is left out.")
                     return
-                with _fresh(home), results.noting(name, server):
-                    with measuring(server, home, source, sizes) as run:
+                room = MEMORY / home.parent.name if scenario.in_memory else home
+                with _fresh(room), results.noting(name, server):
+                    with measuring(server, room, source, sizes) as run:
                         figures = scenario.run(run)
                     if figures:
                         results.add(name, server, figures)

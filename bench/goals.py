@@ -35,6 +35,8 @@ GOALS = (
     Goal("One large PATCH, CPU per byte, beside the C loop", "big", "cpu s/GiB", ["c-splice"], 1.5),
     Goal("One large PATCH, speed, beside the C loop", "big", "MiB/s", ["c-splice"], 0.8),
     Goal("One large PATCH, CPU per byte, beside the Python loop", "big", "cpu s/GiB", ["py-splice"], 1.5),
+    Goal("The same on a tmpfs, CPU per byte, beside the C loop", "ram", "cpu s/GiB", ["c-splice"], 1.5),
+    Goal("The same on a tmpfs, speed, beside the C loop", "ram", "MiB/s", ["c-splice"], 0.8),
     Goal("4 MiB PATCHes, CPU a request, beside @tus/server", "patches", "ms/req", ["node"], 0.5),
     Goal("4 MiB PATCHes, CPU a request, beside tuspyserver", "patches", "ms/req", ["tuspyserver"], 1.0),
     Goal(

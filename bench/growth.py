@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import fill
-from bench.scenarios import Figures
-from bench.scenarios import measuring
-from bench.scenarios import Run
-from bench.scenarios import Sizes
+from bench.runs import Figures
+from bench.runs import measuring
+from bench.runs import Run
+from bench.runs import Sizes
 from bench.servers import kind
+from bench.servers import LIMIT
 from bench.servers import ROOT
 from bench.tables import Table
 from bench.units import GIB
@@ -26,7 +28,7 @@ _CHUNK = 16 * KIB
 
 
 def sizes(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The cost of a byte, from small uploads to large ones, each in one PATCH."""
+    """The cost of a byte, from small uploads to large ones, each in one PATCH; beside the bare loop."""
     table = Table(
         f"Growth: cost of a byte with the size of an upload ({kind(name).title})",
         (
@@ -34,20 +36,25 @@ def sizes(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table
             "uploads",
             "cpu ms each",
             "cpu s/GiB",
-            "cpu s/GiB beyond 10 KiB",
+            "beyond that of 10 KiB",
+            "bare loop: cpu s/GiB",
             "MiB/s",
             "grown MiB",
         ),
     )
-    with measuring(name, home, content, wanted) as run:
-        fixed = _uploads(run, 10 * KIB, min(200, wanted.small))
+    bare = LIMIT if shutil.which("gcc") or shutil.which("cc") else "py-splice"
+    with (
+        measuring(name, home / "ours", content, wanted) as run,
+        measuring(bare, home / "bare", content, wanted) as limit,
+    ):
+        few = min(200, wanted.small)
+        fixed = _uploads(run, 10 * KIB, few)["cpu"] / few
         for size in wanted.growth:
             count = max(1, min(256, min(GIB, wanted.growth[-1]) // size))
-            figures = _uploads(run, size, count)
+            figures, least = _uploads(run, size, count), _uploads(limit, size, count)
             each = figures["cpu"] / count
-            beyond = max(0.0, each - fixed["cpu"] / min(200, wanted.small)) / size * GIB
-            row = (each * 1000, figures["cpu s/GiB"], beyond, figures["MiB/s"], figures["grown MiB"])
-            table.rows.append((f"{size // MIB:,} MiB", str(count), *row))
+            costs = (each * 1000, figures["cpu s/GiB"], max(0.0, each - fixed) / size * GIB, least["cpu s/GiB"])
+            table.rows.append((f"{size // MIB:,} MiB", str(count), *costs, figures["MiB/s"], figures["grown MiB"]))
     yield table
 
 

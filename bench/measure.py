@@ -20,6 +20,7 @@ from bench.units import GIB
 from bench.units import KIB
 from bench.units import MIB
 
+MEMORY = Path("/dev/shm")  # a tmpfs on every Linux
 _TICK = os.sysconf("SC_CLK_TCK")
 _WARM = 2 * GIB  # more would have to be written to the disk
 _PORTS = range(8_000, 10_000)  # below those that the kernel gives to outgoing connections
@@ -138,10 +139,16 @@ def warm_memory(folder: Path, size: int) -> None:
     much as copying does, and would be counted as the cost of whichever server happens to come across it.
     """
     path, block = folder / "warm", bytes(MIB)
+    on_tmpfs = MEMORY.is_dir() and folder.stat().st_dev == MEMORY.stat().st_dev
     with path.open("wb", buffering=0) as file:
-        for _ in range(min(size, _WARM) // MIB):
+        for _ in range(min(size, free_memory() // 2 if on_tmpfs else _WARM) // MIB):
             file.write(block)
     path.unlink()
+
+
+def free_memory() -> int:
+    """Bytes that are in use for nothing."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:

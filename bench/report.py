@@ -21,22 +21,27 @@ from bench.goals import held
 from bench.measure import NotAvailable
 from bench.picture import draw
 from bench.picture import Panel
-from bench.scenarios import Figures
+from bench.runs import Figures
+from bench.runs import Wrong
 from bench.scenarios import SCENARIOS
-from bench.scenarios import Wrong
 from bench.servers import is_ours
 from bench.servers import kind
+from bench.servers import LIMIT
 from bench.servers import LIMITS
+from bench.servers import ROOT
 from bench.servers import versions
+from bench.tables import number
 from bench.tables import Table
 
 _PANELS = (
+    ("ram", "cpu s/GiB", "One large PATCH, on a tmpfs"),
     ("big", "cpu s/GiB", "One large PATCH"),
     ("patches", "ms/req", "PATCHes of 4 MiB"),
+    ("many", "cpu s/GiB", "32 uploads at once, PATCHes of 1 MiB"),
     ("small", "req/s", "Uploads of 10 KiB"),
     ("small", "HEAD/s", "HEAD"),
-    ("many", "cpu s/GiB", "32 uploads at once"),
     ("flow", "cpu s/GiB", "flow.js forms of 1 MiB"),
+    ("octet", "cpu s/GiB", "flow.js octet chunks of 1 MiB"),
 )
 
 
@@ -45,6 +50,8 @@ class Results:
     """Figures of every run, by scenario and server."""
 
     place: str  # where uploads were stored
+    size: str | None = None  # "quick" and the like
+    load: float = field(default_factory=lambda: os.getloadavg()[0])  # of the machine, before the first run
     runs: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # servers that cannot be had, and why
     wrong: list[str] = field(default_factory=list)
@@ -88,8 +95,23 @@ class Results:
     def about(self) -> str:
         """When, where, with what."""
         cores = len(os.sched_getaffinity(0))
-        today = datetime.now(UTC).date().isoformat()
-        return f"Measured {today} on {cores} cores, Linux {os.uname().release}, {self.place}: {versions()}."
+        day = datetime.now(UTC).date().isoformat() + (f" ({self.size})" if self.size else "")
+        machine = f"{cores} cores (load before {self.load:.1f}), Linux {os.uname().release}"
+        return f"Measured {day} on {machine}, {self.place}: {versions()}."
+
+    def summary(self) -> Table:
+        """A line for each race: ours, and whoever is best of the others."""
+        table = Table("", ("", "unit", "gthread", "gevent", "best other server", "bare C loop"))
+        middles = self.middles()
+        for scenario, figure, title in _PANELS:
+            found = {server: figures[figure] for server, figures in middles.get(scenario, {}).items()}
+            others = {server: value for server, value in found.items() if not is_ours(server) and server not in LIMITS}
+            if others and "gthread" in found:
+                best = (max if figure.endswith("/s") else min)(others, key=lambda server: others[server])
+                cells = [number(found[name]) if name in found else "-" for name in ("gthread", "gevent")]
+                limit = number(found[LIMIT]) if LIMIT in found else "-"
+                table.rows.append((title, figure, *cells, f"{number(others[best])} ({best})", limit))
+        return table
 
     def picture(self) -> str:
         """The races as bars, as SVG."""
@@ -100,7 +122,7 @@ class Results:
             better = f"{figure}, {'more' if figure.endswith('/s') else 'less'} is better"
             if bars:
                 panels.append(Panel(title, better, bars))
-        return draw(panels, self.about().partition(":")[0])
+        return draw(panels, self.about().partition(": ")[0])
 
 
 def _middle(runs: list[Figures]) -> Figures:
@@ -138,11 +160,21 @@ def _colour(server: str) -> str:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write ``performance.svg`` to a folder, and what was measured into its ``performance.md``, between markers."""
+    """Write ``performance.svg`` to a folder, and what was measured into its ``performance.md``, between markers.
+
+    If the folder is ``docs``, the summary goes into the README, too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "performance.svg").write_text(results.picture())
     page = folder / "performance.md"
     if not page.exists():
         page.write_text("# Performance\n\n<!-- bench -->\n<!-- /bench -->\n")
+    _fill(page, results.markdown())
+    if folder.resolve() == ROOT / "docs":
+        _fill(ROOT / "README.md", f"{results.summary()}\n{results.about()}")
+
+
+def _fill(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page, if it has any."""
     pattern = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
-    page.write_text(pattern.sub(lambda _: f"\n{results.markdown()}\n", page.read_text(), count=1))
+    page.write_text(pattern.sub(lambda _: f"\n{text.strip()}\n\n", page.read_text(), count=1))

@@ -131,7 +131,7 @@ def _command(name: str, port: int, home: Path, uploads: Path) -> tuple[list[str]
     if name == "flowjs":
         _need("flowjs", "tornado")
         return [sys.executable, str(PEERS / "flowjs_app.py"), str(port), str(uploads)], folder, None
-    program = shutil.which(name, path=os.pathsep.join([str(PEERS / "bin"), os.environ.get("PATH", "")]))
+    program = _program(name)
     if program is None:
         raise NotAvailable("it is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
     if name == "tusd":
@@ -172,6 +172,11 @@ def _need(*modules: str) -> None:
         raise NotAvailable(f"{' and '.join(missing)} are not installed; see the extra `bench`")
 
 
+def _program(name: str) -> str | None:
+    """Where a program is, if it is anywhere."""
+    return shutil.which(name, path=os.pathsep.join([str(PEERS / "bin"), os.environ.get("PATH", "")]))
+
+
 def _compiled() -> Path:
     """The C loop, compiled if it was not or has changed."""
     program, source = PEERS / "bin" / "loop", PEERS / "loop.c"
@@ -196,6 +201,11 @@ def versions() -> str:
     if shutil.which("node"):
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
         found.append(f"node {node.strip().removeprefix('v')}")
+    for name, option in (("tusd", "-version"), ("rustus", "--version")):
+        if program := _program(name):
+            said = subprocess.run([program, option], capture_output=True, text=True, check=False).stdout
+            number = re.search(r"\d+(\.\d+)+", said)
+            found.append(f"{name} {number[0] if number else ''}".strip())
     for package in ("server", "file-store"):
         manifest = PEERS / "node_modules" / "@tus" / package / "package.json"
         if manifest.exists():

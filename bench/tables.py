@@ -17,7 +17,7 @@ class Table:
     note: str = ""
 
     def __str__(self) -> str:
-        lines = [f"### {self.title}", ""]
+        lines = [f"### {self.title}", ""] if self.title else []
         if self.note:
             lines += [self.note, ""]
         lines += [f"| {' | '.join(self.head)} |", "|---" * len(self.head) + "|"]

@@ -17,11 +17,11 @@ from bench.measure import Tree
 from bench.records import copy_files
 from bench.records import count_of
 from bench.records import fill
-from bench.scenarios import Figures
-from bench.scenarios import measuring
-from bench.scenarios import Run
-from bench.scenarios import Sizes
-from bench.scenarios import Wrong
+from bench.runs import Figures
+from bench.runs import measuring
+from bench.runs import Run
+from bench.runs import Sizes
+from bench.runs import Wrong
 from bench.servers import kind
 from bench.servers import ROOT
 from bench.tables import Table
