@@ -135,3 +135,33 @@ class PlacesChunks(Protocol):
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
         """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
         ...
+
+
+class IncomingChunk(TakesPiped, Protocol):
+    """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
+
+    is_first: bool  # nobody has put anything there before
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        """Append; what passes the chunk's end is dropped.
+
+        Raises ``ClaimLost`` when a later request is putting the same chunk there, or the upload is finished or removed.
+        """
+        ...
+
+    def settling(self) -> AbstractContextManager[object]:
+        """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
+        ...
+
+    def close(self) -> None:
+        """Done with it."""
+        ...
+
+
+@runtime_checkable
+class ReceivesChunks(Protocol):
+    """An optional ability of a storage: chunks that are put in their places while they are still coming in."""
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        """A way to the place of chunk ``number``; ``None`` where this upload's chunks must be whole before."""
+        ...

@@ -13,7 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO
 
+from .abilities import IncomingChunk
 from .abilities import PlacesChunks
+from .abilities import ReceivesChunks
 from .errors import ClaimLost
 from .errors import UploadExists
 from .errors import UploadLocked
@@ -25,6 +27,7 @@ from .sansio.upload import Status
 from .sansio.upload import Upload
 from .service import UploadService
 
+LEAST_IN_PLACE = 64 * 1024  # bytes of a chunk that is put in its place as it comes; smaller ones come at once
 PATIENCE = 40.0  # seconds that a request waits for another: longer than the lease of one that has died
 _POLL = 0.02  # seconds
 
@@ -42,6 +45,7 @@ class ChunkService:
         self._service = service
         self._repository = service.repository
         self._storage = storage
+        self._in_place = storage if isinstance(storage, ReceivesChunks) else None
         self._remembered = remembered
         self._tombstone = tombstone
 
@@ -110,21 +114,66 @@ class ChunkService:
             return self._finished(upload)
         self._service.call_hook("pre_save", upload)
         self._repository.let_go()
-        try:
+
+        def place() -> tuple[Upload, bool]:
             with self._storage.placing(upload, number, start) as slot:
                 # Only now is it certain that nobody else is putting these bytes there.
                 current = self._repository.get(upload.id)
                 is_wanted = current.status is Status.ACTIVE and not current.received.covers(start, stop)
                 if is_wanted:
                     slot.fill(content)
-                    current = self._commit(current, start, stop, limits)
+                    current = self._commit(upload.id, start, stop, limits, known=current)
+                return current, is_wanted
+
+        return self._stored(upload, start, stop, place)
+
+    def receive(self, upload: Upload, number: int, start: int, stop: int) -> IncomingChunk | None:
+        """Where to put a chunk while it comes in; ``None``: it must be received whole before, or is not wanted."""
+        is_wanted = upload.status is Status.ACTIVE and not upload.received.covers(start, stop)
+        if self._in_place is None or not is_wanted or stop - start < LEAST_IN_PLACE:
+            return None
+        self._repository.let_go()
+        incoming = self._in_place.receiving(upload, number, start, stop - start)
+        if incoming is None:
+            return None
+        try:
+            # If somebody was here before, the chunk may have been stored since the record was read.
+            if incoming.is_first or not self._repository.get(upload.id).received.covers(start, stop):
+                self._service.call_hook("pre_save", upload)
+                self._repository.let_go()
+                return incoming
+        except BaseException:
+            incoming.close()
+            raise
+        incoming.close()
+        return None
+
+    def settle(self, upload: Upload, incoming: IncomingChunk, start: int, stop: int, limits: Limits) -> Upload:
+        """The upload with a chunk that has come in whole.
+
+        :raises UploadNotFound: The upload was removed meanwhile.
+        :raises ClaimLost: A later request with the same chunk has taken over, and is not done.
+        """
+
+        def settle() -> tuple[Upload, bool]:
+            with incoming.settling():
+                return self._commit(upload.id, start, stop, limits), True
+
+        return self._stored(upload, start, stop, settle)
+
+    def _stored(self, upload: Upload, start: int, stop: int, act: Callable[[], tuple[Upload, bool]]) -> Upload:
+        """What ``act`` has made of the upload, and whether it did; or what others have made of it meanwhile."""
+        try:
+            current, has_stored = act()
         except (ClaimLost, UploadNotFound):
             self._service.discard_stray(upload)
-            return self._overtaken(self._repository.get(upload.id))
+            current = self._repository.get(upload.id)
+            is_stored = current.status is Status.ACTIVE and current.received.covers(start, stop)
+            return current if is_stored else self._overtaken(current)
         if current.status not in (Status.ACTIVE, Status.FINISHING):
             self._service.discard_stray(upload)  # its fence was just put up again
             return self._overtaken(current)
-        if is_wanted:
+        if has_stored:
             self._service.call_hook("post_save", current)
         return self._finished(current)
 
@@ -143,7 +192,7 @@ class ChunkService:
         """Remove the upload, and refuse what comes late for a while."""
         self._service.delete(upload.id, owner=owner, remembered_for=self._tombstone)
 
-    def _commit(self, known: Upload, start: int, stop: int, limits: Limits) -> Upload:
+    def _commit(self, upload_id: str, start: int, stop: int, limits: Limits, *, known: Upload | None = None) -> Upload:
         def add(upload: Upload) -> Upload:
             if upload.status is not Status.ACTIVE:
                 return upload
@@ -151,7 +200,7 @@ class ChunkService:
             more = rules.settle(rules.advance(upload, start, stop, limits, now))
             return replace(more, expires_at=now + self._remembered) if more.status is Status.FINISHING else more
 
-        return self._patiently(lambda: self._repository.amend(known.id, add, now=self._service.now(), known=known))
+        return self._patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
 
     def _finished(self, upload: Upload) -> Upload:
         """The upload, brought to its end if it waits for that and nobody is at it."""

@@ -212,16 +212,14 @@ class Body(Protocol):
 
     size: int | None  # bytes announced; None when the body only says when it ends
 
-    def blocks(self, room: int) -> Generator[bytes | memoryview, None, None]:
+    unseen: int  # how many of the next bytes need not be looked at: they may be left in the kernel, as ``Piped``
+
+    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
         """The content as it comes in, at most ``room`` bytes of it.
 
         An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
         A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
         """
-        ...
-
-    def unseen_blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        """The same for who will not look at the content: where the server allows it, blocks are left in the kernel."""
         ...
 
     counts_only_whole: bool  # this server's reader can hand out garbage when a body is cut

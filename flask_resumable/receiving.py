@@ -7,7 +7,6 @@ it is saved, so that the client goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Generator
 from contextlib import AbstractContextManager
 from contextlib import closing
 from contextlib import nullcontext
@@ -118,7 +117,9 @@ class _Transfer:
         hashers = self._hashers()
         is_guarded = self._write.is_guarded or body.counts_only_whole
         try:
-            with closing(self._blocks(body, room, is_seen=bool(hashers))) as blocks:
+            if not hashers and hasattr(self._writer, "write_piped"):
+                body.unseen = room
+            with closing(body.blocks(room)) as blocks:
                 for block in blocks:
                     self._store(block, hashers)
                     self._save_if_due(is_idle=not block, is_guarded=is_guarded)
@@ -144,11 +145,6 @@ class _Transfer:
                 self._hold.save(self._so_far(*self._paced.conclude(counts=not is_guarded)))
             elif not is_guarded:
                 self._hold.save(self._advanced())
-
-    def _blocks(self, body: Body, room: int, *, is_seen: bool) -> Generator[bytes | memoryview | Piped, None, None]:
-        if is_seen or not hasattr(self._writer, "write_piped"):
-            return body.blocks(room)
-        return body.unseen_blocks(room)
 
     def _store(self, block: bytes | memoryview | Piped, hashers: dict[str, Hasher]) -> None:
         if isinstance(block, Piped):

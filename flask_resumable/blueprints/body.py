@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
-from typing import cast
 
 from ..interfaces import Piped
 from .sources import NetworkError
@@ -28,22 +27,17 @@ class RequestBody:
         self.is_whole = self.size == 0
         self.received = 0  # bytes so far
         self.is_overlong = False
+        self.unseen = 0
 
-    def blocks(self, room: int) -> Generator[bytes | memoryview, None, None]:
-        return cast(Generator[bytes | memoryview, None, None], self._blocks(room, piped=False))
-
-    def unseen_blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        return self._blocks(room, piped=True)
-
-    def _blocks(self, room: int, *, piped: bool) -> Generator[bytes | memoryview | Piped, None, None]:
-        source = source_of(self._environ, self.size, self._idle_timeout, piped=piped)
+    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+        source = source_of(self._environ, self.size, self._idle_timeout)
         left = room if self.size is None else min(room, self.size)
         ended = False
         silent_since = time.monotonic()
         try:
             while left and not ended:
                 try:
-                    block = source.read(left)
+                    block = source.read_unseen(min(left, self.unseen)) if self.unseen else source.read(left)
                 except NetworkError:
                     return
                 if block is None:
@@ -54,6 +48,7 @@ class RequestBody:
                     continue
                 ended = not block
                 left -= len(block)
+                self.unseen = max(0, self.unseen - len(block))
                 self.received += len(block)
                 if block:
                     yield block

@@ -12,6 +12,7 @@ from flask import request
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
+from ..abilities import IncomingChunk
 from ..errors import InvalidRequest
 from ..errors import MethodNotAllowed
 from ..errors import ResumableError
@@ -128,10 +129,11 @@ def _receive(state: FlowState) -> Response:
         max_size=state.policy.max_body,
         spool=state.chunks.spool,
         decide=arrival.decide,
+        place=arrival.place,
     )
     try:
         intake.read()
-        if intake.content is None:
+        if not intake.has_file:
             if request.method not in state.settings.test_methods:
                 raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
             return _test(state, intake.parameters)
@@ -173,9 +175,16 @@ class _Arrival:
         self._upload = state.chunks.prepare(creation, owner=_owner(), limits=state.limits)
         self._chunk = chunk
 
+    def place(self) -> tuple[IncomingChunk, int] | None:
+        """Where the chunk can be put while it comes in, and its size; not if it must be verified before."""
+        if self._chunk is None or self._upload is None or "Upload-Checksum" in request.headers:
+            return None
+        start, stop = self._chunk.start, self._chunk.stop
+        incoming = self._state.chunks.receive(self._upload, self._chunk.number, start, stop)
+        return None if incoming is None else (incoming, stop - start)
+
     def store(self, intake: Intake) -> Response:
-        """Check the chunk and place it."""
-        assert intake.content is not None
+        """Check the chunk and place it, or make known that it is in its place."""
         parameters = intake.parameters
         chunk = self._chunk
         if _is_whole_file(parameters):
@@ -187,14 +196,22 @@ class _Arrival:
         if intake.size != expected:
             raise InvalidRequest(f"Chunk {chunk.number} must have {expected} bytes, not {intake.size}.")
         _verify(intake)
-        if self._upload is None or self._chunk != chunk:
-            self._prepare(chunk)
-        assert self._upload is not None
-        upload = self._state.chunks.store(
-            self._upload, chunk.number, chunk.start, chunk.stop, intake.content, self._state.limits
-        )
+        upload = self._stored(intake, chunk)
         reply, content_type = _shaped(flow.reply_stored(upload), parameters)
         return respond(reply, content_type)
+
+    def _stored(self, intake: Intake, chunk: flow.Chunk) -> Upload:
+        is_prepared = self._upload is not None and self._chunk == chunk
+        if intake.incoming is not None and not is_prepared:
+            raise InvalidRequest("The fields behind the file say something else than those before it.")
+        if not is_prepared:
+            self._prepare(chunk)
+        assert self._upload is not None
+        start, stop, limits = chunk.start, chunk.stop, self._state.limits
+        if intake.incoming is not None:
+            return self._state.chunks.settle(self._upload, intake.incoming, start, stop, limits)
+        assert intake.content is not None
+        return self._state.chunks.store(self._upload, chunk.number, start, stop, intake.content, limits)
 
 
 def _verify(intake: Intake) -> None:

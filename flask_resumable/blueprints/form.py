@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Generator
-from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from werkzeug.datastructures import FileStorage
 from werkzeug.datastructures import MultiDict
@@ -15,6 +17,7 @@ from werkzeug.http import parse_options_header
 from ..errors import InvalidRequest
 from ..errors import TooLarge
 from ..errors import UnsupportedMediaType
+from ..interfaces import Piped
 from ..sansio.multipart import MalformedMultipart
 from ..sansio.multipart import MultipartParser
 from ..sansio.multipart import PartBegins
@@ -39,14 +42,18 @@ class FileBegins:
     """The file begins; its bytes follow."""
 
 
-FormEvent = FormField | FileBegins | bytes | memoryview
+FormEvent = FormField | FileBegins | bytes | memoryview | Piped
+Blocks = Iterator[bytes | memoryview | Piped]
+# Told how many bytes may be content, and how many may follow it: how many bytes of content are still to come, if known.
+Leave = Callable[[int, tuple[int, ...]], int]
 
 
-def read_form(blocks: Iterable[bytes | memoryview], boundary: str, file_field: str) -> Generator[FormEvent, None, None]:
+def read_form(blocks: Blocks, boundary: str, file_field: str, leave: Leave) -> Generator[FormEvent, None, None]:
     """Take a form apart while it comes in.
 
     Files in other fields are passed over. An empty ``bytes`` says that nothing came for a while.
 
+    :param leave: Asked within the file, to pass over what need not be searched for its end.
     :raises InvalidRequest: It is no form, ends before its end, or has not exactly one file in the right field.
     :raises TooLarge: Too many parts, or too much in the fields.
     :raises UnsupportedMediaType: The file came as text.
@@ -57,13 +64,24 @@ def read_form(blocks: Iterable[bytes | memoryview], boundary: str, file_field: s
         for block in blocks:
             if not block:
                 yield b""
-            for event in parser.feed(block):
+            for event in parser.feed(cast(bytes, block)):
                 yield from parts.take(event)
+            if parts.is_in_file and not parser.has_ended and (count := leave(parser.held, parser.closing_sizes)):
+                yield parser.take_held()
+                yield from _next(blocks, count)
     except MalformedMultipart as error:
         raise InvalidRequest(f"The body is no multipart form. {error}") from None
     if not parser.has_ended:
         raise InvalidRequest("The body is no complete multipart form.")
     yield from parts.end()
+
+
+def _next(blocks: Blocks, count: int) -> Generator[FormEvent, None, None]:
+    for block in blocks:
+        yield block
+        count -= len(block)
+        if not count:
+            return
 
 
 def parsed_form(
@@ -102,6 +120,11 @@ class _Parts:
         self._count = 0
         self._room = MAX_FIELDS_SIZE
         self._files: list[str] = []
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether what comes next belongs to the file in question."""
+        return self._is_file
 
     def take(self, event: PartEvent) -> Generator[FormEvent, None, None]:
         """What an event of the parser means."""

@@ -6,6 +6,7 @@ cost as much as it saves.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 PIPE_SIZE = 256 * 1024  # bytes
 LEAST = 64 * 1024  # bytes, of a pipe and of a body: below that, reading is as cheap
 MAX_SPARE_PIPES = 32
+REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)  # of a kernel, or a sandbox, that cannot splice
 
 
 @dataclass(frozen=True, slots=True)

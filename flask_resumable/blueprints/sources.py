@@ -16,6 +16,8 @@ from typing import Protocol
 from ..interfaces import Piped
 from .pipes import hand_back_pipe
 from .pipes import LEAST
+from .pipes import Pipe
+from .pipes import REFUSALS
 from .pipes import take_pipe
 
 BLOCK_SIZE = 256 * 1024  # bytes read from a socket at a time
@@ -30,8 +32,12 @@ NetworkError = Exception
 class Source(Protocol):
     """How bytes are got."""
 
-    def read(self, size: int) -> bytes | memoryview | Piped | None:
+    def read(self, size: int) -> bytes | memoryview | None:
         """Up to ``size`` bytes as soon as there are some; ``b""`` at the end, ``None`` if none came for a ``TICK``."""
+        ...
+
+    def read_unseen(self, size: int) -> bytes | memoryview | Piped | None:
+        """The same for bytes that nobody will look at."""
         ...
 
     def abandon(self) -> None:
@@ -43,15 +49,11 @@ class Source(Protocol):
         ...
 
 
-def source_of(environ: dict[str, Any], size: int | None, idle_timeout: float, *, piped: bool = False) -> Source:
-    """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown.
-
-    :param piped: Whether blocks may be left in a pipe.
-    """
+def source_of(environ: dict[str, Any], size: int | None, idle_timeout: float) -> Source:
+    """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown."""
     stream = environ["wsgi.input"]
     if size is not None and _is_plain_gunicorn(environ, stream):
-        is_worth_it = piped and size >= LEAST and hasattr(os, "splice")
-        return (_GunicornPipe if is_worth_it else _GunicornSocket)(stream.reader, environ["gunicorn.socket"])
+        return _GunicornSocket(stream.reader, environ["gunicorn.socket"])
     if size is not None and isinstance(stream, io.BufferedReader) and _is_plain_socket(environ, "werkzeug.socket"):
         return _BufferedSocket(stream, environ["werkzeug.socket"])
     return _Stream(stream, environ.get("gunicorn.socket") or environ.get("werkzeug.socket"), idle_timeout)
@@ -107,22 +109,50 @@ class _GunicornSocket:
         self._reader = reader
         self._socket = sock
         self._timeout = sock.gettimeout()
-        self._view = _take_buffer()
+        self._buffer: memoryview | None = None
+        self._pipe: Pipe | None = None
+        self._can_splice = hasattr(os, "splice")
         sock.settimeout(TICK)
 
-    def read(self, size: int) -> bytes | memoryview | Piped | None:
+    def read(self, size: int) -> bytes | memoryview | None:
         ahead: bytes = self._reader.unreader.buf.getvalue()
         if ahead:
             # What lies behind the body is the next request, already on its way.
             self._put_back(ahead[size:])
             self._reader.length -= len(ahead[:size])
             return ahead[:size]
+        view = self._buffer = self._buffer or _take_buffer()
         try:
-            count = self._socket.recv_into(self._view, min(size, len(self._view)))
+            count = self._socket.recv_into(view, min(size, len(view)))
         except TimeoutError:
             return None
         self._reader.length -= count
-        return self._view[:count]
+        return view[:count]
+
+    def read_unseen(self, size: int) -> bytes | memoryview | Piped | None:
+        """What is left in the kernel is in a pipe, to be moved to a file from there."""
+        if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
+            return self.read(size)
+        self._pipe = self._pipe or take_pipe()
+        if self._pipe is None:
+            self._can_splice = False
+            return self.read(size)
+        while True:
+            try:
+                count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
+            except BlockingIOError:
+                try:
+                    self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: a greenlet lets others run
+                except TimeoutError:
+                    return None
+                continue
+            except OSError as error:
+                if error.errno not in REFUSALS:
+                    raise
+                self._can_splice = False
+                return self.read(size)
+            self._reader.length -= count
+            return Piped(self._pipe.exit, count) if count else b""
 
     def _put_back(self, rest: bytes) -> None:
         buffer = io.BytesIO()
@@ -133,37 +163,11 @@ class _GunicornSocket:
         _shut(self._socket)
 
     def close(self) -> None:
-        _hand_back(self._view)
-        self._socket.settimeout(self._timeout)
-
-
-class _GunicornPipe(_GunicornSocket):
-    """The same, with the content left in the kernel: it is in a pipe, to be moved to a file from there."""
-
-    def __init__(self, reader: Any, sock: socket.socket) -> None:
-        super().__init__(reader, sock)
-        self._pipe = take_pipe()
-
-    def read(self, size: int) -> bytes | memoryview | Piped | None:
-        if self._pipe is None or size < LEAST or self._reader.unreader.buf.getbuffer().nbytes:
-            return super().read(size)
-        while True:
-            try:
-                count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
-            except BlockingIOError:
-                try:
-                    self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: a greenlet lets others run
-                except TimeoutError:
-                    return None
-                continue
-            self._reader.length -= count
-            return Piped(self._pipe.exit, count) if count else b""
-
-    def close(self) -> None:
-        super().close()
+        if self._buffer is not None:
+            _hand_back(self._buffer)
         if self._pipe is not None:
             hand_back_pipe(self._pipe)
-            self._pipe = None
+        self._socket.settimeout(self._timeout)
 
 
 class _BufferedSocket:
@@ -185,6 +189,8 @@ class _BufferedSocket:
         if not self._readable.poll(TICK * 1000):
             return None
         return self._stream.read1(size)  # readable and empty: the end
+
+    read_unseen = read
 
     def abandon(self) -> None:
         _shut(self._socket)
@@ -214,6 +220,8 @@ class _Stream:
             self._error = error
             return self._salvage()
         return block
+
+    read_unseen = read
 
     def _salvage(self) -> bytes:
         """gunicorn still has what a failed read had received; ask once more before giving up."""

@@ -36,9 +36,7 @@ def embedded_repository(uri: str, *, durable: bool) -> SQLAlchemyRepository:
 
     :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
     """
-    own = LazyEngine(
-        lambda: _engine(uri, durable, is_shared=True), lambda engine: create_table(engine, EmbeddedUpload)
-    )
+    own = LazyEngine(lambda: _engine(uri, durable, is_shared=True), lambda engine: create_table(engine, EmbeddedUpload))
     # A hook keeps its connection for as long as it takes, and meanwhile needs statements of the extension.
     hooks = LazyEngine(lambda: _engine(uri, durable, is_shared=False)) if _is_file(uri) else own
     return SQLAlchemyRepository(EmbeddedUpload, OwnSessions(lambda: Session(hooks.get()), own, hooks))

@@ -38,6 +38,22 @@ class MultipartParser:
         self._is_in_head = False
         self.has_ended = False  # the closing delimiter was seen; whatever follows means nothing
 
+    @property
+    def closing_sizes(self) -> tuple[int, int]:
+        """How many bytes behind the last part's content there are, with and without a line end behind them."""
+        size = len(self._delimiter) + len(b"--\r\n")
+        return size, size - 2
+
+    @property
+    def held(self) -> int:
+        """How many bytes were fed that may be content, or the begin of a delimiter."""
+        return len(self._rest)
+
+    def take_held(self) -> bytes:
+        """These bytes, which are certain to be content: the caller knows how long it is."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def feed(self, piece: bytes | memoryview) -> Generator[PartEvent, None, None]:
         """The next piece of the body.
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,16 @@ def translated() -> Iterator[None]:
         yield
     except OSError as error:
         raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+
+
+@contextmanager
+def closing_on_error(close: Callable[[], object]) -> Iterator[None]:
+    """Give back what was opened, if it does not come to be used."""
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
 
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:

@@ -7,9 +7,8 @@ id ever becomes a part of a path.
 
 from __future__ import annotations
 
-import math
 import os
-import re
+import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 from typing import cast
 
+from ..abilities import IncomingChunk
 from ..abilities import Slot
 from ..errors import BytesLost
 from ..errors import ClaimLost
@@ -34,18 +34,20 @@ from ..sansio.upload import Upload
 from .chunk_folder import ChunkFolder
 from .fence import CLOSED
 from .fence import Fence
+from .files import closing_on_error
 from .files import copy_range
 from .files import sync_directory
 from .files import translated
 from .files import write_all
+from .in_place import ChunkInPlace
 from .inspection import inspect
+from .leftovers import leftovers
 from .spool import Spool
 from .writing import LocalSlot
 from .writing import LocalWriter
 from .writing import sync
 
 _BLOCK = 256 * 1024  # bytes
-_WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.(part|lock)")
 
 
 class LocalStorage:
@@ -134,9 +136,20 @@ class LocalStorage:
         fence = self._open_fence(upload)
         try:
             with fence.alone_at(number):
+                with translated():
+                    fence.mark(number, secrets.token_bytes(8))  # who was putting the same chunk there stops
                 yield LocalSlot(partial(self._fill, upload, fence, number, start))
         finally:
             fence.close()
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        if "chunks" in upload.storage:
+            return None
+        fence = self._open_fence(upload)
+        with closing_on_error(fence.close), translated():
+            descriptor = self._open_part(upload, create=True)
+            with closing_on_error(partial(os.close, descriptor)):
+                return ChunkInPlace(descriptor, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
         with translated(), fence.shared():
@@ -265,31 +278,7 @@ class LocalStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         yield from self._chunks.orphans(older_than.timestamp())
-        if not self._work.is_dir():
-            return
-        seen: set[str] = set()
-        with os.scandir(self._work) as entries:
-            for entry in entries:
-                match = _WORK_FILE.fullmatch(entry.name)
-                if match and match[1] not in seen and self._last_touched(match[1]) < older_than.timestamp():
-                    seen.add(match[1])
-                    yield match[1], partial(self._remove_work_files, match[1])
-
-    def _last_touched(self, upload_id: str) -> float:
-        times: list[float] = []
-        for suffix in ("part", "lock"):
-            with suppress(FileNotFoundError):
-                times.append((self._work / f"{upload_id}.{suffix}").stat().st_mtime)
-        return max(times, default=math.inf)  # if they have gone meanwhile, there is nothing to remove
-
-    def _remove_work_files(self, upload_id: str) -> int:
-        freed = 0
-        for suffix in ("part", "lock"):
-            path = self._work / f"{upload_id}.{suffix}"
-            with suppress(FileNotFoundError):
-                freed += path.stat().st_size if suffix == "part" else 0
-                path.unlink()
-        return freed
+        yield from leftovers(self._work, older_than.timestamp())
 
     # --- paths ---
 
