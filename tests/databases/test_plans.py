@@ -1,0 +1,112 @@
+"""However many records there are, those that a request needs are found by an index, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy import event
+from sqlalchemy import text
+
+from flask_resumable.errors import UploadNotFound
+from flask_resumable.models import MongoengineModel
+from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
+from flask_resumable.testing.samples import an_upload
+from flask_resumable.testing.samples import id_of
+from flask_resumable.testing.samples import LATER
+from flask_resumable.testing.samples import NOW
+from flask_resumable.testing.samples import SOON
+
+from .openers import empty_mongo
+from .openers import empty_sql
+from .servers import DatabaseServer
+
+RECORDS = 3000  # enough for a planner to prefer an index
+DUE = 20
+
+QUESTIONS: dict[str, Callable[[SQLAlchemyRepository], object]] = {
+    "HEAD": lambda repository: repository.get(id_of(77)),
+    "a chunk": lambda repository: repository.find(id_of(77)),
+    "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON, preempt=True),
+    "delete_expired": lambda repository: repository.expired(SOON, limit=100),
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def repository(request: pytest.FixtureRequest) -> Iterator[SQLAlchemyRepository]:
+    """Many records, few of which have expired."""
+    found = request.getfixturevalue(request.param)
+    repository = empty_sql(found if isinstance(found, str) else found.uri)
+    say = repository._say
+    first = {**_values(repository), "new_id": "", "new_key": ""}
+    rows = [
+        {**first, "new_id": id_of(n), "new_key": id_of(n), "new_removable_at": NOW if n < DUE else LATER}
+        for n in range(RECORDS)
+    ]
+    with repository.engine.connect() as connection:
+        connection.execute(say.insert, rows)
+        connection.execute(text("ANALYZE TABLE resumable_uploads" if request.param == "mariadb" else "ANALYZE"))
+    yield repository
+    with repository.engine.connect() as connection:
+        connection.execute(text("DELETE FROM resumable_uploads"))
+    repository.dispose()
+
+
+def _values(repository: SQLAlchemyRepository) -> dict[str, Any]:
+    """What is inserted for a new upload."""
+    said: list[dict[str, Any]] = []
+
+    def listen(connection: Connection, clause: Any, many: Any, parameters: Any, options: Any) -> None:
+        said.append(dict(parameters))
+
+    event.listen(repository.engine, "before_execute", listen)
+    repository.add(an_upload(RECORDS + 1), until=None)
+    event.remove(repository.engine, "before_execute", listen)
+    return said[-1]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_index_finds_it(question: str, repository: SQLAlchemyRepository) -> None:
+    """No statement reads the whole table."""
+    asked: list[tuple[str, Any]] = []
+
+    def listen(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(repository.engine, "before_cursor_execute", listen)
+    try:
+        QUESTIONS[question](repository)
+    finally:
+        event.remove(repository.engine, "before_cursor_execute", listen)
+    assert asked
+    for statement, parameters in asked:
+        plan = _plan(repository, statement, parameters)
+        assert _uses_index(repository.engine.dialect.name, plan), (statement, plan)
+
+
+def _plan(repository: SQLAlchemyRepository, statement: str, parameters: Any) -> list[Any]:
+    explain = "EXPLAIN QUERY PLAN" if repository.engine.dialect.name == "sqlite" else "EXPLAIN"
+    with repository.engine.connect() as connection:
+        return [*connection.exec_driver_sql(f"{explain} {statement}", parameters)]
+
+
+def _uses_index(dialect: str, plan: list[Any]) -> bool:
+    if dialect in ("mysql", "mariadb"):
+        return all(row._mapping["key"] is not None for row in plan)
+    words = " ".join(map(str, plan))
+    return ("SEARCH" in words and "SCAN" not in words) if dialect == "sqlite" else "Index" in words
+
+
+def test_mongodb_has_an_index_for_each(mongo: DatabaseServer) -> None:
+    """By id, by key, and by the time of removal; the key is unique."""
+    repository = empty_mongo(mongo.uri)
+    with pytest.raises(UploadNotFound):  # the first use makes them
+        repository.find(id_of(1))
+    repository.add(replace(an_upload(), key=id_of(1)), until=None)
+    indexes = MongoengineModel._get_collection().index_information().values()
+    leading = {index["key"][0][0]: bool(index.get("unique")) for index in indexes}
+    assert leading["key"] and {"_id", "removable_at"} <= leading.keys()
