@@ -95,13 +95,15 @@ class MongoengineRepository:
     ) -> Upload:
         for _ in range(_TRIES):
             # A claim in what the caller has read may be gone by now.
-            is_good = known is not None and not known.is_claimed(now)
-            upload, known = known if known and is_good else self.get(upload_id), None
+            read, known = None if known is None or known.is_claimed(now) else known, None
+            upload = read or self.get(upload_id)
             if upload.is_claimed(now):
                 raise UploadLocked
             changed = change(upload)
             if changed is upload:
-                return upload
+                if read is None:
+                    return upload
+                continue  # no update has shown that it is still so
             # The fence too: whoever slept through the end of its claim must not undo this.
             values = values_of(changed) | {"digests": None}
             update = self._documents.change(values, grows=("fence", "version"))
@@ -151,7 +153,7 @@ class MongoengineRepository:
         due: dict[str, Any] = {"removable_at": {"$lte": now}}
         conditions = [due, self._is_unclaimed(now)]
         if after is not None:
-            at = after.removable_at
+            at = due["removable_at"]["$gte"] = after.removable_at  # said for the index
             conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})
         return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
 

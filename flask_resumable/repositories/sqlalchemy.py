@@ -117,9 +117,12 @@ class SQLAlchemyRepository:
         self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
     ) -> tuple[Upload, Claim]:
         for _ in range(_TRIES):
-            upload, known = known or self.get(upload_id), None
+            read, known = known, None
+            upload = read or self.get(upload_id)
             if upload.is_claimed(now) and not (preempt and upload.status is Status.ACTIVE):
-                raise UploadLocked
+                if read is None:
+                    raise UploadLocked
+                continue  # that claim may be gone by now
             values = self._say.known(upload_id, upload.version, {"claimed_until": until})
             if self._execute(self._say.claim, values).rowcount == 1:
                 return upload, Claim(upload_id, upload.version + 1)
@@ -133,12 +136,15 @@ class SQLAlchemyRepository:
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
         for _ in range(_TRIES):
-            upload, known = _free(known, now) or self.get(upload_id), None
+            read, known = _free(known, now), None
+            upload = read or self.get(upload_id)
             if upload.is_claimed(now):
                 raise UploadLocked
             changed = change(upload)
             if changed is upload:
-                return upload
+                if read is None:
+                    return upload
+                continue  # no update has shown that it is still so
             # With a new fence: whoever slept through the end of its claim must not undo this.
             values = self._say.known(upload_id, upload.version, values_of(changed) | {"digests": None})
             if self._execute(self._say.amend, values).rowcount == 1:
@@ -198,7 +204,8 @@ class SQLAlchemyRepository:
         at, upload_id = self._c["removable_at"], self._c["id"]
         query = self._say.select.where(at <= now, self._is_unclaimed(now))
         if after is not None:
-            query = query.where(or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id)))
+            behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
+            query = query.where(at >= after.removable_at, behind)  # the first is said for the index
         return self._uploads(query.order_by(at, upload_id).limit(limit))
 
     def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:

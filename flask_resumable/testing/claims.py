@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -138,6 +139,63 @@ class ClaimContract:
             repository.save(an_upload(), claim, until=None)
         assert repository.get(id_of(1)).offset == 3
 
+    def test_a_claim_does_not_believe_what_is_no_longer_so(self, repository: StateRepository) -> None:
+        """``known`` from before another's save: the claim comes with what was saved, and with a new fence."""
+        claim = repository.add(an_upload(), until=None)
+        stale = repository.get(id_of(1))
+        repository.save(_with_bytes(3), claim, until=None)
+        upload, newer = repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=stale)
+        assert (upload.offset, newer.fence > claim.fence) == (3, True)
+        with pytest.raises(ClaimLost):
+            repository.save(an_upload(), claim, until=None)
+        repository.save(_with_bytes(5), newer, until=None)
+        assert repository.get(id_of(1)).offset == 5
+
+    def test_a_claim_looks_itself_who_holds_the_upload(self, repository: StateRepository) -> None:
+        """A holder that ``known`` does not show is respected; one that has let go since then is in nobody's way."""
+        claim = repository.add(an_upload(), until=SOON)
+        held = repository.get(id_of(1))
+        repository.release(claim)
+        free = repository.get(id_of(1))
+        repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=held)
+        with pytest.raises(UploadLocked):
+            repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=free)
+        repository.claim(id_of(1), now=NOW, until=SOON, preempt=True, known=free)
+
+    def test_amending_does_not_believe_what_is_no_longer_so(self, repository: StateRepository) -> None:
+        """``known`` from before another's change: both changes are there. A holder who came since then is respected,
+        one that has gone is not.
+        """
+        claim = repository.add(an_upload(), until=SOON)
+        held = repository.get(id_of(1))
+        repository.release(claim)
+        stale = repository.get(id_of(1))
+        for known, start in ((held, 0), (stale, 4), (stale, 8)):
+            repository.amend(id_of(1), partial(_with_byte, start), now=NOW, known=known)
+        received = repository.get(id_of(1)).received
+        assert [received.covers(start, start + 1) for start in (0, 1, 4, 8)] == [True, False, True, True]
+        free = repository.get(id_of(1))
+        take(repository)
+        for change in (partial(_with_byte, 5), lambda upload: upload):
+            with pytest.raises(UploadLocked):
+                repository.amend(id_of(1), change, now=NOW, known=free)
+        assert repository.get(id_of(1)).received == received
+
+    def test_an_upload_that_is_gone_is_gone_whoever_knew_it(self, repository: StateRepository) -> None:
+        """With ``known`` from before the removal, neither a claim nor a change finds it, nor brings it back."""
+        claim = repository.add(an_upload(), until=None)
+        known = repository.get(id_of(1))
+        repository.remove(known, claim)
+        acts: list[Callable[[], object]] = [
+            lambda: repository.claim(id_of(1), now=NOW, until=SOON, preempt=True, known=known),
+            lambda: repository.amend(id_of(1), partial(_with_byte, 0), now=NOW, known=known),
+            lambda: repository.amend(id_of(1), lambda upload: upload, now=NOW, known=known),
+            lambda: repository.get(id_of(1)),
+        ]
+        for act in acts:
+            with pytest.raises(UploadNotFound):
+                act()
+
     def test_changes_side_by_side_are_all_kept(self, repository: StateRepository) -> None:
         """Many ranges that are added at once are all there in the end, each answered with a record that has it."""
         repository.add(an_upload(length=160), until=None)
@@ -178,3 +236,11 @@ class ClaimContract:
         with ThreadPoolExecutor(4) as pool:
             fences = [fence for some in pool.map(claim, range(4)) for fence in some]
         assert sorted(fences) == list(range(2, 82))
+
+
+def _with_bytes(count: int) -> Upload:
+    return an_upload(received=ByteRanges.prefix(count))
+
+
+def _with_byte(start: int, upload: Upload) -> Upload:
+    return replace(upload, received=upload.received.add(start, start + 1))
