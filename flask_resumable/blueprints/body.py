@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Generator
 from datetime import timedelta
+from types import BuiltinFunctionType
 from typing import Any
 
 from ..interfaces import Piped
 from .sources import NetworkError
 from .sources import Source
 from .sources import source_of
+
+TURN = 1024 * 1024  # bytes, after which others get a chance to run
 
 
 class RequestBody:
@@ -49,6 +52,8 @@ class RequestBody:
                 ended = not block
                 left -= len(block)
                 self.unseen = max(0, self.unseen - len(block))
+                if self.received // TURN != (self.received + len(block)) // TURN:
+                    _give_way()
                 self.received += len(block)
                 if block:
                     yield block
@@ -78,6 +83,15 @@ class RequestBody:
         request = getattr(getattr(self._environ["wsgi.input"], "reader", None), "req", None)
         wanted = name.upper()
         return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
+
+
+def _give_way() -> None:
+    """Let others run: a client that sends as fast as we read would keep all other greenlets of this worker waiting.
+
+    Threads need no such help: they run while the kernel moves bytes.
+    """
+    if not isinstance(time.sleep, BuiltinFunctionType):  # gevent's
+        time.sleep(1e-6)  # 0 would only let those run that wait for nothing
 
 
 def keeps_trailers(environ: dict[str, Any]) -> bool:
