@@ -66,12 +66,20 @@ class Completing(FlaskResumable):
         assert upload.path
 
 
-class Noting(Completing):
-    """An app that works with its own database in every hook."""
+class Asking(FlaskResumable):
+    """An app that asks its own database who its users are."""
 
-    def __init__(self, app: Flask, *, note: Callable[[str], None], **wiring: Any) -> None:
+    def __init__(self, app: Flask, *, ask: Callable[[], None], note: Callable[[str], None], **wiring: Any) -> None:
+        self._ask = ask
         self._note = note
         super().__init__(app, **wiring)
+
+    def current_owner(self) -> None:
+        self._ask()
+
+
+class Noting(Asking):
+    """The same, and it writes there in its hooks."""
 
     def on_create(self, upload: Any) -> None:
         self._note("on_create")
@@ -232,8 +240,11 @@ def db(app: Flask, tmp_path: Path) -> Iterator[SQLAlchemy]:
         db.engine.dispose()
 
 
-def test_no_hook_leaves_its_connection_to_a_body(app: Flask, db: SQLAlchemy, statements: Statements) -> None:
-    """The same when the app's hooks have just written in its own session, in the same request."""
+@pytest.mark.parametrize("extension", [Asking, Noting])
+def test_no_app_leaves_its_connection_to_a_body(
+    app: Flask, db: SQLAlchemy, statements: Statements, extension: type[Asking]
+) -> None:
+    """The same when the app has just asked and written in its own session, in the same request."""
 
     class Upload(SQLAlchemyMixin, db.Model):  # type: ignore[name-defined, misc]
         pass
@@ -242,13 +253,17 @@ def test_no_hook_leaves_its_connection_to_a_body(app: Flask, db: SQLAlchemy, sta
         id = db.Column(db.Integer, primary_key=True)
         text = db.Column(db.String(20), nullable=False)
 
+    def ask() -> None:
+        db.session.execute(db.select(Note)).all()
+        in_hooks.append(statements.checked_out)
+
     def note(text: str) -> None:
         db.session.add(Note(text=text))
         db.session.flush()
         in_hooks.append(statements.checked_out)
 
     in_hooks: list[int] = []
-    Noting(app, note=note, model=Upload, db=db)
+    extension(app, ask=ask, note=note, model=Upload, db=db)
     tus = Tus(app.test_client())
     with app.app_context():
         db.create_all()
@@ -256,6 +271,18 @@ def test_no_hook_leaves_its_connection_to_a_body(app: Flask, db: SQLAlchemy, sta
     body, seen = watched(statements)
     assert tus.create_with(body, len(CONTENT), announced=len(CONTENT)).status_code == 201
     assert seen == [0, 0, 0]
-    assert len(in_hooks) == 2 and all(in_hooks)
+    assert in_hooks and all(in_hooks)
+    in_hooks.clear()
+    body, seen = watched(statements)
+    answer = tus.request(
+        "PATCH",
+        tus.new(len(CONTENT)),
+        headers={"Upload-Offset": "0", "Content-Type": OCTETS},
+        body=body,
+        announced=len(CONTENT),
+    )
+    assert (answer.status_code, seen) == (204, [0, 0, 0])
+    assert in_hooks and all(in_hooks)
     with app.app_context():
-        assert [row.text for row in db.session.execute(db.select(Note)).scalars()] == ["on_create", "pre_save"]
+        kept = [row.text for row in db.session.execute(db.select(Note)).scalars()]
+    assert kept == (["on_create", "pre_save"] * 2 if extension is Noting else [])
