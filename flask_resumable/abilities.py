@@ -140,7 +140,7 @@ class PlacesChunks(Protocol):
 class IncomingChunk(TakesPiped, Protocol):
     """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
 
-    is_first: bool  # nobody has put anything there before
+    is_first: bool  # nobody has put anything there before, and the upload was begun and is not over
 
     def write(self, block: bytes | memoryview, /) -> None:
         """Append; what passes the chunk's end is dropped.
@@ -151,6 +151,10 @@ class IncomingChunk(TakesPiped, Protocol):
 
     def settling(self) -> AbstractContextManager[object]:
         """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
+        ...
+
+    def withdraw(self) -> None:
+        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
         ...
 
     def close(self) -> None:

@@ -137,16 +137,23 @@ class ChunkService:
         if incoming is None:
             return None
         try:
-            # If somebody was here before, the chunk may have been stored since the record was read.
-            if incoming.is_first or not self._repository.get(upload.id).received.covers(start, stop):
+            if incoming.is_first or self._is_missing(upload, start, stop):
                 self._service.call_hook("pre_save", upload)
                 self._repository.let_go()
                 return incoming
         except BaseException:
             incoming.close()
             raise
-        incoming.close()
+        incoming.withdraw()
         return None
+
+    def _is_missing(self, upload: Upload, start: int, stop: int) -> bool:
+        """Whether a chunk still is, though others may have been here since the record was read."""
+        try:
+            current = self._repository.get(upload.id)
+        except UploadNotFound:
+            return False
+        return current.status is Status.ACTIVE and not current.received.covers(start, stop)
 
     def settle(self, upload: Upload, incoming: IncomingChunk, start: int, stop: int, limits: Limits) -> Upload:
         """The upload with a chunk that has come in whole.

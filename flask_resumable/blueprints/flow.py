@@ -201,17 +201,24 @@ class _Arrival:
         return respond(reply, content_type)
 
     def _stored(self, intake: Intake, chunk: flow.Chunk) -> Upload:
-        is_prepared = self._upload is not None and self._chunk == chunk
-        if intake.incoming is not None and not is_prepared:
-            raise InvalidRequest("The fields behind the file say something else than those before it.")
-        if not is_prepared:
-            self._prepare(chunk)
-        assert self._upload is not None
         start, stop, limits = chunk.start, chunk.stop, self._state.limits
         if intake.incoming is not None:
+            assert self._upload is not None
+            # What the app makes its clients send along may come behind the file; which chunk it is may not.
+            if not self._is_placed_as(chunk):
+                raise InvalidRequest("The fields behind the file say something else than those before it.")
             return self._state.chunks.settle(self._upload, intake.incoming, start, stop, limits)
+        if self._upload is None or self._chunk != chunk:
+            self._prepare(chunk)
+        assert self._upload is not None
         assert intake.content is not None
         return self._state.chunks.store(self._upload, chunk.number, start, stop, intake.content, limits)
+
+    def _is_placed_as(self, chunk: flow.Chunk) -> bool:
+        known = self._chunk
+        if known is None or known == chunk:
+            return known is not None
+        return known.number == chunk.number and _key(self._state, known.file) == _key(self._state, chunk.file)
 
 
 def _verify(intake: Intake) -> None:

@@ -66,9 +66,11 @@ def read_form(blocks: Blocks, boundary: str, file_field: str, leave: Leave) -> G
                 yield b""
             for event in parser.feed(cast(bytes, block)):
                 yield from parts.take(event)
-            if parts.is_in_file and not parser.has_ended and (count := leave(parser.held, parser.closing_sizes)):
+            if parts.is_in_file and parser.is_in_content and (count := leave(parser.held, parser.closing_sizes)):
                 yield parser.take_held()
-                yield from _next(blocks, count)
+                rest = yield from _next(blocks, count)
+                for event in parser.feed(rest):
+                    yield from parts.take(event)
     except MalformedMultipart as error:
         raise InvalidRequest(f"The body is no multipart form. {error}") from None
     if not parser.has_ended:
@@ -76,12 +78,18 @@ def read_form(blocks: Blocks, boundary: str, file_field: str, leave: Leave) -> G
     yield from parts.end()
 
 
-def _next(blocks: Blocks, count: int) -> Generator[FormEvent, None, None]:
+def _next(blocks: Blocks, count: int) -> Generator[FormEvent, None, bytes | memoryview]:
+    """Pass on so many bytes; what came along behind them."""
     for block in blocks:
+        if len(block) > count:
+            seen = memoryview(cast(bytes, block))  # the body hands out no more than that of what is not to be seen
+            yield seen[:count]
+            return seen[count:]
         yield block
         count -= len(block)
         if not count:
-            return
+            break
+    return b""
 
 
 def parsed_form(

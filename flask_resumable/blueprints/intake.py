@@ -67,7 +67,7 @@ class Intake:
         # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
         self._is_parsed = "form" in request.__dict__
         self._is_wanted = True
-        self._refusal: ResumableError | None = None
+        self._refusal: Exception | None = None
         self.has_file = False
         self.content: BinaryIO | None = None  # the chunk, if it was to be received whole first
         self.incoming: IncomingChunk | None = None  # else where it has been put
@@ -157,7 +157,7 @@ class Intake:
                 self._is_wanted = self._decide(self.parameters)
                 if self._is_wanted and (found := self._place()):
                     self.incoming, self._room = found
-        except ResumableError as error:
+        except Exception as error:  # hooks, too, may refuse by any
             self._refuse(error)
         if self.incoming is None:
             self.content = self._spool()
@@ -199,6 +199,6 @@ class Intake:
     def _too_large(self) -> TooLarge:
         return TooLarge(f"Chunks may have {self._max_size} bytes at most.", self._max_size)
 
-    def _refuse(self, error: ResumableError) -> None:
+    def _refuse(self, error: Exception) -> None:
         self._refusal = self._refusal or error
         self._is_wanted = False

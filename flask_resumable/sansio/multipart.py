@@ -45,6 +45,11 @@ class MultipartParser:
         return size, size - 2
 
     @property
+    def is_in_content(self) -> bool:
+        """Whether what comes next belongs to a part, as far as can be told: it is no head, and not behind the end."""
+        return not self._is_in_head
+
+    @property
     def held(self) -> int:
         """How many bytes were fed that may be content, or the begin of a delimiter."""
         return len(self._rest)

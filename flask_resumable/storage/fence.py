@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -27,14 +28,20 @@ _PATIENCE = 30  # seconds
 class Fence:
     """One upload's fence. One object for one writer."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path, *, is_new: bool) -> None:
         self._descriptor = descriptor
         self._path = path
+        self.is_new = is_new  # there was none: the upload has just begun, or is over
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the fence, or put one up."""
-        return cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), path)
+        while True:
+            with suppress(FileNotFoundError):
+                return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), path, is_new=False)
+            with suppress(FileExistsError):
+                created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                return cls(created, path, is_new=True)
 
     def close(self) -> None:
         """Done with it; the fence stays where it is."""
@@ -51,6 +58,16 @@ class Fence:
                 raise ClaimLost
             if current < number:
                 os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
+
+    def take_down(self, file: Path) -> None:
+        """Remove the fence, with all locked out who have it open. For who has put it up for an upload that is over.
+
+        It stays if there is a ``file`` behind it: then the upload has only just begun, and others write by now.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            if not file.exists() and self._is_in_place():
+                os.pwrite(self._descriptor, CLOSED.to_bytes(_SIZE, "big"), 0)
+                self._path.unlink()
 
     @contextmanager
     def held(self, number: int) -> Iterator[None]:

@@ -134,11 +134,21 @@ class LocalStorage:
     @contextmanager
     def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
         fence = self._open_fence(upload)
+        is_filled = False
+
+        def fill(content: BinaryIO) -> None:
+            nonlocal is_filled
+            is_filled = True
+            self._fill(upload, fence, number, start, content)
+
         try:
             with fence.alone_at(number):
                 with translated():
                     fence.mark(number, secrets.token_bytes(8))  # who was putting the same chunk there stops
-                yield LocalSlot(partial(self._fill, upload, fence, number, start))
+                yield LocalSlot(fill)
+            if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
+                with translated():
+                    fence.take_down(self._part(upload))
         finally:
             fence.close()
 
@@ -146,10 +156,9 @@ class LocalStorage:
         if "chunks" in upload.storage:
             return None
         fence = self._open_fence(upload)
-        with closing_on_error(fence.close), translated():
-            descriptor = self._open_part(upload, create=True)
-            with closing_on_error(partial(os.close, descriptor)):
-                return ChunkInPlace(descriptor, fence, number, start, size, self._durability)
+        with closing_on_error(fence.close):
+            open_file = partial(self._open_part, upload, create=True)
+            return ChunkInPlace(self._part(upload), open_file, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
         with translated(), fence.shared():

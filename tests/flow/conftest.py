@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.live.conftest import pytest_runtest_makereport  # noqa: F401
+from tests.live.conftest import pytest_runtest_setup  # noqa: F401
 from tests.live.conftest import quick_disk  # noqa: F401
 from tests.live.conftest import serve as serve_live  # noqa: F401
 from tests.live.conftest import shared as shared_live  # noqa: F401

@@ -33,15 +33,21 @@ MODES = ["in place", "chunks folder"]
 
 @pytest.fixture(params=MODES)
 def server(request: pytest.FixtureRequest, serve_live: ServeLive, quick_disk: Path) -> Server:
-    """Two processes with eight threads each."""
+    """One of two processes with eight threads each, on one database and one folder."""
     folder = {"TEMP_DIR": str(quick_disk / "chunks")} if request.param == "chunks folder" else {}
-    return serve_live("gthread2", quick_disk / "home", DURABILITY="none", **folder)
+    server, other = (serve_live("gthread", quick_disk / "home", DURABILITY="none", **folder) for _ in range(2))
+    _siblings[server.port] = other.port
+    return server
+
+
+_siblings: dict[int, int] = {}  # ports
 
 
 @contextmanager
 def racing(server: Server, count: int) -> Iterator[Racers]:
     """Connections for some requests at once."""
-    with closing(Racers(server.port, count)) as racers:
+    with closing(Racers([server.port, _siblings[server.port]], count)) as racers:
+        racers.reconnect()
         yield racers
 
 

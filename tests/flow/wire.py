@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -51,13 +52,14 @@ def told(answer: Answer) -> dict[str, Any]:
 
 @dataclass
 class Racers:
-    """Some connections that are kept, and a thread for each."""
+    """Some connections that are kept, and a thread for each: now all to the first server, now some to each."""
 
-    port: int
+    ports: Sequence[int]
     count: int
 
     def __post_init__(self) -> None:
-        self._connections = [Connection(self.port) for _ in range(self.count)]
+        self._is_spread = False
+        self._connections = [self._connection(at) for at in range(self.count)]
         self._pool = ThreadPoolExecutor(self.count)
 
     def close(self) -> None:
@@ -71,14 +73,18 @@ class Racers:
         return list(self._pool.map(self._act, range(len(acts)), acts))
 
     def reconnect(self) -> None:
-        """Other connections, perhaps to other processes."""
+        """Other connections: all to one server if they were not before."""
         for connection in self._connections:
             connection.close()
-        self._connections = [Connection(self.port) for _ in range(self.count)]
+        self._is_spread = not self._is_spread
+        self._connections = [self._connection(at) for at in range(self.count)]
+
+    def _connection(self, at: int) -> Connection:
+        return Connection(self.ports[at % len(self.ports) if self._is_spread else 0])
 
     def _act(self, at: int, act: Any) -> Answer:
         if self._connections[at].is_closing:
             self._connections[at].close()
-            self._connections[at] = Connection(self.port)
+            self._connections[at] = self._connection(at)
         answer: Answer = act(self._connections[at])
         return answer
