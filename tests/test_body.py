@@ -13,7 +13,7 @@ from flask_resumable.blueprints.body import TURN
 
 
 def test_a_fast_client_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a worker of greenlets, whose sleep is no builtin, somebody else gets a chance after every MiB."""
+    """In a worker of greenlets, whose sleep is no builtin, somebody else gets a chance after every few MiB."""
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", lambda seconds: naps.append(seconds))
     body = RequestBody(

@@ -14,7 +14,7 @@ from .sources import NetworkError
 from .sources import Source
 from .sources import source_of
 
-TURN = 1024 * 1024  # bytes, after which others get a chance to run
+TURN = 4 * 1024 * 1024  # bytes, after which others get a chance to run
 
 
 class RequestBody:
