@@ -30,22 +30,9 @@ FIELDS = (
 )
 # What only the repository reads: for its queries, its races and what it remembers.
 OWN_FIELDS = ("kind", "digests", "removable_at", "fence")
-# What a save writes: all but the id, and what decides races.
-VALUE_FIELDS = (
-    "key",
-    "owner",
-    "status",
-    "length",
-    "offset",
-    "islands",
-    "raw_metadata",
-    "concat",
-    "kind",
-    "storage",
-    "created_at",
-    "expires_at",
-    "removable_at",
-)
+# What a save writes: all but the id, what decides races, and what is remembered.
+_KEPT_APART = {"id", "claimed_until", "version", "digests", "fence"}
+VALUE_FIELDS = tuple(name for name in (*FIELDS, *OWN_FIELDS) if name not in _KEPT_APART)
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
