@@ -33,6 +33,9 @@ class DatabaseServer(ABC):
         # Not pytest's folder: the server's user must be able to get there.
         self.folder = Path(tempfile.mkdtemp(prefix="resumable-"))
         self.folder.chmod(0o755)
+        # A MariaDB that starts removes the temporary tables of all others in the same folder.
+        self._env = {**os.environ, "TMPDIR": str(self.folder / "tmp")}
+        _own(self.folder / "tmp", self.user)
         self.log = self.folder / "log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +63,12 @@ class DatabaseServer(ABC):
         """Start, or start again, and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._as_user(self.command()), stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+                self._as_user(self.command()),
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=self._env,
+                start_new_session=True,
             )
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
@@ -93,7 +101,8 @@ class DatabaseServer(ABC):
 
     def run(self, *command: str | Path) -> None:
         """Run a tool of the server's to its end."""
-        done = subprocess.run(self._as_user([*map(str, command)]), capture_output=True, text=True, cwd=self.folder)
+        words = self._as_user([*map(str, command)])
+        done = subprocess.run(words, capture_output=True, text=True, cwd=self.folder, env=self._env)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _as_user(self, command: list[str]) -> list[str]:
