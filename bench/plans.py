@@ -10,10 +10,6 @@ import re
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from sqlalchemy import Engine
-from sqlalchemy import event
 
 from bench.app import app
 
@@ -46,24 +42,24 @@ def main() -> None:
 @contextmanager
 def _listening() -> Iterator[dict[str, str]]:
     """The statements of a block, shortened, with their plans."""
+    database = app.extensions["resumable"].repository._database
+    said: list[str] = []
     plans: dict[str, str] = {}
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if statement.lstrip().upper().startswith(_EXPLAINED) and "resumable_uploads" in statement and not many:
-            asking = connection.connection.cursor()
-            rows = asking.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            plans.setdefault(_short(statement), "; ".join(row[3] for row in rows))
-
-    event.listen(Engine, "before_cursor_execute", explain)
+    database.raw.set_trace_callback(said.append)
     try:
         yield plans
     finally:
-        event.remove(Engine, "before_cursor_execute", explain)
+        database.raw.set_trace_callback(None)
+    for statement in said:
+        if statement.lstrip().upper().startswith(_EXPLAINED) and "resumable_uploads" in statement:
+            rows = database.raw.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+            plans.setdefault(_short(statement), "; ".join(row[3] for row in rows))
 
 
 def _short(statement: str) -> str:
     """The verb, and by what is looked for."""
-    flat = re.sub(r"\s+", " ", statement.replace("resumable_uploads.", "").replace('"', "")).strip()
+    bare = re.sub(r"'[^']*'|\b\d+\b", "?", statement.replace("resumable_uploads.", "").replace('"', ""))
+    flat = re.sub(r"\s+", " ", bare).strip()
     _, where, condition = flat.partition(" WHERE ")
     return flat.split()[0] + (where + condition if where else "")
 

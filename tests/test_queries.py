@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyMixin
+from flask_resumable.repositories.direct import Direct
 from tests.conformance.tus_client import Body
 from tests.conformance.tus_client import OCTETS
 from tests.conformance.tus_client import Tus
@@ -29,16 +30,20 @@ FILE = Sample(CONTENT, 2500)
 
 @dataclass
 class Statements:
-    """The verbs of the statements that reach the database, of every engine that it is listening to."""
+    """The verbs of the statements that reach the database to which it is listening."""
 
-    engines: list[Engine] = field(default_factory=list)
     verbs: list[str] = field(default_factory=list)
+    in_use: Callable[[], int] = int
 
-    def listen(self, *engines: Engine) -> None:
-        """From now on, note what goes there."""
-        for engine in engines:
-            self.engines.append(engine)
-            event.listen(engine, "before_cursor_execute", self._note)
+    def listen(self, engine: Engine) -> None:
+        """From now on, note what goes to a database of the app's."""
+        event.listen(engine, "before_cursor_execute", lambda c, cursor, statement, *rest: self._note(statement))
+        self.in_use = engine.pool.checkedout  # type: ignore[attr-defined]
+
+    def listen_directly(self, database: Direct) -> None:
+        """The same for the embedded database."""
+        database.raw.set_trace_callback(self._note)
+        self.in_use = lambda: int(database._lock.locked())
 
     def of(self, act: Callable[[], Any], *statuses: int) -> list[str]:
         """The verbs of one request, which must succeed."""
@@ -49,10 +54,11 @@ class Statements:
     @property
     def checked_out(self) -> int:
         """How many connections are in somebody's hands right now."""
-        return sum(engine.pool.checkedout() for engine in self.engines)  # type: ignore[attr-defined]
+        return self.in_use()
 
-    def _note(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        self.verbs.append(statement.split()[0])
+    def _note(self, statement: str) -> None:
+        if not statement.startswith("PRAGMA"):
+            self.verbs.append(statement.split()[0])
 
 
 class Quiet(FlaskResumable):
@@ -103,9 +109,7 @@ def start(app: Flask, statements: Statements) -> Callable[[type[FlaskResumable]]
         extension(app)
         tus = Tus(app.test_client())
         tus.upload(CONTENT)
-        sessions = app.extensions["resumable"].repository._sessions
-        engines = {sessions.engine, *(engine.get() for engine in sessions._others)}
-        statements.listen(*engines)
+        statements.listen_directly(app.extensions["resumable"].repository._database)
         return tus
 
     return serve
@@ -191,16 +195,12 @@ def test_the_last_chunk_takes_six(tus: Tus, statements: Statements) -> None:
     assert verbs == ["SELECT", "SELECT", "UPDATE", "SELECT", "UPDATE", "UPDATE"]
 
 
-def test_a_hook_takes_one_more(start: Callable[[type[FlaskResumable]], Tus], statements: Statements) -> None:
-    """``on_complete`` is given the app's own instance, which is read (SELECT) in the transaction in which it ends as
-    complete. It costs nothing before that.
-    """
+def test_a_hook_takes_no_more(start: Callable[[type[FlaskResumable]], Tus], statements: Statements) -> None:
+    """With the embedded database, a hook is given what is known already."""
     tus = start(Completing)
     assert statements.of(lambda: tus.create(len(CONTENT)), 201) == ["INSERT"]
     url = tus.new(len(CONTENT))
-    assert statements.of(lambda: tus.patch(url, 0, CONTENT[:100]), 204) == ["SELECT", "UPDATE", "UPDATE"]
-    verbs = statements.of(lambda: tus.patch(url, 100, CONTENT[100:]), 204)
-    assert verbs == ["SELECT", "UPDATE", "UPDATE", "SELECT", "UPDATE"]
+    assert statements.of(lambda: tus.patch(url, 0, CONTENT), 204) == ["SELECT", "UPDATE", "UPDATE", "UPDATE"]
 
 
 def watched(statements: Statements) -> tuple[Body, list[int]]:
@@ -214,7 +214,7 @@ def watched(statements: Statements) -> tuple[Body, list[int]]:
 
 
 def test_no_connection_waits_for_a_body(tus: Tus, statements: Statements) -> None:
-    """While bytes flow, the pool has all its connections: its only one, with the embedded database."""
+    """While bytes flow, nobody has the only connection to the embedded database."""
     body, seen = watched(statements)
     url = tus.new(len(CONTENT))
     headers = {"Upload-Offset": "0", "Content-Type": OCTETS}
@@ -240,14 +240,40 @@ def db(app: Flask, tmp_path: Path) -> Iterator[SQLAlchemy]:
         db.engine.dispose()
 
 
-@pytest.mark.parametrize("extension", [Asking, Noting])
-def test_no_app_leaves_its_connection_to_a_body(
-    app: Flask, db: SQLAlchemy, statements: Statements, extension: type[Asking]
-) -> None:
-    """The same when the app has just asked and written in its own session, in the same request."""
+@pytest.fixture
+def model(db: SQLAlchemy) -> type[Any]:
+    """The app's own model of uploads."""
 
     class Upload(SQLAlchemyMixin, db.Model):  # type: ignore[name-defined, misc]
         pass
+
+    return Upload
+
+
+def test_a_hook_with_a_model_of_the_app_takes_one_more(
+    app: Flask, db: SQLAlchemy, model: type[Any], statements: Statements
+) -> None:
+    """``on_complete`` is given the app's own instance, which is read (SELECT) in the transaction in which it ends as
+    complete. It costs nothing before that.
+    """
+    Completing(app, model=model, db=db)
+    tus = Tus(app.test_client())
+    with app.app_context():
+        db.create_all()
+        tus.upload(CONTENT)
+        statements.listen(db.engine)
+    assert statements.of(lambda: tus.create(len(CONTENT)), 201) == ["INSERT"]
+    url = tus.new(len(CONTENT))
+    assert statements.of(lambda: tus.patch(url, 0, CONTENT[:100]), 204) == ["SELECT", "UPDATE", "UPDATE"]
+    verbs = statements.of(lambda: tus.patch(url, 100, CONTENT[100:]), 204)
+    assert verbs == ["SELECT", "UPDATE", "UPDATE", "SELECT", "UPDATE"]
+
+
+@pytest.mark.parametrize("extension", [Asking, Noting])
+def test_no_app_leaves_its_connection_to_a_body(
+    app: Flask, db: SQLAlchemy, model: type[Any], statements: Statements, extension: type[Asking]
+) -> None:
+    """The same when the app has just asked and written in its own session, in the same request."""
 
     class Note(db.Model):  # type: ignore[name-defined, misc]
         id = db.Column(db.Integer, primary_key=True)
@@ -263,7 +289,7 @@ def test_no_app_leaves_its_connection_to_a_body(
         in_hooks.append(statements.checked_out)
 
     in_hooks: list[int] = []
-    extension(app, ask=ask, note=note, model=Upload, db=db)
+    extension(app, ask=ask, note=note, model=model, db=db)
     tus = Tus(app.test_client())
     with app.app_context():
         db.create_all()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from flask_resumable.errors import Unavailable
+from flask_resumable.repositories.direct import Direct
 from flask_resumable.repositories.embedded import embedded_repository
-from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import take
@@ -28,10 +26,9 @@ def test_the_number_of_statements_is_small(tmp_path: Path) -> None:
         act()
         return len(statements)
 
-    @event.listens_for(repository.engine, "before_cursor_execute")
-    def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        statements.append(statement)
-
+    database = repository._database
+    assert isinstance(database, Direct)
+    database.raw.set_trace_callback(statements.append)
     assert count(lambda: repository.get(id_of(1))) == 1
     assert count(lambda: repository.save(an_upload(), claim, until=None)) == 1
     assert count(lambda: take(repository)) == 2
@@ -42,7 +39,7 @@ def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> Non
     """Trouble with the database is told as such, and the repository works again when it is over."""
     folder = tmp_path / "folder"
     folder.write_text("in the way")
-    repository: SQLAlchemyRepository = embedded_repository(f"sqlite:///{folder / 'state.sqlite'}", durable=False)
+    repository = embedded_repository(f"sqlite:///{folder / 'state.sqlite'}", durable=False)
     with pytest.raises(Unavailable):
         repository.get(id_of(1))
     folder.unlink()

@@ -12,7 +12,8 @@ from sqlalchemy.orm import scoped_session
 from ..errors import ConfigurationError
 from ..models.sqlalchemy import SQLAlchemyModel
 from ..settings import Settings
-from .sessions import LazyEngine
+from .database import Pooled
+from .engines import LazyEngine
 from .sessions import OwnSessions
 from .sessions import ScopedSessions
 from .sqlalchemy import SQLAlchemyRepository
@@ -38,13 +39,13 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
         if "sqlalchemy" not in app.extensions:
             raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
         engine = LazyEngine(lambda: _flask_sqlalchemy_engine(app, model, db), prepare)
-        return SQLAlchemyRepository(model, ScopedSessions(db.session, engine))
+        return SQLAlchemyRepository(model, Pooled(engine), ScopedSessions(db.session))
     if isinstance(db, scoped_session):
         engine = LazyEngine(lambda: _bound_engine(db.session_factory(), model), prepare)
-        return SQLAlchemyRepository(model, ScopedSessions(db, engine))
+        return SQLAlchemyRepository(model, Pooled(engine), ScopedSessions(db))
     if callable(db):
         engine = LazyEngine(lambda: _bound_engine(db(), model), prepare)
-        return SQLAlchemyRepository(model, OwnSessions(db, engine))
+        return SQLAlchemyRepository(model, Pooled(engine), OwnSessions(db))
     raise ConfigurationError(
         f"model={model.__name__} needs a database: pass db=, a Flask-SQLAlchemy object or sessions."
     )

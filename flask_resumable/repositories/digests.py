@@ -6,23 +6,17 @@ session, and what is to be remembered waits until the session has given its conn
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy import select
-from sqlalchemy import Table
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from ..sansio.upload import Upload
-
-Run = Callable[[Callable[[Connection], Any]], Any]  # does something with a connection
+from .database import Database
+from .statements import Statements
 
 
 @dataclass
@@ -40,12 +34,9 @@ _at_work: ContextVar[HookAtWork | None] = ContextVar("resumable_hook", default=N
 class Digests:
     """The column of digests: a mapping of names, and for how many bytes they are."""
 
-    def __init__(
-        self, table: Table, column: Mapping[str, Any], run: Callable[[Callable[[Connection], Any]], Any]
-    ) -> None:
-        self._table = table
-        self._c = column
-        self._run = run
+    def __init__(self, say: Statements, database: Database) -> None:
+        self._say = say
+        self._database = database
 
     def get(self, upload: Upload, name: str) -> str | None:
         """A digest of exactly the bytes that ``upload`` has."""
@@ -76,17 +67,16 @@ class Digests:
         hook = self._hook(upload)
         if hook is not None and hook.digests is not None:
             return hook.digests
-        query = select(self._c["digests"]).where(self._c["id"] == upload.id)
+        query, parameters = self._say.digests, self._say.by_id(upload.id)
         if hook is not None:
-            known = hook.session.execute(query).scalar()
+            known = hook.session.execute(query, parameters).scalar()
         else:
-            known = self._run(lambda connection: connection.execute(query).scalar())
+            row = self._database.first(query, parameters)
+            known = row["digests"] if row else None
         return known if known and known.get("bytes") == upload.received.total else {}
 
     def _save(self, upload: Upload, digests: dict[str, Any]) -> None:
-        is_as_it_was = (self._c["id"] == upload.id) & (self._c["offset"] == upload.offset)
-        statement = update(self._table).where(is_as_it_was).values({self._c["digests"]: digests})
-        self._run(lambda connection: connection.execute(statement))
+        self._database.change(self._say.remember, self._say.at(upload.id, upload.offset, {"digests": digests}))
 
     @staticmethod
     def _hook(upload: Upload) -> HookAtWork | None:

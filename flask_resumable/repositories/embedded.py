@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +14,19 @@ from sqlalchemy import Engine
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
+from ..errors import Unavailable
+from ..interfaces import Claim
+from ..models.interface import UploadView
 from ..models.sqlalchemy import SQLAlchemyMixin
-from .sessions import LazyEngine
-from .sessions import OwnSessions
-from .sqlalchemy import SQLAlchemyRepository
+from ..sansio.upload import Upload
+from .database import Pooled
+from .direct import Direct
+from .engines import is_trouble
+from .engines import LazyEngine
+from .engines import TROUBLE
+from .records import Records
 from .tables import create_table
 
 BUSY_TIMEOUT = 30  # seconds to wait for another process's write
@@ -31,44 +42,61 @@ class EmbeddedUpload(SQLAlchemyMixin, Base):
     __tablename__ = "resumable_uploads"
 
 
-def embedded_repository(uri: str, *, durable: bool) -> SQLAlchemyRepository:
+class EmbeddedRepository(Records):
+    """Hooks get a read-only view: no session of the app's reaches the records."""
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        self._remove(claim)
+        if hook is not None:
+            self.call(upload, hook)
+
+    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+        self.call(upload, hook)
+        self._check(self._database.change(*self._settled(upload, claim, until)))
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        with _blaming():
+            hook(UploadView(upload))
+
+    def let_go(self) -> None:
+        """Nothing is held between statements."""
+
+
+@contextmanager
+def _blaming() -> Iterator[None]:
+    """Trouble with the app's own database is no bug of the hook that met it."""
+    try:
+        yield
+    except Exception as error:
+        if is_trouble(error):
+            raise Unavailable(TROUBLE) from error
+        raise
+
+
+def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
     """A repository on ``uri``, its table made when it is first used.
 
     :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
     """
-    own = LazyEngine(lambda: _engine(uri, durable, is_shared=True), lambda engine: create_table(engine, EmbeddedUpload))
-    # A hook keeps its connection for as long as it takes, and meanwhile needs statements of the extension.
-    hooks = LazyEngine(lambda: _engine(uri, durable, is_shared=False)) if _is_file(uri) else own
-    return SQLAlchemyRepository(EmbeddedUpload, OwnSessions(lambda: Session(hooks.get()), own, hooks))
+    engine = LazyEngine(lambda: _engine(uri), lambda found: create_table(found, EmbeddedUpload))
+    is_sqlite = make_url(uri).get_backend_name() == "sqlite"
+    return EmbeddedRepository(EmbeddedUpload, Direct(engine, durable=durable) if is_sqlite else Pooled(engine))
 
 
-def _engine(uri: str, durable: bool, *, is_shared: bool) -> Engine:
-    """An engine; ``is_shared``: all threads take turns with one connection.
-
-    SQLite lets one connection write at a time, and those that have to wait sleep for longer than the write takes. What
-    one connection has written, all others must read again.
-    """
+def _engine(uri: str) -> Engine:
     url = make_url(uri)
     if url.get_backend_name() != "sqlite":
         return create_engine(uri, isolation_level="AUTOCOMMIT")
-    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": {"timeout": BUSY_TIMEOUT}}
-    if _is_file(uri):
+    arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": arguments}
+    if (url.database or ":memory:") == ":memory:":
+        options["poolclass"] = StaticPool  # each connection would have a database of its own
+    else:
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, makes none
-        if is_shared:
-            options |= {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
     engine = create_engine(uri, **options)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        cursor.close()
+        connection.execute("PRAGMA journal_mode=WAL")
 
     return engine
-
-
-def _is_file(uri: str) -> bool:
-    """Whether it is SQLite, and not in memory."""
-    url = make_url(uri)
-    return url.get_backend_name() == "sqlite" and (url.database or ":memory:") != ":memory:"

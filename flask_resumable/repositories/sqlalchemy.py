@@ -1,190 +1,53 @@
-"""State in a SQL database, through SQLAlchemy.
-
-Races are decided by conditional updates, each a transaction of its own: a record is read, and changed only if it is
-still what was read. That holds across threads, processes and machines, at any isolation level.
-"""
+"""State in the app's own SQL database, with its hooks in the app's own session."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from typing import TypeVar
 
-from sqlalchemy import and_
-from sqlalchemy import Connection
-from sqlalchemy import Engine
-from sqlalchemy import or_
-from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..errors import ClaimLost
 from ..errors import Unavailable
-from ..errors import UploadExists
-from ..errors import UploadLocked
-from ..errors import UploadNotFound
 from ..interfaces import Claim
-from ..models.record import FIELDS
-from ..models.record import OWN_FIELDS
-from ..models.record import upload_from
-from ..models.record import values_of
-from ..sansio.upload import Status
 from ..sansio.upload import Upload
-from .digests import Digests
+from .database import Database
+from .engines import is_trouble
+from .engines import TROUBLE
 from .instances import Instances
+from .records import Records
 from .sessions import begin
-from .sessions import connect
-from .sessions import is_trouble
 from .sessions import joining
 from .sessions import Sessions
-from .sessions import translated
-from .sessions import TROUBLE
-from .statements import new
-from .statements import Parameters
-from .statements import Statements
-
-T = TypeVar("T")
-
-_TRIES = 100  # against others that change the same record; each round, one of them gets through
 
 
-class SQLAlchemyRepository:
-    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+class SQLAlchemyRepository(Records):
+    """Hooks get the app's own instance; what they write commits together with the state that they are about."""
 
-    def __init__(self, model: type[Any], sessions: Sessions) -> None:
-        self.model = model
+    def __init__(self, model: type[Any], database: Database, sessions: Sessions) -> None:
+        super().__init__(model, database)
         self._sessions = sessions
         self._instances = Instances(model)
-        table = model.__table__
-        column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
-        self._c = column
-        self._digests = Digests(table, column, self._run)
-        self._say = Statements(table, column)
-
-    @property
-    def engine(self) -> Engine:
-        """Where the extension's own statements go."""
-        return self._sessions.engine
-
-    def dispose(self) -> None:
-        """Close all connections that are not in use."""
-        self._sessions.dispose()
-
-    # --- one record ---
-
-    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
-        values = values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1}
-        parameters = new(values | {"digests": None})
-        tries: list[None] = []
-
-        def insert(connection: Connection) -> None:
-            tries.append(None)
-            connection.execute(self._say.insert, parameters)
-
-        for is_last in (False, True):
-            try:
-                self._run(insert)
-                break
-            except IntegrityError:
-                taken = self._taken(upload)
-                if upload.id in taken and len(tries) > 1:
-                    break  # the first try got through, and only its answer was lost: nobody else has this random id
-                if taken:
-                    raise UploadExists from None
-                if is_last:
-                    raise  # about a column of the app's; the first time, whoever had the key may be gone by now
-        return Claim(upload.id, 1)
-
-    def get(self, upload_id: str) -> Upload:
-        return self._one(self._say.get, self._say.by_id(upload_id), upload_id)
-
-    def find(self, key: str) -> Upload:
-        return self._one(self._say.find, self._say.by_key(key), key)
-
-    def _one(self, query: Any, parameters: Parameters, wanted: str) -> Upload:
-        row = self._run(lambda connection: connection.execute(query, parameters).first())
-        if row is None:
-            raise UploadNotFound(wanted)
-        return upload_from(row._mapping)
-
-    def claim(
-        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
-    ) -> tuple[Upload, Claim]:
-        for _ in range(_TRIES):
-            read, known = known, None
-            upload = read or self.get(upload_id)
-            if upload.is_claimed(now) and not (preempt and upload.status is Status.ACTIVE):
-                if read is None:
-                    raise UploadLocked
-                continue  # that claim may be gone by now
-            values = self._say.known(upload_id, upload.version, {"claimed_until": until})
-            if self._execute(self._say.claim, values).rowcount == 1:
-                return upload, Claim(upload_id, upload.version + 1)
-        raise UploadLocked
-
-    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        values = values_of(upload) | {"claimed_until": until, "digests": None}
-        self._check(self._execute(self._say.save, self._say.under(claim, values)))
-
-    def amend(
-        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
-    ) -> Upload:
-        for _ in range(_TRIES):
-            read, known = _free(known, now), None
-            upload = read or self.get(upload_id)
-            if upload.is_claimed(now):
-                raise UploadLocked
-            changed = change(upload)
-            if changed is upload:
-                if read is None:
-                    return upload
-                continue  # no update has shown that it is still so
-            # With a new fence: whoever slept through the end of its claim must not undo this.
-            values = self._say.known(upload_id, upload.version, values_of(changed) | {"digests": None})
-            if self._execute(self._say.amend, values).rowcount == 1:
-                return replace(changed, version=upload.version + 1)
-        raise UploadLocked
-
-    def renew(self, claim: Claim, *, until: datetime) -> None:
-        held = self._say.under(claim)
-        if self._execute(self._say.held_and_locked, held, first=True) is not None:
-            return self._check(self._execute(self._say.renew, self._say.under(claim, {"claimed_until": until})))
-        # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
-        if self._execute(self._say.held, held, first=True) is None:
-            raise ClaimLost
-
-    def release(self, claim: Claim) -> None:
-        self._execute(self._say.renew, self._say.under(claim, {"claimed_until": None}))
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
-        held = self._say.under(claim)
         if hook is None:
-            return self._check(self._execute(self._say.remove, held))
+            return self._remove(claim)
         with self._app_session() as session:
             instance = self._instances.detached(session, upload)
             session.commit()  # gives its connection back, which may be the only one
-            self._check(self._execute(self._say.remove, held))
+            self._remove(claim)
             hook(instance)
             session.commit()
-
-    # --- with the app's hooks ---
 
     def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
         with self._app_session() as session, self._digests.at_work(upload, session) as work:
 
             def save() -> None:
-                values = values_of(upload) | {"claimed_until": until}
-                statement = self._say.settle
-                if work.digests is not None:
-                    values["digests"], work.digests = work.digests, None
-                    statement = self._say.save
-                self._check(session.execute(statement, self._say.under(claim, values)))
+                digests, work.digests = work.digests, None
+                statement, parameters = self._settled(upload, claim, until, digests)
+                self._check(session.execute(statement, parameters).rowcount)  # type: ignore[attr-defined]
 
             with joining(session, save):
                 hook(self._instances.attached(session, upload))
@@ -198,95 +61,6 @@ class SQLAlchemyRepository:
     def let_go(self) -> None:
         self._sessions.let_go()
 
-    # --- many records ---
-
-    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
-        at, upload_id = self._c["removable_at"], self._c["id"]
-        query = self._say.select.where(at <= now, self._is_unclaimed(now))
-        if after is not None:
-            behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
-            query = query.where(at >= after.removable_at, behind)  # the first is said for the index
-        return self._uploads(query.order_by(at, upload_id).limit(limit))
-
-    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
-        status = self._c["status"]
-        waits = or_(
-            status == Status.FINISHING.value,
-            and_(status == Status.ACTIVE.value, self._c["kind"] == "final"),
-        )
-        query = self._say.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
-        return self._uploads(query.order_by(self._c["id"]).limit(limit))
-
-    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        query = self._say.select.where(self._c["id"] > after)
-        if status is not None:
-            query = query.where(self._c["status"] == status)
-        return self._uploads(query.order_by(self._c["id"]).limit(limit))
-
-    def awaiting(self, part_id: str) -> Sequence[Upload]:
-        query = self._say.select.where(
-            self._c["status"] == Status.ACTIVE.value,
-            self._c["kind"] == "final",
-            self._c["concat"].contains(part_id),
-        )
-        return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
-
-    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
-        query = select(self._c["id"]).where(
-            self._c["id"].in_(upload_ids),
-            or_(self._c["status"] != Status.COMPLETE.value, self._c["kind"] == "partial"),
-        )
-        return self._run(lambda connection: set(connection.execute(query).scalars()))
-
-    # --- digests ---
-
-    def digest(self, upload: Upload, name: str) -> str | None:
-        return self._digests.get(upload, name)
-
-    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
-        self._digests.remember(upload, name, value)
-
-    # --- statements ---
-
-    @staticmethod
-    def _check(result: Any) -> None:
-        if result.rowcount != 1:
-            raise ClaimLost
-
-    def _is_unclaimed(self, now: datetime) -> Any:
-        return or_(self._c["claimed_until"].is_(None), self._c["claimed_until"] <= now)
-
-    def _uploads(self, query: Any) -> Sequence[Upload]:
-        return self._run(lambda connection: [upload_from(row) for row in connection.execute(query).mappings()])
-
-    def _taken(self, upload: Upload) -> set[str]:
-        """The records that stand in the way of a new one."""
-        same = self._c["id"] == upload.id
-        query = select(self._c["id"]).where(same if upload.key is None else or_(same, self._c["key"] == upload.key))
-        return self._run(lambda connection: set(connection.execute(query).scalars()))
-
-    def _execute(self, statement: Any, parameters: Parameters, *, first: bool = False) -> Any:
-        """The result of a statement, or its first row."""
-        if first:
-            return self._run(lambda connection: connection.execute(statement, parameters).first())
-        return self._run(lambda connection: connection.execute(statement, parameters))
-
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        """Do something, each statement its own transaction: nothing can be stale, nothing stays locked.
-
-        If it meets a connection that has died in the pool, it is done once more. All statements here may be repeated:
-        they are conditional.
-        """
-        with translated():
-            try:
-                with connect(self._sessions.engine) as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-            with connect(self._sessions.engine) as connection:
-                return work(connection)
-
     @contextmanager
     def _app_session(self) -> Iterator[Session]:
         """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
@@ -299,8 +73,3 @@ class SQLAlchemyRepository:
                 if is_trouble(error):  # of the database's, whoever met it
                     raise Unavailable(TROUBLE) from error
                 raise
-
-
-def _free(known: Upload | None, now: datetime) -> Upload | None:
-    """What the caller has read, if there is no claim in it, which may be gone by now."""
-    return None if known is None or known.is_claimed(now) else known

@@ -18,7 +18,7 @@ from ..models.record import OWN_FIELDS
 from ..models.record import VALUE_FIELDS
 
 # Parameters must not be called like columns: SQLAlchemy would take them for new values.
-_ID, _VERSION, _FENCE, _KEY = "the_id", "the_version", "the_fence", "the_key"
+_ID, _VERSION, _FENCE, _KEY, _OFFSET = "the_id", "the_version", "the_fence", "the_key", "the_offset"
 _NEW = "new_"
 
 Parameters = dict[str, Any]
@@ -39,6 +39,7 @@ class Statements:
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
         self.find = self.select.where(c["key"] == bindparam(_KEY))
+        self.digests = select(c["digests"].label("digests")).where(has_id)
         self.held = select(c["id"]).where(is_held)
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
@@ -47,6 +48,7 @@ class Statements:
         self.settle = update(table).where(is_held).values(self._new(*VALUE_FIELDS, "claimed_until") | grown)
         self.amend = update(table).where(is_known).values(self._new(*VALUE_FIELDS, "digests", "version", "fence"))
         self.renew = update(table).where(is_held).values(until | grown)
+        self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
         self.remove = delete(table).where(is_held)
 
     def _new(self, *names: str) -> dict[Any, Any]:
@@ -54,7 +56,7 @@ class Statements:
 
     @staticmethod
     def by_id(upload_id: str) -> Parameters:
-        """For ``get``."""
+        """For ``get`` and ``digests``."""
         return {_ID: upload_id}
 
     @staticmethod
@@ -75,6 +77,11 @@ class Statements:
             _NEW + "fence": version + 1,
             **new(values),
         }
+
+    @staticmethod
+    def at(upload_id: str, offset: int, values: Mapping[str, Any]) -> Parameters:
+        """For ``remember``, which is about as many bytes as there were."""
+        return {_ID: upload_id, _OFFSET: offset, **new(values)}
 
     @staticmethod
     def under(claim: Claim, values: Mapping[str, Any] | None = None) -> Parameters:

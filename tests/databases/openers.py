@@ -7,11 +7,11 @@ from sqlalchemy import text
 
 from flask_resumable.models import MongoengineModel
 from flask_resumable.repositories.embedded import embedded_repository
+from flask_resumable.repositories.embedded import EmbeddedRepository
 from flask_resumable.repositories.mongoengine import MongoengineRepository
-from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
 
 
-def open_sql(uri: str) -> SQLAlchemyRepository:
+def open_sql(uri: str) -> EmbeddedRepository:
     """A repository in a SQL database, its table made if it is missing."""
     return embedded_repository(uri, durable=False)
 
@@ -23,7 +23,7 @@ def open_mongo(uri: str) -> MongoengineRepository:
     return MongoengineRepository(MongoengineModel)
 
 
-def empty_sql(uri: str) -> SQLAlchemyRepository:
+def empty_sql(uri: str) -> EmbeddedRepository:
     """The same without any records."""
     repository = open_sql(uri)
     with repository.engine.connect() as connection:

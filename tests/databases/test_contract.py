@@ -10,9 +10,9 @@ import mongoengine
 import pytest
 
 from flask_resumable.interfaces import StateRepository
+from flask_resumable.repositories.embedded import EmbeddedRepository
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.repositories.mongoengine import MongoengineRepository
-from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
 from flask_resumable.testing import RepositoryContract
 from flask_resumable.testing import SharedRepositoryContract
 
@@ -39,7 +39,7 @@ class SQLContract(SharedRepositoryContract):
         return partial(open_sql, uri)
 
     @pytest.fixture
-    def repository(self, uri: str) -> Iterator[SQLAlchemyRepository]:
+    def repository(self, uri: str) -> Iterator[EmbeddedRepository]:
         repository = empty_sql(uri)
         yield repository
         repository.dispose()

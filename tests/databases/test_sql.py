@@ -21,6 +21,7 @@ from flask_resumable import FlaskResumable
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadExists
 from flask_resumable.models import SQLAlchemyMixin
+from flask_resumable.repositories.embedded import EmbeddedRepository
 from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
 from flask_resumable.sansio.ranges import ByteRanges
 from flask_resumable.sansio.upload import Status
@@ -249,7 +250,7 @@ def test_an_insertion_whose_answer_was_lost_is_one_insertion(sql: DatabaseServer
     repository.dispose()
 
 
-def _disconnect(repository: SQLAlchemyRepository) -> Exception:
+def _disconnect(repository: EmbeddedRepository) -> Exception:
     error = repository.engine.dialect.loaded_dbapi.OperationalError(2013, "Lost connection")
     return OperationalError("INSERT", None, error, connection_invalidated=True)
 

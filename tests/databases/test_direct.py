@@ -1,0 +1,201 @@
+"""The embedded SQLite file, whose statements go past SQLAlchemy."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_resumable.errors import Unavailable
+from flask_resumable.repositories.database import Pooled
+from flask_resumable.repositories.direct import Direct
+from flask_resumable.repositories.embedded import embedded_repository
+from flask_resumable.repositories.embedded import EmbeddedRepository
+from flask_resumable.repositories.embedded import EmbeddedUpload
+from flask_resumable.repositories.engines import LazyEngine
+from flask_resumable.sansio.concat import Concat
+from flask_resumable.sansio.metadata import UploadMetadata
+from flask_resumable.sansio.ranges import ByteRanges
+from flask_resumable.testing.samples import an_upload
+from flask_resumable.testing.samples import id_of
+from flask_resumable.testing.samples import LATER
+from flask_resumable.testing.samples import SOON
+from flask_resumable.testing.samples import take
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the records are."""
+    return tmp_path / "state.sqlite"
+
+
+@pytest.fixture
+def repository(file: Path) -> Iterator[EmbeddedRepository]:
+    """A repository whose records survive a loss of power."""
+    repository = embedded_repository(f"sqlite:///{file}", durable=True)
+    yield repository
+    repository.dispose()
+
+
+def direct(repository: EmbeddedRepository) -> Direct:
+    """What executes its statements."""
+    assert isinstance(repository._database, Direct)
+    return repository._database
+
+
+def test_types_are_those_of_sqlalchemy(repository: EmbeddedRepository) -> None:
+    """What is written past SQLAlchemy reads the same with it, and the other way round: every field, set and not set."""
+    pooled = EmbeddedRepository(EmbeddedUpload, Pooled(LazyEngine(lambda: repository.engine)))
+    full = an_upload(
+        length=2**63 - 1,
+        received=ByteRanges(((0, 3), (5, 2**62))),
+        metadata=UploadMetadata("filename 4pyT"),
+        concat=Concat.from_header("partial"),
+        owner="d\u00e9j\u00e0 'vu'; --",
+        key="ab" * 32,
+        storage={"path": "a/b \u2713", "parts": [1, {"x": None}]},
+        expires_at=LATER,
+    )
+    bare = an_upload(2, length=None, expires_at=None)
+    for writer, reader in ((repository, pooled), (pooled, repository)):
+        for upload in (full, bare):
+            claim = writer.add(upload, until=SOON)
+            found = reader.get(upload.id)
+            assert found == writer.get(upload.id)
+            assert (found.length, found.received, found.metadata.raw) == (
+                upload.length,
+                upload.received,
+                upload.metadata.raw,
+            )
+            assert (found.owner, found.key, found.storage) == (upload.owner, upload.key, upload.storage)
+            assert (found.created_at, found.expires_at) == (upload.created_at, upload.expires_at)
+            assert (found.claimed_until, found.version) == (SOON, 1)
+            writer.remove(upload, claim)
+
+
+def test_only_what_was_reported_waits_for_the_disk(repository: EmbeddedRepository) -> None:
+    """A claim that a loss of power takes away has nobody left who holds it; all else is synced."""
+    claim = repository.add(an_upload(), until=SOON)
+    said: list[str] = []
+    direct(repository).raw.set_trace_callback(said.append)
+    _, claim = take(repository)
+    repository.renew(claim, until=LATER)
+    repository.save(an_upload(received=ByteRanges.prefix(3)), claim, until=LATER)
+    repository.release(claim)
+    repository.amend(id_of(1), lambda upload: an_upload(received=ByteRanges.prefix(5)), now=SOON)
+    changes = [words for words in said if words.startswith(("PRAGMA", "UPDATE"))]
+    level = "FULL"
+    lasting = []
+    for words in changes:
+        if words.startswith("PRAGMA"):
+            level = words.rpartition("=")[2]
+        else:
+            lasting.append(level == "FULL")
+    assert lasting == [False, False, True, False, True]
+
+
+def test_without_durability_nothing_waits(file: Path) -> None:
+    """``"none"``: no statement is synced."""
+    repository = embedded_repository(f"sqlite:///{file}", durable=False)
+    raw = direct(repository).raw
+    claim = repository.add(an_upload(), until=SOON)
+    repository.save(an_upload(received=ByteRanges.prefix(3)), claim, until=None)
+    assert raw.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    repository.dispose()
+
+
+def test_a_connection_that_fails_is_replaced(repository: EmbeddedRepository) -> None:
+    """One statement may find that its connection is of no use; the next one gets another."""
+    repository.add(an_upload(), until=None)
+    direct(repository).raw.close()
+    with pytest.raises(Unavailable):
+        repository.get(id_of(1))
+    assert repository.get(id_of(1)).length == 10
+
+
+def test_a_database_that_another_process_keeps_locked_is_unavailable(
+    repository: EmbeddedRepository, file: Path
+) -> None:
+    """It is waited for, not for ever; reading goes on, and afterwards so does writing."""
+    repository.add(an_upload(), until=None)
+    direct(repository).raw.execute("PRAGMA busy_timeout=100")
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert repository.get(id_of(1)).length == 10
+    with pytest.raises(Unavailable):
+        take(repository)
+    other.execute("ROLLBACK")
+    other.close()
+    take(repository)
+
+
+def test_a_query_leaves_no_old_state_behind(repository: EmbeddedRepository, file: Path) -> None:
+    """What another process writes is seen at once, whatever was read before."""
+    repository.add(an_upload(), until=None)
+    for offset in (1, 2, 3):
+        repository.get(id_of(1))
+        repository.list(status=None, limit=1)
+        with sqlite3.connect(file) as other:
+            other.execute('UPDATE resumable_uploads SET "offset" = ?', [offset])
+        other.close()
+        assert repository.get(id_of(1)).offset == offset
+        assert repository.list(status=None, limit=9)[0].offset == offset
+
+
+def test_threads_take_turns(repository: EmbeddedRepository) -> None:
+    """Any number of threads, one connection: nothing is lost, nothing fails."""
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            claim = repository.add(an_upload(number), until=SOON)
+            for size in range(1, 40):
+                repository.save(an_upload(number, length=100, received=ByteRanges.prefix(size)), claim, until=SOON)
+                assert repository.get(id_of(number)).offset == size
+                assert len(repository.list(status=None, limit=3)) >= 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert [upload.offset for upload in repository.list(status=None, limit=99)] == [39] * 8
+
+
+def test_a_fork_gets_a_connection_of_its_own(repository: EmbeddedRepository) -> None:
+    """gunicorn's ``--preload``: neither process touches the other's connection, and both go on."""
+    claim = repository.add(an_upload(), until=SOON)
+    before = direct(repository).raw
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        try:
+            is_own = direct(repository).raw is not before
+            repository.add(an_upload(2), until=None)
+            os._exit(0 if is_own and repository.get(id_of(1)).length == 10 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert direct(repository).raw is before
+    repository.save(an_upload(received=ByteRanges.prefix(3)), claim, until=None)
+    assert repository.get(id_of(2)).length == 10
+    assert before.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_in_memory_all_threads_see_one_database() -> None:
+    """``sqlite://``, for tests of an app."""
+    repository = embedded_repository("sqlite://", durable=False)
+    repository.add(an_upload(), until=None)
+    seen: list[int | None] = []
+    thread = threading.Thread(target=lambda: seen.append(repository.get(id_of(1)).length))
+    thread.start()
+    thread.join()
+    assert seen == [10]
+    repository.dispose()
