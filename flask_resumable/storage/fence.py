@@ -10,10 +10,11 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 from ..errors import ClaimLost
@@ -28,17 +29,22 @@ _PATIENCE = 30  # seconds
 class Fence:
     """One upload's fence. One object for one writer."""
 
-    def __init__(self, descriptor: int, path: Path, *, is_new: bool) -> None:
+    def __init__(self, descriptor: int, path: str, *, is_new: bool) -> None:
         self._descriptor = descriptor
         self._path = path
         self.is_new = is_new  # there was none: the upload has just begun, or is over
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the fence, or put one up."""
+    def open(cls, path: str, *, expect_new: bool = False) -> Self:
+        """Open the fence, or put one up.
+
+        :param expect_new: Try the latter first: it is more likely.
+        """
         while True:
-            with suppress(FileNotFoundError):
-                return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), path, is_new=False)
+            if not expect_new:
+                with suppress(FileNotFoundError):
+                    return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), path, is_new=False)
+            expect_new = False
             with suppress(FileExistsError):
                 created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 return cls(created, path, is_new=True)
@@ -52,43 +58,36 @@ class Fence:
 
         :raises ClaimLost: The fence is higher already.
         """
-        with self._locked(fcntl.LOCK_EX):
+        with _Lock(self._descriptor, fcntl.LOCK_EX):
             current = self._read()
             if current > number or not self._is_in_place():
                 raise ClaimLost
             if current < number:
                 os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
 
-    def take_down(self, file: Path) -> None:
+    def take_down(self, file: str) -> None:
         """Remove the fence, with all locked out who have it open. For who has put it up for an upload that is over.
 
         It stays if there is a ``file`` behind it: then the upload has only just begun, and others write by now.
         """
-        with self._locked(fcntl.LOCK_EX):
-            if not file.exists() and self._is_in_place():
+        with _Lock(self._descriptor, fcntl.LOCK_EX):
+            if not os.path.exists(file) and self._is_in_place():
                 os.pwrite(self._descriptor, CLOSED.to_bytes(_SIZE, "big"), 0)
-                self._path.unlink()
+                os.unlink(self._path)
 
-    @contextmanager
-    def held(self, number: int) -> Iterator[None]:
+    def held(self, number: int) -> AbstractContextManager[None]:
         """Keep newer writers waiting for the length of a write.
 
         :raises ClaimLost: One has come before.
         """
-        with self._locked(fcntl.LOCK_EX):
-            self.check(number)
-            yield
+        return _Lock(self._descriptor, fcntl.LOCK_EX, lambda: self.check(number))
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> AbstractContextManager[None]:
         """Keep the upload from being finished or removed for the length of a write, beside others that do the same.
 
         :raises ClaimLost: That has happened.
         """
-        with self._locked(fcntl.LOCK_SH):
-            if self._read() == CLOSED or not self._is_in_place():
-                raise ClaimLost
-            yield
+        return _Lock(self._descriptor, fcntl.LOCK_SH, self._check_open)
 
     @contextmanager
     def alone_at(self, number: int) -> Iterator[None]:
@@ -124,6 +123,10 @@ class Fence:
         if self._read() != number:
             raise ClaimLost
 
+    def _check_open(self) -> None:
+        if self._read() == CLOSED or not self._is_in_place():
+            raise ClaimLost
+
     def _read(self) -> int:
         return int.from_bytes(os.pread(self._descriptor, _SIZE, 0), "big")
 
@@ -136,14 +139,6 @@ class Fence:
         here = os.fstat(self._descriptor)
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
-    @contextmanager
-    def _locked(self, kind: int) -> Iterator[None]:
-        fcntl.flock(self._descriptor, kind)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-
     def _try_lock(self, kind: int, number: int) -> bool:
         """Lock or free one byte for one chunk, behind the fence's own; each open file has locks of its own."""
         lock = struct.pack("@hhqqi", kind, os.SEEK_SET, _SIZE + number, 1, 0)
@@ -152,3 +147,26 @@ class Fence:
         except BlockingIOError:
             return False
         return True
+
+
+class _Lock:
+    """The whole fence, locked for the length of a block, if ``check`` lets it begin."""
+
+    __slots__ = ("_check", "_descriptor", "_kind")
+
+    def __init__(self, descriptor: int, kind: int, check: Callable[[], None] | None = None) -> None:
+        self._descriptor = descriptor
+        self._kind = kind
+        self._check = check
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._descriptor, self._kind)
+        if self._check is not None:
+            try:
+                self._check()
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def __exit__(self, *error: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)

@@ -8,7 +8,9 @@ import shutil
 import stat
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,13 +23,23 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+class _Translation:
+    """One for all: it is entered for every block that is written, and remembers nothing."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+
+
+_translation = _Translation()
+
+
+def translated() -> AbstractContextManager[None]:
     """Turn errors of the operating system into this package's; the original stays as the cause, for the log."""
-    try:
-        yield
-    except OSError as error:
-        raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+    return _translation
 
 
 @contextmanager
@@ -94,10 +106,10 @@ def copy_range(source: int, target: int, position: int, size: int) -> int:
     return position + done
 
 
-def size_of(path: Path) -> int | None:
+def size_of(path: str | Path) -> int | None:
     """How many bytes a file has; ``None`` if there is no such file."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except FileNotFoundError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
@@ -108,7 +120,22 @@ def copy_stream(source: BinaryIO, target: BinaryIO) -> None:
     shutil.copyfileobj(source, target, _COPY_BLOCK)
 
 
-def sync_directory(path: Path) -> None:
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def publish(file: str, name: str) -> None:
+    """Give a file another name, in a folder that is made if need be; whatever had that name is replaced."""
+    try:
+        os.replace(file, name)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        os.replace(file, name)
+
+
+def sync_directory(path: str) -> None:
     """Make the names in a folder survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Self
 
 from ..errors import ClaimLost
@@ -35,7 +34,7 @@ class ChunkInPlace:
 
     def __init__(
         self,
-        file: Path,
+        file: str,
         open_file: Callable[[], int],
         fence: Fence,
         number: int,

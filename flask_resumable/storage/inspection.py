@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
@@ -10,7 +10,7 @@ from .chunk_folder import ChunkFolder
 from .files import size_of
 
 
-def inspect(upload: Upload, *, part: Path, published: Path, chunks: ChunkFolder) -> list[str]:
+def inspect(upload: Upload, *, part: str, published: str, chunks: ChunkFolder) -> list[str]:
     """What is wrong with an upload's files, in plain words.
 
     :param part: Its unfinished file.
@@ -22,12 +22,12 @@ def inspect(upload: Upload, *, part: Path, published: Path, chunks: ChunkFolder)
     if upload.status is Status.COMPLETE and not upload.is_partial:
         return _whole(upload, published, any_size=chunks.changes_size and upload.key is not None)
     problems = chunks.problems(upload) if "chunks" in upload.storage else _unfinished(upload, part)
-    if problems and upload.status is Status.FINISHING and not upload.is_partial and published.exists():
+    if problems and upload.status is Status.FINISHING and not upload.is_partial and os.path.exists(published):
         return []  # it has been published, maybe just now; that the record says so is the next step
     return problems
 
 
-def _whole(upload: Upload, path: Path, *, any_size: bool) -> list[str]:
+def _whole(upload: Upload, path: str, *, any_size: bool) -> list[str]:
     found = size_of(path)
     if found is None:
         return [f"The finished file {path} is missing."]
@@ -36,7 +36,7 @@ def _whole(upload: Upload, path: Path, *, any_size: bool) -> list[str]:
     return []
 
 
-def _unfinished(upload: Upload, path: Path) -> list[str]:
+def _unfinished(upload: Upload, path: str) -> list[str]:
     needed = upload.received.pairs[-1][1] if upload.received.pairs else 0
     found = size_of(path)
     if found is None:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from contextlib import closing
 from contextlib import contextmanager
 from contextlib import suppress
 from datetime import datetime
-from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -27,8 +27,6 @@ from ..abilities import Slot
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Writer
-from ..sansio.concat import ID_PATTERN
-from ..sansio.place import Place
 from ..sansio.upload import JSONObject
 from ..sansio.upload import Upload
 from .chunk_folder import ChunkFolder
@@ -36,12 +34,15 @@ from .fence import CLOSED
 from .fence import Fence
 from .files import closing_on_error
 from .files import copy_range
+from .files import publish
+from .files import remove
 from .files import sync_directory
 from .files import translated
 from .files import write_all
 from .in_place import ChunkInPlace
 from .inspection import inspect
 from .leftovers import leftovers
+from .paths import Paths
 from .spool import Spool
 from .writing import LocalSlot
 from .writing import LocalWriter
@@ -66,60 +67,60 @@ class LocalStorage:
         durability: str = "data",
         chunks: ChunkFolder | None = None,
     ) -> None:
-        self.root, self._pattern = _split(os.path.abspath(directory))
-        self._work = self.root / ".partial"
+        self._paths = Paths(directory)
         self._durability = durability
         self._merges = chunks is not None
-        self._chunks = chunks or ChunkFolder(self._work)
+        self._chunks = chunks or ChunkFolder(Path(self._paths.work))
+
+    @property
+    def root(self) -> Path:
+        """The upload folder, or that part of it that does not depend on the time."""
+        return Path(self._paths.root)
 
     # --- writing ---
 
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
-        return self._writer(upload, start, fence)
-
-    @contextmanager
-    def _writer(self, upload: Upload, start: int, number: int) -> Iterator[Writer]:
-        with self._fenced(upload, number) as fence:
+        held = self._raised_fence(upload, fence, expect_new=start == 0)
+        with closing_on_error(held.close):
             with translated():
                 descriptor = self._open_part(upload, create=start == 0)
-            try:
-                with translated():
-                    size = os.fstat(descriptor).st_size
+            with closing_on_error(partial(os.close, descriptor)), translated():
+                size = os.fstat(descriptor).st_size
                 if size < start:
                     raise BytesLost(size)
-                yield LocalWriter(descriptor, fence, number, start, self._durability)
-            finally:
-                os.close(descriptor)
+        return LocalWriter(descriptor, held, fence, start, self._durability)
 
     def _open_part(self, upload: Upload, *, create: bool) -> int:
+        path = self._paths.part(upload)
+        if create and self._durability != "full":
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            return os.open(self._part(upload), os.O_RDWR | os.O_CLOEXEC)
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             if not create:
                 raise BytesLost(0) from None
-        descriptor = os.open(self._part(upload), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if self._durability == "full":
-            sync_directory(self._work)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        sync_directory(self._paths.work)
         return descriptor
 
-    @contextmanager
-    def _fenced(self, upload: Upload, number: int) -> Iterator[Fence]:
-        """The upload's fence, raised to ``number``: from here on, writers with older claims write nothing."""
-        fence = self._open_fence(upload)
-        try:
-            with translated():
-                fence.raise_to(number)
-            yield fence
-        finally:
-            fence.close()
+    def _raised_fence(self, upload: Upload, number: int, *, expect_new: bool = False) -> Fence:
+        """The upload's fence at ``number``: from here on, writers with older claims write nothing."""
+        fence = self._open_fence(upload, expect_new=expect_new)
+        with closing_on_error(fence.close), translated():
+            fence.raise_to(number)
+        return fence
 
-    def _open_fence(self, upload: Upload) -> Fence:
+    def _open_fence(self, upload: Upload, *, expect_new: bool = False) -> Fence:
+        path = self._paths.lock(upload)
         with translated():
             try:
-                return Fence.open(self._lock(upload))
+                return Fence.open(path, expect_new=expect_new)
             except FileNotFoundError:
-                self._work.mkdir(parents=True, exist_ok=True)
-                return Fence.open(self._lock(upload))
+                self._make_work()
+                return Fence.open(path)
+
+    def _make_work(self) -> None:
+        os.makedirs(self._paths.work, exist_ok=True)
 
     # --- chunks ---
 
@@ -128,8 +129,8 @@ class LocalStorage:
 
     def spool(self) -> BinaryIO:
         with translated():
-            self._work.mkdir(parents=True, exist_ok=True)
-            return cast(BinaryIO, Spool(self._work))
+            self._make_work()
+            return cast(BinaryIO, Spool(Path(self._paths.work)))
 
     @contextmanager
     def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
@@ -148,7 +149,7 @@ class LocalStorage:
                 yield LocalSlot(fill)
             if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
                 with translated():
-                    fence.take_down(self._part(upload))
+                    fence.take_down(self._paths.part(upload))
         finally:
             fence.close()
 
@@ -158,7 +159,7 @@ class LocalStorage:
         fence = self._open_fence(upload)
         with closing_on_error(fence.close):
             open_file = partial(self._open_part, upload, create=True)
-            return ChunkInPlace(self._part(upload), open_file, fence, number, start, size, self._durability)
+            return ChunkInPlace(self._paths.part(upload), open_file, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
         with translated(), fence.shared():
@@ -178,34 +179,34 @@ class LocalStorage:
     # --- finishing ---
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
-        target = self._target(upload)
         if upload.is_partial:
             self._complete_part(upload)
             return {}
+        name, target = self._paths.name(upload), self._paths.published(upload)
         with translated():
-            is_published = target.exists()
-        if not is_published:
+            is_published = os.path.exists(target)
+        if is_published:
+            self.discard_stray(upload)
+        else:
             if "chunks" in upload.storage:
                 self._merge(upload)
             else:
                 self._complete_part(upload)
             with translated():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._part(upload).replace(target)
-                self._sync_names(target.parent, self._work)
-                self._lock(upload).unlink(missing_ok=True)  # closed before: who has it open writes nothing any more
-        else:
-            self.discard_stray(upload)
+                publish(self._paths.part(upload), target)
+                if self._durability != "none":
+                    sync_directory(os.path.dirname(target))
+                remove(self._paths.lock(upload))  # closed before: who has it open writes nothing any more
         if "chunks" in upload.storage:
             with translated():
                 self._chunks.finish(upload)
-        return {"path": str(target.relative_to(self.root))}
+        return {"path": name}
 
     def _merge(self, upload: Upload) -> None:
         """Write the unfinished file anew from its chunks, with all that would still place one locked out."""
         with translated():
             self._chunks.check(upload)  # before the fence is closed: if one is lost, the upload goes on from there
-        with self._fenced(upload, CLOSED), translated(), open(self._part(upload), "wb") as target:
+        with closing(self._raised_fence(upload, CLOSED)), translated(), open(self._paths.part(upload), "wb") as target:
             self._chunks.merge(upload, target)
             target.flush()
             self._sync(target.fileno())
@@ -215,32 +216,27 @@ class LocalStorage:
         assert upload.length is not None
         with translated():
             if upload.length == 0:
-                self._work.mkdir(parents=True, exist_ok=True)
+                self._make_work()
             descriptor = self._open_part(upload, create=upload.length == 0)
         try:
             size = os.fstat(descriptor).st_size
             if size < upload.length:
                 raise BytesLost(size)  # before the fence is closed: the upload goes on from there
-            with self._fenced(upload, CLOSED), translated():
+            with closing(self._raised_fence(upload, CLOSED)), translated():
                 if os.fstat(descriptor).st_size > upload.length:
                     os.ftruncate(descriptor, upload.length)  # content that failed its checksum lies behind the end
                 self._sync(descriptor)
         finally:
             os.close(descriptor)
 
-    def _sync_names(self, *directories: Path) -> None:
-        if self._durability != "none":
-            for directory in directories:
-                sync_directory(directory)
-
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Copy the parts together in the kernel, where that can be done."""
-        with self._fenced(upload, fence) as held, translated():
+        with closing(self._raised_fence(upload, fence)) as held, translated():
             descriptor = self._open_part(upload, create=True)
             try:
                 position = 0
                 for part in parts:
-                    with open(self._part(part), "rb") as source:
+                    with open(self._paths.part(part), "rb") as source:
                         position = copy_range(source.fileno(), descriptor, position, part.length or 0)
                     held.check(fence)
                 os.ftruncate(descriptor, position)
@@ -253,66 +249,35 @@ class LocalStorage:
 
     def open(self, upload: Upload) -> BinaryIO:
         with translated():
-            return self.path(upload).open("rb")
+            return open(self._paths.current(upload), "rb")
 
     def path(self, upload: Upload) -> Path:
-        published = upload.storage.get("path")
-        return self.root / published if published else self._part(upload)
+        return Path(self._paths.current(upload))
 
     def delete(self, upload: Upload) -> None:
         self.discard_stray(upload)
         with translated():
             # Its record may have been written before the rename was noted: look in both places.
-            for path in {self.path(upload), self._target(upload)}:
-                path.unlink(missing_ok=True)
+            for path in {self._paths.current(upload), self._paths.published(upload)}:
+                remove(path)
             self._chunks.delete(upload)
 
     def discard_stray(self, upload: Upload) -> None:
+        lock = self._paths.lock(upload)
         with translated():
-            if self._lock(upload).exists():
-                with suppress(ClaimLost):
-                    fence = Fence.open(self._lock(upload))
-                    try:
-                        fence.raise_to(CLOSED)
-                    finally:
-                        fence.close()
-            self._part(upload).unlink(missing_ok=True)
-            self._lock(upload).unlink(missing_ok=True)
+            if os.path.exists(lock):
+                with suppress(ClaimLost), closing(Fence.open(lock)) as fence:
+                    fence.raise_to(CLOSED)
+            remove(self._paths.part(upload))
+            remove(lock)
 
     def verify(self, upload: Upload) -> list[str]:
         """What is wrong with the upload's files, in plain words."""
-        published = self.path(upload) if "path" in upload.storage else self._target(upload)
+        paths = self._paths
+        published = paths.current(upload) if "path" in upload.storage else paths.published(upload)
         with translated():
-            return inspect(upload, part=self._part(upload), published=published, chunks=self._chunks)
+            return inspect(upload, part=paths.part(upload), published=published, chunks=self._chunks)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         yield from self._chunks.orphans(older_than.timestamp())
-        yield from leftovers(self._work, older_than.timestamp())
-
-    # --- paths ---
-
-    def _part(self, upload: Upload) -> Path:
-        return self._work / f"{_checked(upload.id)}.part"
-
-    def _lock(self, upload: Upload) -> Path:
-        return self._work / f"{_checked(upload.id)}.lock"
-
-    def _target(self, upload: Upload) -> Path:
-        folder = upload.created_at.astimezone(UTC).strftime(self._pattern) if self._pattern else ""
-        return self.root / folder / Place.of(upload.storage).folder / _checked(upload.id)
-
-
-def _split(directory: str) -> tuple[Path, str]:
-    """The fixed part of an upload folder, and the part with ``strftime`` patterns."""
-    fixed, percent, rest = directory.partition("%")
-    if not percent:
-        return Path(directory), ""
-    root = fixed[: fixed.rindex(os.sep)] or os.sep
-    return Path(root), directory[len(root) :].lstrip(os.sep)
-
-
-def _checked(upload_id: str) -> str:
-    # The last line of defence: whatever happened before, nothing but an id becomes a path.
-    if not ID_PATTERN.fullmatch(upload_id):
-        raise ValueError(f"{upload_id!r} is no upload id.")
-    return upload_id
+        yield from leftovers(Path(self._paths.work), older_than.timestamp())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import BinaryIO
+from typing import Self
 
 from ..errors import Unavailable
 from ..interfaces import Piped
@@ -23,7 +24,7 @@ class LocalSlot:
 
 
 class LocalWriter:
-    """Appends blocks under the fence; see :class:`~flask_resumable.interfaces.Writer`."""
+    """Appends blocks under the fence, and closes both; see :class:`~flask_resumable.interfaces.Writer`."""
 
     def __init__(self, descriptor: int, fence: Fence, number: int, start: int, durability: str) -> None:
         self._descriptor = descriptor
@@ -32,6 +33,15 @@ class LocalWriter:
         self._position = start
         self._durability = durability
         self._has_failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            os.close(self._descriptor)
+        finally:
+            self._fence.close()
 
     def write(self, block: bytes | memoryview, /) -> None:
         with translated(), self._fence.held(self._number):
