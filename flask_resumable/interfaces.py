@@ -67,16 +67,16 @@ class StateRepository(Protocol):
         ...
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        """Replace the record and renew the claim, or give it up (``None``), in one step.
+        """Save the record and renew the claim, or give it up (``None``), in one step.
 
-        Raises ``ClaimLost`` and then has changed nothing.
+        What ``add`` was given as ``key``, ``owner``, ``metadata``, ``concat`` and ``created_at`` is as it was. Raises ``ClaimLost`` and then has changed nothing.
         """
         ...
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
-        """Replace the record by what ``change`` makes of it, without a claim; the new record.
+        """Save what ``change`` makes of the record, without a claim; the new record. It may take the ``key`` away.
 
         For requests that work on one upload side by side: ``change`` is called again with what is there by then, until
         its result can be saved. It may refuse by raising, and changes nothing by returning what it got. A claim that

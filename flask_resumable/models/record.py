@@ -30,9 +30,9 @@ FIELDS = (
 )
 # What only the repository reads: for its queries, its races and what it remembers.
 OWN_FIELDS = ("kind", "digests", "removable_at", "fence")
-# What a save writes: all but the id, what decides races, and what is remembered.
-_KEPT_APART = {"id", "claimed_until", "version", "digests", "fence"}
-VALUE_FIELDS = tuple(name for name in (*FIELDS, *OWN_FIELDS) if name not in _KEPT_APART)
+# What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
+# is not written leaves its indexes alone.
+STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "expires_at", "removable_at")
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
@@ -56,22 +56,29 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
     )
 
 
-def values_of(upload: Upload) -> dict[str, Any]:
-    """The fields of an upload that a save writes: ``VALUE_FIELDS``."""
+def state_of(upload: Upload) -> dict[str, Any]:
+    """The fields of an upload that a save writes: ``STATE_FIELDS``."""
     return {
-        "key": upload.key,
-        "owner": upload.owner,
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
         "islands": [list(pair) for pair in upload.received.islands] or None,
+        "storage": dict(upload.storage) or None,
+        "expires_at": upload.expires_at,
+        "removable_at": upload.removable_at,
+    }
+
+
+def values_of(upload: Upload) -> dict[str, Any]:
+    """All fields that say what the upload is."""
+    return {
+        **state_of(upload),
+        "key": upload.key,
+        "owner": upload.owner,
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,
         "kind": _kind(upload),
-        "storage": dict(upload.storage) or None,
         "created_at": upload.created_at,
-        "expires_at": upload.expires_at,
-        "removable_at": upload.removable_at,
     }
 
 

@@ -21,6 +21,7 @@ from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..models.record import FIELDS
+from ..models.record import state_of
 from ..models.record import upload_from
 from ..models.record import values_of
 from ..sansio.upload import Status
@@ -88,7 +89,7 @@ class MongoengineRepository:
         return upload_from(record), Claim(upload_id, record["fence"])
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        self._change(claim, values_of(upload) | {"claimed_until": until, "digests": None})
+        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None})
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
@@ -105,7 +106,7 @@ class MongoengineRepository:
                     return upload
                 continue  # no update has shown that it is still so
             # The fence too: whoever slept through the end of its claim must not undo this.
-            values = values_of(changed) | {"digests": None}
+            values = state_of(changed) | {"digests": None, "key": changed.key}
             update = self._documents.change(values, grows=("fence", "version"))
             if self._update({"_id": upload_id, "version": upload.version}, update):
                 return replace(changed, version=upload.version + 1)
@@ -134,7 +135,7 @@ class MongoengineRepository:
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
         hook(instance)
-        self._change(claim, values_of(upload) | {"claimed_until": until}, own.changes())
+        self._change(claim, state_of(upload) | {"claimed_until": until}, own.changes())
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         document = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}))

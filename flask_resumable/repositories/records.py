@@ -25,6 +25,7 @@ from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..models.record import FIELDS
 from ..models.record import OWN_FIELDS
+from ..models.record import state_of
 from ..models.record import upload_from
 from ..models.record import values_of
 from ..sansio.upload import Status
@@ -108,7 +109,7 @@ class Records:
         raise UploadLocked
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        values = values_of(upload) | {"claimed_until": until, "digests": None}
+        values = state_of(upload) | {"claimed_until": until, "digests": None}
         self._check(self._database.change(self._say.save, self._say.under(claim, values)))
 
     def amend(
@@ -125,8 +126,11 @@ class Records:
                     return upload
                 continue  # no update has shown that it is still so
             # With a new fence: whoever slept through the end of its claim must not undo this.
-            values = self._say.known(upload_id, upload.version, values_of(changed) | {"digests": None})
-            if self._database.change(self._say.amend, values) == 1:
+            values = self._say.known(
+                upload_id, upload.version, state_of(changed) | {"digests": None, "key": changed.key}
+            )
+            statement = self._say.amend if changed.key == upload.key else self._say.amend_with_key
+            if self._database.change(statement, values) == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
 
@@ -146,7 +150,7 @@ class Records:
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
     ) -> tuple[Any, Parameters]:
         """The save after a hook, which leaves digests as they are but for those that the hook has asked for."""
-        values = values_of(upload) | {"claimed_until": until}
+        values = state_of(upload) | {"claimed_until": until}
         if digests is None:
             return self._say.settle, self._say.under(claim, values)
         return self._say.save, self._say.under(claim, values | {"digests": digests})

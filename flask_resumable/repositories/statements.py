@@ -15,7 +15,7 @@ from sqlalchemy import update
 from ..interfaces import Claim
 from ..models.record import FIELDS
 from ..models.record import OWN_FIELDS
-from ..models.record import VALUE_FIELDS
+from ..models.record import STATE_FIELDS
 
 # Parameters must not be called like columns: SQLAlchemy would take them for new values.
 _ID, _VERSION, _FENCE, _KEY, _OFFSET = "the_id", "the_version", "the_fence", "the_key", "the_offset"
@@ -44,9 +44,10 @@ class Statements:
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
         self.claim = update(table).where(is_known).values(self._new("claimed_until", "version", "fence"))
-        self.save = update(table).where(is_held).values(self._new(*VALUE_FIELDS, "claimed_until", "digests") | grown)
-        self.settle = update(table).where(is_held).values(self._new(*VALUE_FIELDS, "claimed_until") | grown)
-        self.amend = update(table).where(is_known).values(self._new(*VALUE_FIELDS, "digests", "version", "fence"))
+        self.save = update(table).where(is_held).values(self._new(*STATE_FIELDS, "claimed_until", "digests") | grown)
+        self.settle = update(table).where(is_held).values(self._new(*STATE_FIELDS, "claimed_until") | grown)
+        self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
+        self.amend_with_key = self.amend.values(self._new("key"))
         self.renew = update(table).where(is_held).values(until | grown)
         self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
         self.remove = delete(table).where(is_held)

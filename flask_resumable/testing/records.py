@@ -64,11 +64,11 @@ class RecordContract:
         """Uploads that clients have named are found by that name, which only one can have; most have none."""
         for number in (1, 2):
             repository.add(an_upload(number), until=None)
-        hold = repository.add(an_upload(3, key="aa"), until=SOON)
+        repository.add(an_upload(3, key="aa"), until=None)
         with pytest.raises(UploadExists):
             repository.add(an_upload(4, key="aa"), until=None)
         assert repository.find("aa").id == id_of(3)
-        repository.save(an_upload(3, key=None), hold, until=None)
+        repository.amend(id_of(3), lambda upload: replace(upload, key=None), now=NOW)
         with pytest.raises(UploadNotFound):
             repository.find("aa")
         repository.add(an_upload(4, key="aa"), until=None)
