@@ -69,7 +69,8 @@ class StateRepository(Protocol):
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         """Save the record and renew the claim, or give it up (``None``), in one step.
 
-        What ``add`` was given as ``key``, ``owner``, ``metadata``, ``concat`` and ``created_at`` is as it was. Raises ``ClaimLost`` and then has changed nothing.
+        ``key``, ``owner``, ``metadata``, ``concat`` and ``created_at`` are as they were added. Raises ``ClaimLost`` and
+        then has changed nothing.
         """
         ...
 

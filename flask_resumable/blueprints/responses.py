@@ -16,13 +16,17 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 
+class Bare(Response):
+    """A response without content, and so without a type."""
+
+    default_mimetype = None
+
+
 def respond(reply: Reply, content_type: str = TEXT) -> Response:
     """A reply as Flask wants it."""
-    response = Response(reply.body, status=reply.status, headers=reply.headers)
-    response.content_type = content_type
     if not reply.body:
-        del response.headers["Content-Type"]
-    return response
+        return Bare(status=reply.status, headers=reply.headers)
+    return Response(reply.body, status=reply.status, headers=reply.headers, content_type=content_type)
 
 
 def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TEXT) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 from flask import Blueprint
 from flask import request
@@ -36,6 +37,7 @@ from .routes import METHODS
 from .routes import protocol_blueprint
 
 NAME = "resumable_tus"
+Views = dict[str, Callable[[State, str], Response]]
 
 
 def create_blueprint(url: str) -> Blueprint:
@@ -50,21 +52,18 @@ def create_blueprint(url: str) -> Blueprint:
 
 def collection() -> Response:
     """``/files/``: create, or ask what there is."""
-    return _dispatch({"POST": _create, "OPTIONS": _options})
+    return _dispatch(current_state(), {"POST": _create, "OPTIONS": _options}, "")
 
 
 def resource(upload_id: str) -> Response:
     """``/files/<id>``: one upload."""
-
-    def known(view: Callable[[State, str], Response]) -> Callable[[State], Response]:
-        return lambda state: view(state, _checked(upload_id))
-
-    views = {"HEAD": known(_head), "PATCH": known(_patch), "OPTIONS": _options}
-    if current_state().tus.offers("termination"):
-        views["DELETE"] = known(_delete)
-    if current_state().settings.downloads:
-        views["GET"] = known(_get)
-    return _dispatch(views)
+    state = current_state()
+    views: Views = {"HEAD": _head, "PATCH": _patch, "OPTIONS": _options}
+    if state.tus.offers("termination"):
+        views["DELETE"] = _delete
+    if state.settings.downloads:
+        views["GET"] = _get
+    return _dispatch(state, views, upload_id)
 
 
 def elsewhere(rest: str) -> Response:
@@ -72,31 +71,36 @@ def elsewhere(rest: str) -> Response:
     raise UploadNotFound(rest)
 
 
-def _dispatch(views: dict[str, Callable[[State], Response]]) -> Response:
-    state = current_state()
+def _dispatch(state: State, views: Views, upload_id: str) -> Response:
     method = tus.effective_method(request.method, request.headers)
     if method not in views:
         raise MethodNotAllowed(f"{method} is not possible here; {', '.join(views)} are.", tuple(views))
-    tus.check_version(method, request.headers, _policy(state))
-    return views[method](state)
+    tus.check_version(method, request.headers, state.tus)
+    if upload_id and method != "OPTIONS" and not ID_PATTERN.fullmatch(upload_id):
+        raise UploadNotFound(upload_id)
+    return views[method](state, upload_id)
 
 
 def _policy(state: State) -> tus.Policy:
     """What is offered under this server: some do not pass trailers on."""
-    if keeps_trailers(request.environ):
-        return state.tus
-    return replace(state.tus, extensions=state.tus.extensions - {"checksum-trailer"})
+    return state.tus if keeps_trailers(request.environ) else _without_trailers(state.tus)
 
 
-def _options(state: State) -> Response:
+@cache
+def _without_trailers(policy: tus.Policy) -> tus.Policy:
+    return replace(policy, extensions=policy.extensions - {"checksum-trailer"})
+
+
+def _options(state: State, upload_id: str) -> Response:
     return respond(tus.reply_options(_policy(state)))
 
 
-def _create(state: State) -> Response:
-    if not _policy(state).offers("creation"):
+def _create(state: State, upload_id: str) -> Response:
+    policy = _policy(state)
+    if not policy.offers("creation"):
         raise MethodNotAllowed("Uploads cannot be created here.", ("OPTIONS",))
     body = RequestBody(request.environ, state.settings.idle_timeout)
-    creation, content = tus.parse_creation(request.headers, body.size, _policy(state))
+    creation, content = tus.parse_creation(request.headers, body.size, policy)
     if content is not None:
         tus.check_size_is_known(body.size, body.is_terminated)
     upload = state.service.create(
@@ -143,12 +147,6 @@ def _get(state: State, upload_id: str) -> Response:
     if upload.status is not Status.COMPLETE or upload.is_partial:
         raise UploadNotFound(upload_id)
     return download(state, upload, request)
-
-
-def _checked(upload_id: str) -> str:
-    if not ID_PATTERN.fullmatch(upload_id):
-        raise UploadNotFound(upload_id)
-    return upload_id
 
 
 def _location(state: State, upload_id: str) -> str:

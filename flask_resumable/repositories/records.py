@@ -126,11 +126,10 @@ class Records:
                     return upload
                 continue  # no update has shown that it is still so
             # With a new fence: whoever slept through the end of its claim must not undo this.
-            values = self._say.known(
-                upload_id, upload.version, state_of(changed) | {"digests": None, "key": changed.key}
-            )
-            statement = self._say.amend if changed.key == upload.key else self._say.amend_with_key
-            if self._database.change(statement, values) == 1:
+            statement, values = self._say.amend, state_of(changed) | {"digests": None}
+            if changed.key != upload.key:
+                statement, values["key"] = self._say.amend_with_key, changed.key
+            if self._database.change(statement, self._say.known(upload_id, upload.version, values)) == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
 

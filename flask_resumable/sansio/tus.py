@@ -76,6 +76,8 @@ RESPONSE_HEADERS = (
     "Upload-Metadata",
     "Upload-Offset",
 )
+_COMMON = {"Tus-Resumable": VERSION, "X-Content-Type-Options": "nosniff"}
+_UNCACHED = {**_COMMON, "Cache-Control": "no-store"}
 # int() also takes "+5", "1_0" and digits of other scripts; a header may not.
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
@@ -283,5 +285,4 @@ def common_headers(method: str, status: int) -> Mapping[str, str]:
 
     Spec: tus 1.0 "Tus-Resumable", "HEAD"; RFC 9111 "Calculating Heuristic Freshness".
     """
-    headers = {"Tus-Resumable": VERSION, "X-Content-Type-Options": "nosniff"}
-    return headers if method == "GET" and status < 400 else {**headers, "Cache-Control": "no-store"}
+    return _COMMON if method == "GET" and status < 400 else _UNCACHED

@@ -248,7 +248,8 @@ def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:
     """The upload with what its storage wants to remember; the place that the app has chosen for it stays."""
-    return replace(upload, storage=place.keep(upload.storage, stored))
+    kept = place.keep(upload.storage, stored)
+    return upload if kept == upload.storage else replace(upload, storage=kept)
 
 
 def settle(upload: Upload) -> Upload:

@@ -7,9 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from contextlib import contextmanager
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -42,14 +40,20 @@ def translated() -> AbstractContextManager[None]:
     return _translation
 
 
-@contextmanager
-def closing_on_error(close: Callable[[], object]) -> Iterator[None]:
+class closing_on_error:  # noqa: N801 - to be used as a function, like contextlib's
     """Give back what was opened, if it does not come to be used."""
-    try:
-        yield
-    except BaseException:
-        close()
-        raise
+
+    __slots__ = ("_close",)
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self._close = close
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._close()
 
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
