@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD = 8192, PIPE = 256 * 1024 };
+enum { HEAD = 8192, PIPE = 1024 * 1024 };
 static atomic_int uploads;
 
 static int reply(int client, const char *text) {

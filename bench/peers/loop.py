@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 
-PIPE = 256 * 1024
+PIPE = 1024 * 1024
 _ids = itertools.count()
 
 

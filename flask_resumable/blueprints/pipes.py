@@ -1,7 +1,7 @@
 """Pipes of the kernel's, by which content gets from a socket to a file without ever being a Python object.
 
 They are handed out and back, rather than kept by thread: greenlets share a thread. A fresh one for each request would
-cost as much as it saves.
+cost as much as it saves. Who has to wait for content hands its pipe back meanwhile: a user may have 64 of this size.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import fcntl
 import os
 import struct
 import termios
+from contextlib import suppress
 from dataclasses import dataclass
 
-PIPE_SIZE = 256 * 1024  # bytes
+# Bytes. A socket's buffer should fit in: if some of it stays behind, the sender is held up again and again.
+PIPE_SIZES = (1024 * 1024, 256 * 1024)
 LEAST = 64 * 1024  # bytes, of a pipe and of a body: below that, reading is as cheap
-MAX_SPARE_PIPES = 32
+MAX_SPARE_PIPES = 16
 REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)  # of a kernel, or a sandbox, that cannot splice
 
 
@@ -63,16 +65,19 @@ def _make() -> Pipe | None:
         exit, entrance = os.pipe2(os.O_CLOEXEC)
     except OSError:  # too many files are open
         return None
-    # A user may only have so many pages in pipes: past that, pipes are as small as 8 KiB.
-    try:
-        size = fcntl.fcntl(entrance, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    except OSError:
-        size = fcntl.fcntl(entrance, fcntl.F_GETPIPE_SZ)
-    pipe = Pipe(entrance, exit, size)
-    if size >= LEAST:
+    pipe = Pipe(entrance, exit, _grown(entrance))
+    if pipe.size >= LEAST:
         return pipe
     pipe.close()
     return None
+
+
+def _grown(entrance: int) -> int:
+    """The size of a pipe, made as large as it may be. Past a limit for each user, pipes are as small as 8 KiB."""
+    for size in PIPE_SIZES:
+        with suppress(OSError):
+            return fcntl.fcntl(entrance, fcntl.F_SETPIPE_SZ, size)
+    return fcntl.fcntl(entrance, fcntl.F_GETPIPE_SZ)
 
 
 def _after_fork() -> None:

@@ -133,14 +133,15 @@ class _GunicornSocket:
         """What is left in the kernel is in a pipe, to be moved to a file from there."""
         if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
             return self.read(size)
-        self._pipe = self._pipe or take_pipe()
-        if self._pipe is None:
-            self._can_splice = False
-            return self.read(size)
         while True:
+            self._pipe = self._pipe or take_pipe()
+            if self._pipe is None:
+                self._can_splice = False
+                return self.read(size)
             try:
                 count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
             except BlockingIOError:
+                self._lend_pipe()
                 try:
                     self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: a greenlet lets others run
                 except TimeoutError:
@@ -154,6 +155,12 @@ class _GunicornSocket:
             self._reader.length -= count
             return Piped(self._pipe.exit, count) if count else b""
 
+    def _lend_pipe(self) -> None:
+        """Let others have the pipe while nothing is in it."""
+        if self._pipe is not None:
+            hand_back_pipe(self._pipe)
+            self._pipe = None
+
     def _put_back(self, rest: bytes) -> None:
         buffer = io.BytesIO()
         buffer.write(rest)
@@ -165,8 +172,7 @@ class _GunicornSocket:
     def close(self) -> None:
         if self._buffer is not None:
             _hand_back(self._buffer)
-        if self._pipe is not None:
-            hand_back_pipe(self._pipe)
+        self._lend_pipe()
         self._socket.settimeout(self._timeout)
 
 

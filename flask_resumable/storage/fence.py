@@ -11,9 +11,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from contextlib import contextmanager
 from contextlib import suppress
 from typing import Self
 
@@ -82,28 +80,21 @@ class Fence:
         """
         return _Lock(self._descriptor, fcntl.LOCK_EX, lambda: self.check(number))
 
-    def shared(self) -> AbstractContextManager[None]:
+    def shared(self, *, again: bool = False) -> AbstractContextManager[None]:
         """Keep the upload from being finished or removed for the length of a write, beside others that do the same.
 
+        :param again: It was shared before and had not been removed then: from there on, it is closed first.
         :raises ClaimLost: That has happened.
         """
-        return _Lock(self._descriptor, fcntl.LOCK_SH, self._check_open)
+        return _Lock(self._descriptor, fcntl.LOCK_SH, self._check_open if again else self._check_in_place)
 
-    @contextmanager
-    def alone_at(self, number: int) -> Iterator[None]:
+    def alone_at(self, number: int, check: Callable[[], None] | None = None) -> AbstractContextManager[None]:
         """Keep others from chunk ``number`` for the length of the block.
 
+        :param check: Called while others are there; what it raises ends the waiting.
         :raises UploadLocked: Somebody else would not let go of it.
         """
-        deadline = time.monotonic() + _PATIENCE
-        while not self._try_lock(fcntl.F_WRLCK, number):
-            if time.monotonic() > deadline:
-                raise UploadLocked
-            time.sleep(_POLL)
-        try:
-            yield
-        finally:
-            self._try_lock(fcntl.F_UNLCK, number)
+        return _Place(self._descriptor, number, check)
 
     def mark(self, number: int, mark: bytes) -> bool:
         """Leave a mark for chunk ``number``, of 8 bytes; whether it is the first. To be called while alone there."""
@@ -124,7 +115,12 @@ class Fence:
             raise ClaimLost
 
     def _check_open(self) -> None:
-        if self._read() == CLOSED or not self._is_in_place():
+        if self._read() == CLOSED:
+            raise ClaimLost
+
+    def _check_in_place(self) -> None:
+        self._check_open()
+        if not self._is_in_place():
             raise ClaimLost
 
     def _read(self) -> int:
@@ -138,15 +134,6 @@ class Fence:
             return False
         here = os.fstat(self._descriptor)
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
-
-    def _try_lock(self, kind: int, number: int) -> bool:
-        """Lock or free one byte for one chunk, behind the fence's own; each open file has locks of its own."""
-        lock = struct.pack("@hhqqi", kind, os.SEEK_SET, _SIZE + number, 1, 0)
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, lock)
-        except BlockingIOError:
-            return False
-        return True
 
 
 class _Lock:
@@ -170,3 +157,36 @@ class _Lock:
 
     def __exit__(self, *error: object) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+class _Place:
+    """The lock of one chunk, behind the fence's own; each open file has locks of its own."""
+
+    __slots__ = ("_check", "_descriptor", "_number")
+
+    def __init__(self, descriptor: int, number: int, check: Callable[[], None] | None) -> None:
+        self._descriptor = descriptor
+        self._number = number
+        self._check = check
+
+    def __enter__(self) -> None:
+        if self._try(fcntl.F_WRLCK):
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while not self._try(fcntl.F_WRLCK):
+            if self._check is not None:
+                self._check()
+            if time.monotonic() > deadline:
+                raise UploadLocked
+            time.sleep(_POLL)
+
+    def __exit__(self, *error: object) -> None:
+        self._try(fcntl.F_UNLCK)
+
+    def _try(self, kind: int) -> bool:
+        lock = struct.pack("@hhqqi", kind, os.SEEK_SET, _SIZE + self._number, 1, 0)
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, lock)
+        except BlockingIOError:
+            return False
+        return True

@@ -82,14 +82,13 @@ class ChunkInPlace:
 
         :raises ClaimLost: A later request is putting the chunk there, or the upload has been finished or removed.
         """
-        with translated():
-            self._check()  # not to wait for one who has taken over and is placing the whole chunk
-        with self._fence.alone_at(self._number), self._own() as descriptor:
+        # Not to wait for one who has taken over and is placing the whole chunk.
+        with translated(), self._fence.alone_at(self._number, self._check), self._own() as descriptor:
             yield descriptor
 
     @contextmanager
     def _own(self) -> Iterator[int]:
-        with translated(), self._fence.shared():
+        with translated(), self._fence.shared(again=self._descriptor is not None):
             self._check()
             if self._descriptor is None:
                 self._descriptor = self._open_file()

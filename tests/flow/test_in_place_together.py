@@ -97,7 +97,7 @@ def test_a_chunk_is_moved_by_the_kernel(quick_disk: Path, serve_live: Serve, kin
 def test_a_splice_that_fails_leaves_nothing_in_the_pipe(quick_disk: Path, serve_live: Serve, number: int) -> None:
     """The chunk is refused, and the next one, through whatever pipe, gets its own bytes."""
     server = serve_live("gthread", quick_disk / "home", DURABILITY="none")
-    file = Sample(random.Random(4).randbytes(4 * 1024 * KIB), 2 * 1024 * KIB, "failing.bin")
+    file = Sample(random.Random(4).randbytes(16 * 1024 * KIB), 8 * 1024 * KIB, "failing.bin")
     assert sent(server, Message("octet", file, 2)).status == 200
     (part,) = [path for path in server.folder.rglob("*.part")]
     with watching(server, f"splice:error=ENOSPC:when={number}", calls="splice", path=part), server.tus.connect() as one:
