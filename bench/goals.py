@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.servers import is_ours
 from bench.tables import Table
 
 Middles = Mapping[str, Mapping[str, Mapping[str, float]]]  # medians, by scenario, server and figure
 
-_WORKERS = ("gthread", "gthread-none", "gevent")
-_ALL = ("gthread", "gthread-none", "pinned", "gevent", "gevent-none", "granian", "granian-none")
+_WORKERS = ("gthread", "gevent")
+_THREADS = ("gthread", "pinned")
+_OTHERS = ("gevent", "granian", "granian-1")
+_NONE = ("gthread", "gthread-none", "gevent", "gevent-none")
+_DISK = ("gevent", "gevent-none", "granian-1", "granian-1-none")
 
 
 @dataclass(frozen=True)
@@ -31,35 +35,28 @@ class Goal:
         return self.figure.endswith("/s")
 
 
+_PEERS = ("node", "tuspyserver")
+
 GOALS = (
     Goal("One large PATCH, CPU per byte, beside the C loop", "big", "cpu s/GiB", ["c-splice"], 1.5),
     Goal("One large PATCH, speed, beside the C loop", "big", "MiB/s", ["c-splice"], 0.8),
-    Goal("One large PATCH, CPU per byte, beside the Python loop", "big", "cpu s/GiB", ["py-splice"], 1.5),
-    Goal("The same on a tmpfs, CPU per byte, beside the C loop", "ram", "cpu s/GiB", ["c-splice"], 1.5),
-    Goal("The same on a tmpfs, speed, beside the C loop", "ram", "MiB/s", ["c-splice"], 0.8),
     Goal("4 MiB PATCHes, CPU a request, beside @tus/server", "patches", "ms/req", ["node"], 0.5),
     Goal("4 MiB PATCHes, CPU a request, beside tuspyserver", "patches", "ms/req", ["tuspyserver"], 1.0),
-    Goal(
-        "10 KiB uploads, speed, beside the better of both",
-        "small",
-        "req/s",
-        ["node", "tuspyserver"],
-        1.0,
-        ("gevent", "gevent-none", "granian", "granian-none"),
-    ),
-    Goal(
-        "10 KiB uploads, speed on gthread",
-        "small",
-        "req/s",
-        ["node", "tuspyserver"],
-        0.9,
-        ("gthread", "gthread-none", "pinned"),
-    ),
-    Goal("HEADs, speed, beside the better of both", "small", "HEAD/s", ["node", "tuspyserver"], 1.0, _ALL),
-    Goal("32 at once, CPU per byte, beside the better of both", "many", "cpu s/GiB", ["node", "tuspyserver"], 1.0),
-    Goal("32 at once, speed, beside the better of both", "many", "MiB/s", ["node", "tuspyserver"], 1.0),
+    Goal("10 KiB uploads, speed, beside @tus/server", "small", "req/s", ["node"], 1.0, _OTHERS),
+    Goal("10 KiB uploads, speed, beside tuspyserver", "small", "req/s", ["tuspyserver"], 1.0, _OTHERS),
+    Goal("10 KiB uploads, speed on gthread, beside the better of both", "small", "req/s", _PEERS, 0.9, _THREADS),
+    Goal("HEADs, speed, beside the better of both", "small", "HEAD/s", _PEERS, 1.0, _OTHERS),
+    Goal("HEADs, speed on gthread, beside the better of both", "small", "HEAD/s", _PEERS, 0.9, _THREADS),
+    Goal("32 at once, CPU per byte, beside the better of both", "many", "cpu s/GiB", _PEERS, 1.0),
+    Goal("32 at once, speed, beside the better of both", "many", "MiB/s", _PEERS, 1.0),
     Goal("flow.js forms, CPU per byte, beside the older server", "flow", "cpu s/GiB", ["flowjs"], 1 / 3),
     Goal("flow.js forms, speed, beside the older server", "flow", "MiB/s", ["flowjs"], 3.0),
+    Goal("On the disk: large PATCH, CPU, beside the C loop", "big-disk", "cpu s/GiB", ["c-splice"], 1.5, _NONE),
+    Goal("On the disk: large PATCH, speed, beside the C loop", "big-disk", "MiB/s", ["c-splice"], 0.8, _NONE),
+    Goal("On the disk: 10 KiB uploads, speed, beside @tus/server", "small-disk", "req/s", ["node"], 1.0, _DISK),
+    Goal("On the disk: 10 KiB uploads, speed, beside tuspyserver", "small-disk", "req/s", ["tuspyserver"], 1.0, _DISK),
+    Goal("On the disk: 32 at once, speed, beside the better of both", "many-disk", "MiB/s", _PEERS, 1.0, _NONE),
+    Goal("On the disk: flow.js forms, speed, beside the older server", "flow-disk", "MiB/s", ["flowjs"], 3.0, _NONE),
 )
 
 
@@ -86,7 +83,7 @@ def held(middles: Middles) -> Table:
 
 def _add_own(table: Table, middles: Middles) -> None:
     """Goals that are not about others."""
-    big = {name: found["grown MiB"] for name, found in middles.get("big", {}).items() if name in _ALL}
+    big = {name: found["grown MiB"] for name, found in middles.get("big", {}).items() if is_ours(name)}
     if big:
         cells = [f"`{name}` {value:.2f}" if value < 2 else f"`{name}` **{value:.2f}**" for name, value in big.items()]
         table.rows.append(("One large PATCH, growth of memory, MiB", "below 2", ", ".join(cells)))

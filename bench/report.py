@@ -34,7 +34,6 @@ from bench.tables import number
 from bench.tables import Table
 
 _PANELS = (
-    ("ram", "cpu s/GiB", "One large PATCH, on a tmpfs"),
     ("big", "cpu s/GiB", "One large PATCH"),
     ("patches", "ms/req", "PATCHes of 4 MiB"),
     ("many", "cpu s/GiB", "32 uploads at once, PATCHes of 1 MiB"),
@@ -42,6 +41,7 @@ _PANELS = (
     ("small", "HEAD/s", "HEAD"),
     ("flow", "cpu s/GiB", "flow.js forms of 1 MiB"),
     ("octet", "cpu s/GiB", "flow.js octet chunks of 1 MiB"),
+    ("small-disk", "req/s", "Uploads of 10 KiB, on the disk"),
 )
 
 

@@ -30,8 +30,8 @@ class Sizes:
 
     big: int = GIB
     patches: int = 64 * MIB
-    small: int = 2000
-    heads: int = 3000
+    small: int = 3000
+    heads: int = 6000
     many: int = 16 * MIB  # for each of 32
     flow: int = 64  # chunks of 1 MiB
     growth: tuple[int, ...] = (MIB, 16 * MIB, 128 * MIB, GIB, 8 * GIB)

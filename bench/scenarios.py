@@ -71,55 +71,83 @@ def _flow(run: Run, mode: str) -> Figures:
 
 PEERS = ("node", "tuspyserver", "tusd", "rustus")
 _BYTES = ("cpu s/GiB", "MiB/s")
+_BIG = (*_BYTES, "grown MiB", "peak MiB")
+_PATCHES = ("ms/req", *_BYTES, "peak MiB")
+_SMALL = ("req/s", "us/req", "HEAD/s", "us/HEAD", "peak MiB")
+_MANY = (*_BYTES, "ms/req", "peak MiB")
 
 SCENARIOS = {
-    "big": Scenario(
-        "One large PATCH",
-        (*LIMITS, "gthread", "gthread-none", "gevent", "granian", *PEERS),
-        (*_BYTES, "grown MiB", "peak MiB"),
-        _big,
-    ),
-    "ram": Scenario(
-        "One large PATCH, stored on a tmpfs",
-        (*LIMITS, "gthread", "gevent", *PEERS),
-        (*_BYTES, "grown MiB"),
-        _big,
-        in_memory=True,
-    ),
+    "big": Scenario("One large PATCH", (*LIMITS, "gthread", "gevent", "granian", *PEERS), _BIG, _big, in_memory=True),
     "framed": Scenario(
         "One large PATCH without Content-Length (Transfer-Encoding: chunked)",
         ("gthread", "gevent", "granian", "node", "tusd", "rustus"),  # tuspyserver wants a Content-Length
-        (*_BYTES, "grown MiB", "peak MiB"),
+        _BIG,
         _framed,
+        in_memory=True,
     ),
     "patches": Scenario(
         "PATCHes of 4 MiB on one connection",
-        (*LIMITS, "gthread", "gthread-none", "gthread-full", "gevent", "granian", *PEERS),
-        ("ms/req", *_BYTES, "peak MiB"),
+        (*LIMITS, "gthread", "gevent", "granian", *PEERS),
+        _PATCHES,
         _patches,
+        in_memory=True,
     ),
     "small": Scenario(
         "Uploads of 10 KiB (POST + PATCH), then HEADs, 8 connections",
-        ("c-splice", "gthread", "pinned", "gevent", "granian", "gthread-none", "gevent-none", "granian-none", *PEERS),
-        ("req/s", "us/req", "HEAD/s", "us/HEAD", "peak MiB"),
+        ("c-splice", "gthread", "pinned", "gevent", "granian", "granian-1", *PEERS),
+        _SMALL,
         _small,
+        in_memory=True,
     ),
     "many": Scenario(
         "32 uploads at once, in PATCHes of 1 MiB",
-        ("c-splice", "gthread", "gthread-none", "pinned", "gevent", "granian", *PEERS),
-        (*_BYTES, "ms/req", "peak MiB"),
+        ("c-splice", "gthread", "pinned", "gevent", "granian", *PEERS),
+        _MANY,
         _many,
+        in_memory=True,
     ),
     "flow": Scenario(
         "flow.js: forms of 1 MiB chunks, 3 connections, out of order",
-        ("gthread", "gthread-none", "gthread-none-folder", "gevent", "granian", "flowjs"),
-        (*_BYTES, "ms/req", "peak MiB"),
+        ("gthread", "pinned", "gevent", "granian", "flowjs"),
+        _MANY,
         lambda run: _flow(run, "form"),
+        in_memory=True,
     ),
     "octet": Scenario(
         "flow.js: the same chunks as plain bodies (octet)",
-        ("c-splice", "gthread", "gthread-none", "gevent", "granian"),
-        (*_BYTES, "ms/req", "peak MiB"),
+        ("c-splice", "gthread", "gevent", "granian"),
+        _MANY,
         lambda run: _flow(run, "octet"),
+        in_memory=True,
+    ),
+    "big-disk": Scenario(
+        "One large PATCH, on the disk",
+        (*LIMITS, "gthread", "gthread-none", "gevent", "gevent-none", *PEERS),
+        _BIG,
+        _big,
+    ),
+    "patches-disk": Scenario(
+        "PATCHes of 4 MiB, on the disk",
+        ("c-splice", "gthread-none", "gthread", "gthread-full", "gevent-none", "gevent", *PEERS),
+        _PATCHES,
+        _patches,
+    ),
+    "small-disk": Scenario(
+        "Uploads of 10 KiB, on the disk",
+        ("gthread-none", "gthread", "gevent-none", "gevent", "granian-1-none", "granian-1", *PEERS),
+        _SMALL,
+        _small,
+    ),
+    "many-disk": Scenario(
+        "32 uploads at once, on the disk",
+        ("gthread-none", "gthread", "gevent-none", "gevent", *PEERS),
+        _MANY,
+        _many,
+    ),
+    "flow-disk": Scenario(
+        "flow.js: forms of 1 MiB chunks, on the disk",
+        ("gthread-none", "gthread", "gthread-none-folder", "gevent-none", "gevent", "flowjs"),
+        _MANY,
+        lambda run: _flow(run, "form"),
     ),
 }
