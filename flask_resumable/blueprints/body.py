@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Generator
@@ -13,6 +14,8 @@ from ..interfaces import Piped
 from .sources import NetworkError
 from .sources import Source
 from .sources import source_of
+
+logger = logging.getLogger(__package__)
 
 TURN = 4 * 1024 * 1024  # bytes, after which others get a chance to run
 
@@ -42,6 +45,7 @@ class RequestBody:
                 try:
                     block = source.read_unseen(min(left, self.unseen)) if self.unseen else source.read(left)
                 except NetworkError:
+                    logger.debug("A body could not be read to its end.", exc_info=True)  # most often the client left
                     return
                 if block is None:
                     if time.monotonic() - silent_since >= self._idle_timeout:

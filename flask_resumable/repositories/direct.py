@@ -92,6 +92,7 @@ class Direct:
                 raw = self._raw or self._open()
                 prepared = self._prepared.get(statement) or self._prepare(statement)
                 if lasting is not None and lasting is not self._is_lasting:
+                    self._is_lasting = None  # should a signal end this request right here
                     raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                     self._is_lasting = lasting
                 cursor = raw.execute(prepared.text, prepared.values(parameters))

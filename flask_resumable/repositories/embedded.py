@@ -79,8 +79,8 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
     :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
     """
     engine = LazyEngine(lambda: _engine(uri), lambda found: create_table(found, EmbeddedUpload))
-    is_sqlite = make_url(uri).get_backend_name() == "sqlite"
-    return EmbeddedRepository(EmbeddedUpload, Direct(engine, durable=durable) if is_sqlite else Pooled(engine))
+    is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
+    return EmbeddedRepository(EmbeddedUpload, Direct(engine, durable=durable) if is_plain else Pooled(engine))
 
 
 def _engine(uri: str) -> Engine:

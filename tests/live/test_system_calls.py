@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import random
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import ExitStack
 from contextlib import suppress
 from pathlib import Path
 
@@ -220,3 +223,26 @@ def test_without_descriptors_for_a_pipe_the_body_is_read(server: Server) -> None
         assert send(server, path, CONTENT[3 * MIB :], 3 * MIB).offset == len(CONTENT)
     assert sum(spliced(watch)[1]) >= 5 * MIB - READ_AHEAD
     assert is_stored(server, path, CONTENT)
+
+
+def pipes_of(server: Server) -> int:
+    """How many ends of pipes the worker has open."""
+    (worker,) = server.workers()
+    return sum(os.readlink(link).startswith("pipe:") for link in Path(f"/proc/{worker}/fd").iterdir() if link.exists())
+
+
+def test_silent_clients_hold_no_pipe(serve: Serve, quick_disk: Path) -> None:
+    """A pipe belongs to who has something in it. A user may only have a few of their size."""
+    server = serve("gevent", quick_disk / "home", DURABILITY="none")
+    before = pipes_of(server)
+    paths = [server.tus.create(2 * len(OTHER)) for _ in range(8)]
+    with ExitStack() as stack:
+        for path in paths:
+            client = stack.enter_context(server.tus.connect())
+            client.start_patch(path, 0, {"Content-Length": 2 * len(OTHER)})
+            client.send(OTHER)
+        deadline = time.monotonic() + 20
+        while any(not (part := server.part(path)).exists() or part.stat().st_size < len(OTHER) for path in paths):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert pipes_of(server) <= before + 2
