@@ -134,6 +134,7 @@ class PostgreSQL(DatabaseServer):
 
     def command(self) -> list[str]:
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        options += ["-c", "dynamic_shared_memory_type=mmap"]  # in its folder: what is killed leaves nothing elsewhere
         return [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
 
     def answers(self) -> bool:
