@@ -246,3 +246,22 @@ def test_silent_clients_hold_no_pipe(serve: Serve, quick_disk: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert pipes_of(server) <= before + 2
+
+
+@pytest.mark.parametrize(
+    ("durability", "fault", "least", "most"),
+    [("data", "", 2, 3), ("data", "sync_file_range:error=ENOSYS", 2, 3), ("none", "", 0, 0)],
+)
+def test_the_disk_begins_before_the_end(
+    serve: Serve, quick_disk: Path, durability: str, fault: str, least: int, most: int
+) -> None:
+    """While a body comes in, the kernel is told to write what is there: the sync in the end has less to do. Where it
+    cannot, nothing is lost but time; and who does not want to wait for the disk does not bother it.
+    """
+    server = serve("gthread", quick_disk / "home", DURABILITY=durability)
+    content = CONTENT * 3
+    path = server.tus.create(len(content))
+    with watching(server, *([fault] if fault else []), calls="sync_file_range") as watch:
+        assert send(server, path, content).status == 204
+    assert is_stored(server, path, content)
+    assert least <= len(watch.calls("sync_file_range")) <= most
