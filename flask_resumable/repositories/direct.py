@@ -57,11 +57,11 @@ class Direct:
             return self._raw or self._open()
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
-        count: int = self._say(statement, parameters, self._is_durable and lasting)[0]
+        count: int = self._execute(statement, parameters, self._is_durable and lasting)[0]
         return count
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        rows = self._say(query, parameters, None)[1]
+        rows = self._execute(query, parameters, None)[1]
         return self._prepared[query].row(rows[0]) if rows else None
 
     def all(self, query: Any) -> Sequence[Row]:
@@ -70,9 +70,12 @@ class Direct:
                 self._open()
             assert self._connection is not None
             try:
-                return self._connection.execute(query).mappings().all()
-            finally:
+                found = self._connection.execute(query).mappings().all()
                 self._connection.rollback()  # SQLAlchemy thinks that something was begun
+            except BaseException:
+                self._close()
+                raise
+            return found
 
     def dispose(self) -> None:
         with self._lock:
@@ -85,7 +88,7 @@ class Direct:
             _left.append(self._connection)
         self._connection = self._raw = None
 
-    def _say(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
+    def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
         """Execute a statement: how many records it has changed, and what it has found."""
         with self._lock:
             try:

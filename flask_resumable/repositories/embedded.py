@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import StaticPool
 
-from ..errors import Unavailable
 from ..interfaces import Claim
 from ..models.interface import UploadView
 from ..models.sqlalchemy import SQLAlchemyMixin
 from ..sansio.upload import Upload
 from .database import Pooled
 from .direct import Direct
-from .engines import is_trouble
+from .engines import blaming
 from .engines import LazyEngine
-from .engines import TROUBLE
 from .records import Records
 from .tables import create_table
 
@@ -55,22 +51,11 @@ class EmbeddedRepository(Records):
         self._check(self._database.change(*self._settled(upload, claim, until)))
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        with _blaming():
+        with blaming():
             hook(UploadView(upload))
 
     def let_go(self) -> None:
         """Nothing is held between statements."""
-
-
-@contextmanager
-def _blaming() -> Iterator[None]:
-    """Trouble with the app's own database is no bug of the hook that met it."""
-    try:
-        yield
-    except Exception as error:
-        if is_trouble(error):
-            raise Unavailable(TROUBLE) from error
-        raise
 
 
 def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:

@@ -103,6 +103,17 @@ def is_trouble(error: BaseException) -> bool:
 
 
 @contextmanager
+def blaming() -> Iterator[None]:
+    """For the time in which a hook works: trouble with a database is ``Unavailable``, and no bug of who met it."""
+    try:
+        yield
+    except BaseException as error:
+        if is_trouble(error):
+            raise Unavailable(TROUBLE) from error
+        raise
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     try:
         yield

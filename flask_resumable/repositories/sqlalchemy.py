@@ -10,12 +10,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from ..errors import Unavailable
 from ..interfaces import Claim
 from ..sansio.upload import Upload
 from .database import Database
-from .engines import is_trouble
-from .engines import TROUBLE
+from .engines import blaming
 from .instances import Instances
 from .records import Records
 from .sessions import begin
@@ -64,12 +62,10 @@ class SQLAlchemyRepository(Records):
     @contextmanager
     def _app_session(self) -> Iterator[Session]:
         """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
-        with self._sessions.app_session() as session:
+        with self._sessions.app_session() as session, blaming():
             try:
                 begin(session, self.model, self.engine)
                 yield session
-            except BaseException as error:
+            except BaseException:
                 session.rollback()
-                if is_trouble(error):  # of the database's, whoever met it
-                    raise Unavailable(TROUBLE) from error
                 raise

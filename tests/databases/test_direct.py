@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from flask_resumable.errors import Unavailable
 from flask_resumable.repositories.database import Pooled
@@ -112,10 +114,38 @@ def test_without_durability_nothing_waits(file: Path) -> None:
 def test_a_connection_that_fails_is_replaced(repository: EmbeddedRepository) -> None:
     """One statement may find that its connection is of no use; the next one gets another."""
     repository.add(an_upload(), until=None)
-    direct(repository).raw.close()
-    with pytest.raises(Unavailable):
-        repository.get(id_of(1))
-    assert repository.get(id_of(1)).length == 10
+    asks: list[Callable[[], object]] = [
+        lambda: repository.get(id_of(1)),
+        lambda: repository.list(status=None, limit=1),
+    ]
+    for ask in asks:
+        direct(repository).raw.close()
+        with pytest.raises(Unavailable):
+            ask()
+        assert repository.get(id_of(1)).length == 10
+        assert len(repository.list(status=None, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OperationalError("SELECT", None, Exception()), Unavailable), (ZeroDivisionError(), ZeroDivisionError)],
+)
+def test_a_hook_that_cannot_reach_its_own_database_has_no_bug(
+    repository: EmbeddedRepository, error: Exception, told: type[Exception]
+) -> None:
+    """Trouble with the app's database is told as such, and anything else as what it is."""
+
+    def hook(instance: object) -> None:
+        raise error
+
+    claim = repository.add(an_upload(), until=SOON)
+    upload = repository.get(id_of(1))
+    with pytest.raises(told):
+        repository.call(upload, hook)
+    with pytest.raises(told):
+        repository.settle(upload, claim, hook, until=None)
+    with pytest.raises(told):
+        repository.remove(upload, claim, hook)
 
 
 def test_a_database_that_another_process_keeps_locked_is_unavailable(
