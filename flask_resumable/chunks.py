@@ -21,6 +21,7 @@ from .errors import UploadExists
 from .errors import UploadLocked
 from .errors import UploadNotFound
 from .sansio import upload as rules
+from .sansio.ranges import ChunkSpan
 from .sansio.upload import Creation
 from .sansio.upload import Limits
 from .sansio.upload import Status
@@ -105,39 +106,39 @@ class ChunkService:
         except UploadNotFound:  # refused and removed, just now; this chunk asks for itself
             raise UploadLocked from None
 
-    def store(self, upload: Upload, number: int, start: int, stop: int, content: BinaryIO, limits: Limits) -> Upload:
+    def store(self, upload: Upload, chunk: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
         """Place a chunk that was received whole; the upload with it.
 
         :raises UploadNotFound: The upload was removed meanwhile.
         """
-        if upload.status is not Status.ACTIVE or upload.received.covers(start, stop):
+        if upload.status is not Status.ACTIVE or upload.received.has(chunk):
             return self._finished(upload)
         self._service.call_hook("pre_save", upload)
         self._repository.let_go()
 
         def place() -> tuple[Upload, bool]:
-            with self._storage.placing(upload, number, start) as slot:
+            with self._storage.placing(upload, chunk.number, chunk.start) as slot:
                 # Only now is it certain that nobody else is putting these bytes there.
                 current = self._repository.get(upload.id)
-                is_wanted = current.status is Status.ACTIVE and not current.received.covers(start, stop)
+                is_wanted = current.status is Status.ACTIVE and not current.received.has(chunk)
                 if is_wanted:
                     slot.fill(content)
-                    current = self._commit(upload.id, start, stop, limits, known=current)
+                    current = self._commit(upload.id, chunk, limits, known=current)
                 return current, is_wanted
 
-        return self._stored(upload, start, stop, place)
+        return self._stored(upload, chunk, place)
 
-    def receive(self, upload: Upload, number: int, start: int, stop: int) -> IncomingChunk | None:
+    def receive(self, upload: Upload, chunk: ChunkSpan) -> IncomingChunk | None:
         """Where to put a chunk while it comes in; ``None``: it must be received whole before, or is not wanted."""
-        is_wanted = upload.status is Status.ACTIVE and not upload.received.covers(start, stop)
-        if self._in_place is None or not is_wanted or stop - start < LEAST_IN_PLACE:
+        is_wanted = upload.status is Status.ACTIVE and not upload.received.has(chunk)
+        if self._in_place is None or not is_wanted or chunk.size < LEAST_IN_PLACE:
             return None
         self._repository.let_go()
-        incoming = self._in_place.receiving(upload, number, start, stop - start)
+        incoming = self._in_place.receiving(upload, chunk.number, chunk.start, chunk.size)
         if incoming is None:
             return None
         try:
-            if incoming.is_first or self._is_missing(upload, start, stop):
+            if incoming.is_first or self._is_missing(upload, chunk):
                 self._service.call_hook("pre_save", upload)
                 self._repository.let_go()
                 return incoming
@@ -147,15 +148,15 @@ class ChunkService:
         incoming.withdraw()
         return None
 
-    def _is_missing(self, upload: Upload, start: int, stop: int) -> bool:
+    def _is_missing(self, upload: Upload, chunk: ChunkSpan) -> bool:
         """Whether a chunk still is, though others may have been here since the record was read."""
         try:
             current = self._repository.get(upload.id)
         except UploadNotFound:
             return False
-        return current.status is Status.ACTIVE and not current.received.covers(start, stop)
+        return current.status is Status.ACTIVE and not current.received.has(chunk)
 
-    def settle(self, upload: Upload, incoming: IncomingChunk, start: int, stop: int, limits: Limits) -> Upload:
+    def settle(self, upload: Upload, chunk: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
         """The upload with a chunk that has come in whole.
 
         :raises UploadNotFound: The upload was removed meanwhile.
@@ -164,18 +165,18 @@ class ChunkService:
 
         def settle() -> tuple[Upload, bool]:
             with incoming.settling():
-                return self._commit(upload.id, start, stop, limits), True
+                return self._commit(upload.id, chunk, limits), True
 
-        return self._stored(upload, start, stop, settle)
+        return self._stored(upload, chunk, settle)
 
-    def _stored(self, upload: Upload, start: int, stop: int, act: Callable[[], tuple[Upload, bool]]) -> Upload:
+    def _stored(self, upload: Upload, chunk: ChunkSpan, act: Callable[[], tuple[Upload, bool]]) -> Upload:
         """What ``act`` has made of the upload, and whether it did; or what others have made of it meanwhile."""
         try:
             current, has_stored = act()
         except (ClaimLost, UploadNotFound):
             self._service.discard_stray(upload)
             current = self._repository.get(upload.id)
-            is_stored = current.status is Status.ACTIVE and current.received.covers(start, stop)
+            is_stored = current.status is Status.ACTIVE and current.received.has(chunk)
             return current if is_stored else self._overtaken(current)
         if current.status not in (Status.ACTIVE, Status.FINISHING):
             self._service.discard_stray(upload)  # its fence was just put up again
@@ -199,12 +200,12 @@ class ChunkService:
         """Remove the upload, and refuse what comes late for a while."""
         self._service.delete(upload.id, owner=owner, remembered_for=self._tombstone)
 
-    def _commit(self, upload_id: str, start: int, stop: int, limits: Limits, *, known: Upload | None = None) -> Upload:
+    def _commit(self, upload_id: str, chunk: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
         def add(upload: Upload) -> Upload:
             if upload.status is not Status.ACTIVE:
                 return upload
             now = self._service.now()
-            more = rules.settle(rules.advance(upload, start, stop, limits, now))
+            more = rules.settle(rules.advance(upload, chunk.start, chunk.stop, limits, now, unit=chunk.unit))
             return replace(more, expires_at=now + self._remembered) if more.status is Status.FINISHING else more
 
         return self._patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))

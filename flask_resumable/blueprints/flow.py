@@ -112,7 +112,7 @@ def _test(state: FlowState, parameters: Mapping[str, str]) -> Response:
     chunk = flow.parse_chunk(parameters, state.policy)
     upload = state.chunks.look(_key(state, chunk.file))
     # Before there is an upload nothing is here, not even the empty chunk of an empty file.
-    if upload is None or upload.status is Status.NEW or not upload.received.covers(chunk.start, chunk.stop):
+    if upload is None or upload.status is Status.NEW or not upload.received.has(chunk.span):
         return respond(flow.reply_missing())
     return respond(flow.reply_stored(upload), JSON)
 
@@ -162,7 +162,7 @@ class _Arrival:
         self._prepare(chunk)
         self._decided_by = parameters
         assert self._upload is not None
-        return not self._upload.received.covers(chunk.start, chunk.stop) or chunk.start == chunk.stop
+        return not self._upload.received.has(chunk.span) or not chunk.span.size
 
     def _prepare(self, chunk: flow.Chunk) -> None:
         state, file = self._state, chunk.file
@@ -179,9 +179,9 @@ class _Arrival:
         """Where the chunk can be put while it comes in, and its size; not if it must be verified before."""
         if self._chunk is None or self._upload is None or "Upload-Checksum" in request.headers:
             return None
-        start, stop = self._chunk.start, self._chunk.stop
-        incoming = self._state.chunks.receive(self._upload, self._chunk.number, start, stop)
-        return None if incoming is None else (incoming, stop - start)
+        span = self._chunk.span
+        incoming = self._state.chunks.receive(self._upload, span)
+        return None if incoming is None else (incoming, span.size)
 
     def store(self, intake: Intake) -> Response:
         """Check the chunk and place it, or make known that it is in its place."""
@@ -192,7 +192,7 @@ class _Arrival:
             chunk = flow.Chunk(file=file, number=1)
         elif chunk is None or parameters != self._decided_by:  # fields came behind the file
             chunk = flow.parse_chunk(parameters, self._state.policy)
-        expected = chunk.stop - chunk.start
+        expected = chunk.span.size
         if intake.size != expected:
             raise InvalidRequest(f"Chunk {chunk.number} must have {expected} bytes, not {intake.size}.")
         _verify(intake)
@@ -201,18 +201,18 @@ class _Arrival:
         return respond(reply, content_type)
 
     def _stored(self, intake: Intake, chunk: flow.Chunk) -> Upload:
-        start, stop, limits = chunk.start, chunk.stop, self._state.limits
+        limits = self._state.limits
         if intake.incoming is not None:
             assert self._upload is not None
             # What the app makes its clients send along may come behind the file; which chunk it is may not.
             if not self._is_placed_as(chunk):
                 raise InvalidRequest("The fields behind the file say something else than those before it.")
-            return self._state.chunks.settle(self._upload, intake.incoming, start, stop, limits)
+            return self._state.chunks.settle(self._upload, chunk.span, intake.incoming, limits)
         if self._upload is None or self._chunk != chunk:
             self._prepare(chunk)
         assert self._upload is not None
         assert intake.content is not None
-        return self._state.chunks.store(self._upload, chunk.number, start, stop, intake.content, limits)
+        return self._state.chunks.store(self._upload, chunk.span, intake.content, limits)
 
     def _is_placed_as(self, chunk: flow.Chunk) -> bool:
         known = self._chunk

@@ -57,7 +57,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     status = StringField(required=True)
     length = LongField()  # bytes; missing while deferred
     offset = LongField(default=0)  # bytes received from the start on
-    islands = JSONField()  # ranges received beyond the offset
+    islands = JSONField()  # chunks beyond the offset
     # As the client sent it, in base64: keys and values in here may be anything, "$set" and NUL included.
     raw_metadata = StringField(db_field="metadata", default="")
     concat = StringField()  # the Upload-Concat header

@@ -37,15 +37,13 @@ STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "expires_at"
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
     """The frozen value of a record; its times are aware."""
-    # As they were saved: sorted, disjoint. There may be thousands, if chunks come in no order at all: no check.
-    islands = tuple(map(tuple, record["islands"] or ()))
     return Upload(
         id=record["id"],
         key=record["key"],
         owner=record["owner"],
         status=Status(record["status"]),
         length=record["length"],
-        received=ByteRanges(ByteRanges.prefix(record["offset"]).pairs + islands),
+        received=_received(record["offset"], record["islands"]),
         metadata=UploadMetadata(record["raw_metadata"]),
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
         storage=record["storage"] or {},
@@ -56,13 +54,31 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
     )
 
 
+def _received(offset: int, islands: Mapping[str, Any] | None) -> ByteRanges:
+    if not islands:
+        return ByteRanges(offset)
+    unit = islands["unit"]
+    return ByteRanges(offset, unit, int(islands["chunks"], 16) << offset // unit, islands["end"])
+
+
+def _islands(received: ByteRanges) -> dict[str, Any] | None:
+    """The chunks beyond the offset: hexadecimal digits, the lowest bit being the chunk with the offset in it."""
+    if not received.chunks:
+        return None
+    return {
+        "unit": received.unit,
+        "end": received.end,
+        "chunks": f"{received.chunks >> received.offset // received.unit:x}",
+    }
+
+
 def state_of(upload: Upload) -> dict[str, Any]:
     """The fields of an upload that a save writes: ``STATE_FIELDS``."""
     return {
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
-        "islands": [list(pair) for pair in upload.received.islands] or None,
+        "islands": _islands(upload.received),
         "storage": dict(upload.storage) or None,
         "expires_at": upload.expires_at,
         "removable_at": upload.removable_at,

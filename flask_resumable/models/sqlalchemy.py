@@ -70,7 +70,7 @@ class SQLAlchemyMixin(UploadInterface):
     status: Mapped[str] = mapped_column(String(16), index=True)
     length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start on
-    islands: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # ranges received beyond the offset
+    islands: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks beyond the offset
     # Text in any encoding a client likes, but as base64: no database can choke on it.
     raw_metadata: Mapped[str] = mapped_column("metadata", Text, default="")
     # The Upload-Concat header; MySQL's TEXT ends at 64 KiB.

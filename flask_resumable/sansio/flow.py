@@ -20,6 +20,7 @@ from dataclasses import field
 from ..errors import InvalidRequest
 from ..errors import TooLarge
 from .metadata import UploadMetadata
+from .ranges import ChunkSpan
 from .reply import Reply
 from .upload import MAX_LENGTH
 from .upload import Status
@@ -104,11 +105,6 @@ class File:
         parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def range_of(self, number: int) -> tuple[int, int]:
-        """Where chunk ``number`` lies in the file: first byte, and the one behind its last."""
-        start = (number - 1) * self.chunk_size
-        return start, self.total_size if number == self.total_chunks else start + self.chunk_size
-
     def metadata(self, policy: FlowPolicy) -> UploadMetadata:
         """What is kept of the description.
 
@@ -130,14 +126,11 @@ class Chunk:
     number: int
 
     @property
-    def start(self) -> int:
-        """Its first byte within the file."""
-        return self.file.range_of(self.number)[0]
-
-    @property
-    def stop(self) -> int:
-        """The byte behind its last."""
-        return self.file.range_of(self.number)[1]
+    def span(self) -> ChunkSpan:
+        """Where it lies in the file."""
+        size, is_last = self.file.chunk_size, self.number == self.file.total_chunks
+        start = (self.number - 1) * size
+        return ChunkSpan(self.number, start, self.file.total_size if is_last else start + size, size)
 
 
 def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -240,10 +240,10 @@ def check_alive(upload: Upload, now: datetime) -> None:
         raise UploadExpired
 
 
-def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime) -> Upload:
-    """The upload with the bytes from ``start`` to ``stop`` in it."""
+def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
+    """The upload with the bytes from ``start`` to ``stop`` in it; see :meth:`ByteRanges.add`."""
     expires_at = limits.expiry(now) if limits.sliding else upload.expires_at
-    return replace(upload, received=upload.received.add(start, stop), expires_at=expires_at)
+    return replace(upload, received=upload.received.add(start, stop, unit), expires_at=expires_at)
 
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:

@@ -37,7 +37,7 @@ def _whole(upload: Upload, path: str, *, any_size: bool) -> list[str]:
 
 
 def _unfinished(upload: Upload, path: str) -> list[str]:
-    needed = upload.received.pairs[-1][1] if upload.received.pairs else 0
+    needed = upload.received.stop
     found = size_of(path)
     if found is None:
         return [f"The unfinished file {path} is missing; {needed} bytes were received."] if needed else []

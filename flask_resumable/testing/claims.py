@@ -203,7 +203,7 @@ class ClaimContract:
         def add(number: int) -> bool:
             start = (number * 7) % 160
             changed = repository.amend(
-                id_of(1), lambda upload: replace(upload, received=upload.received.add(start, start + 1)), now=NOW
+                id_of(1), lambda upload: replace(upload, received=upload.received.add(start, start + 1, 1)), now=NOW
             )
             return changed.received.covers(start, start + 1)
 
@@ -243,4 +243,4 @@ def _with_bytes(count: int) -> Upload:
 
 
 def _with_byte(start: int, upload: Upload) -> Upload:
-    return replace(upload, received=upload.received.add(start, start + 1))
+    return replace(upload, received=upload.received.add(start, start + 1, 1))

@@ -149,7 +149,7 @@ def _add_ranges(repository: StateRepository, process: int) -> None:
         start = (number * 7) % 160
 
         def add(upload: Upload, start: int = start) -> Upload:
-            return replace(upload, received=upload.received.add(start, start + 1))
+            return replace(upload, received=upload.received.add(start, start + 1, 1))
 
         repository.amend(id_of(1), add, now=NOW)
 

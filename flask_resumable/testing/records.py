@@ -33,7 +33,7 @@ class RecordContract:
         """Every field survives: large numbers, times with their fractions, any metadata, ranges, notes."""
         upload = an_upload(
             length=MAX_LENGTH,
-            received=ByteRanges(((0, 5), (7, MAX_LENGTH - 1))),
+            received=ByteRanges.prefix(5).add(2**61, MAX_LENGTH - 1, 2**60),
             metadata=UploadMetadata.from_header("filename 8J+Zgg==,null AA==,empty"),
             concat=Concat.from_header("final;/files/" + id_of(7) + " " + id_of(8)),
             owner="Ünicode 🙂",

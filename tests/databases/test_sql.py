@@ -126,7 +126,7 @@ def test_a_lost_swap_is_tried_again_on_fresh_ground(sql: DatabaseServer) -> None
         if len(seen) <= 3:
             grown = replace(upload, received=ByteRanges.prefix(upload.offset + 10))
             other.amend(id_of(1), lambda upload: grown, now=NOW)
-        return replace(upload, received=upload.received.add(90, 100))
+        return replace(upload, received=upload.received.add(90, 100, 10))
 
     assert repository.amend(id_of(1), add, now=NOW).received.pairs == ((0, 30), (90, 100))
     assert seen == [0, 10, 20, 30]
