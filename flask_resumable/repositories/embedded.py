@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from .records import Records
 from .tables import create_table
 
 BUSY_TIMEOUT = 30  # seconds to wait for another process's write
+_POLL = 0.01  # seconds
 
 
 class Base(DeclarativeBase):
@@ -82,6 +84,22 @@ def _engine(uri: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection, engine.dialect.loaded_dbapi.OperationalError)
 
     return engine
+
+
+def _write_ahead(connection: Any, error_class: type[Exception]) -> None:
+    """Write to a log beside the file, so that nobody who reads waits for a writer.
+
+    While another worker begins to use a new file, SQLite refuses that at once, whatever its timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except error_class as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL)

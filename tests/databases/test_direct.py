@@ -7,7 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -198,6 +200,29 @@ def test_threads_take_turns(repository: EmbeddedRepository) -> None:
         thread.join()
     assert not failures
     assert [upload.offset for upload in repository.list(status=None, limit=99)] == [39] * 8
+
+
+def test_a_new_file_is_shared_from_the_start(file: Path, repository: EmbeddedRepository) -> None:
+    """Workers that start together all begin with the same new file; none of their first requests fails."""
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):  # at once
+        sqlite3.connect(file).execute("PRAGMA journal_mode=WAL")
+    releasing = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+    releasing.start()
+    repository.add(an_upload(), until=None)
+    releasing.join()
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
+
+
+def test_a_file_that_stays_locked_is_reported(file: Path, repository: EmbeddedRepository, monkeypatch: Any) -> None:
+    """Nobody waits for ever: after a while it is trouble like any other."""
+    monkeypatch.setattr("flask_resumable.repositories.embedded.BUSY_TIMEOUT", 0.1)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            repository.add(an_upload(), until=None)
 
 
 def test_a_fork_gets_a_connection_of_its_own(repository: EmbeddedRepository) -> None:
