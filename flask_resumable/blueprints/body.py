@@ -1,8 +1,13 @@
-"""The content of a request: block by block, counted, and judged at the end. How it is got is in ``sources.py``."""
+"""The content of a request: block by block, counted, and judged at the end.
+
+How it is got is in ``sources.py``, and in ``gunicorn_body.py``.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
+import socket
 import sys
 import time
 from collections.abc import Generator
@@ -11,9 +16,14 @@ from types import BuiltinFunctionType
 from typing import Any
 
 from ..interfaces import Piped
+from .gunicorn_body import GunicornFrames
+from .gunicorn_body import GunicornSocket
+from .gunicorn_body import has_length
+from .gunicorn_body import is_framed
+from .sources import BufferedSocket
 from .sources import NetworkError
 from .sources import Source
-from .sources import source_of
+from .sources import Stream
 
 logger = logging.getLogger(__package__)
 
@@ -36,7 +46,7 @@ class RequestBody:
         self.unseen = 0
 
     def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        source = source_of(self._environ, self.size, self._idle_timeout)
+        source = _source_of(self._environ, self.size, self._idle_timeout)
         left = room if self.size is None else min(room, self.size)
         ended = False
         silent_since = time.monotonic()
@@ -87,6 +97,27 @@ class RequestBody:
         request = getattr(getattr(self._environ["wsgi.input"], "reader", None), "req", None)
         wanted = name.upper()
         return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
+
+
+def _source_of(environ: dict[str, Any], size: int | None, idle_timeout: float) -> Source:
+    """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown.
+
+    Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
+    """
+    stream = environ["wsgi.input"]
+    if size is not None and has_length(environ, stream):
+        return GunicornSocket(stream.reader, environ["gunicorn.socket"])
+    if size is None and is_framed(environ, stream):
+        return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)
+    if size is not None and isinstance(stream, io.BufferedReader) and _is_plain_socket(environ, "werkzeug.socket"):
+        return BufferedSocket(stream, environ["werkzeug.socket"])
+    return Stream(stream, environ.get("gunicorn.socket") or environ.get("werkzeug.socket"), idle_timeout)
+
+
+def _is_plain_socket(environ: dict[str, Any], key: str) -> bool:
+    sock = environ.get(key)
+    # A TLS socket decrypts in Python, and the kernel's idea of "readable" is not its own.
+    return isinstance(sock, socket.socket) and not hasattr(sock, "pending") and environ["wsgi.url_scheme"] == "http"
 
 
 def _give_way() -> None:

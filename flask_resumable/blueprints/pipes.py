@@ -32,13 +32,18 @@ class Pipe:
     @property
     def is_empty(self) -> bool:
         """Whether all that went in has come out."""
-        (waiting,) = struct.unpack("i", fcntl.ioctl(self.exit, termios.FIONREAD, b"\0\0\0\0"))
-        return bool(waiting == 0)
+        return bytes_waiting(self.exit) == 0
 
     def close(self) -> None:
         """Give it back to the kernel."""
         os.close(self.entrance)
         os.close(self.exit)
+
+
+def bytes_waiting(descriptor: int) -> int:
+    """How many bytes can be read from a pipe or a socket without waiting."""
+    (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))
+    return int(count)
 
 
 _spare: list[Pipe] = []

@@ -1,0 +1,209 @@
+"""The bytes of a request under gunicorn, past what its own readers do with each of them.
+
+Both sources leave gunicorn's own objects as it expects them, so that keep-alive, pipelining and refusals work as ever.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from types import GeneratorType
+from typing import Any
+
+from ..interfaces import Piped
+from .pipes import bytes_waiting
+from .pipes import hand_back_pipe
+from .pipes import LEAST
+from .pipes import Pipe
+from .pipes import REFUSALS
+from .pipes import take_pipe
+from .sources import BLOCK_SIZE
+from .sources import NetworkError
+from .sources import shut
+from .sources import TICK
+
+MAX_SPARE_BUFFERS = 64
+_FRAMING = 64  # bytes: what is longer than that has content in it, and not only the end of a frame
+
+
+def has_length(environ: dict[str, Any], stream: Any) -> bool:
+    """Whether this is gunicorn's reader of a body with Content-Length, over a socket that nobody else reads."""
+    reader = _untouched(stream, "LengthReader")
+    unreader: Any = getattr(reader, "unreader", None)
+    return (
+        isinstance(getattr(reader, "length", None), int)
+        and isinstance(getattr(unreader, "buf", None), io.BytesIO)
+        and hasattr(unreader, "sock")
+        and unreader.sock is environ.get("gunicorn.socket")
+        and hasattr(unreader.sock, "recv_into")
+        and not hasattr(unreader.sock, "pending")
+    )
+
+
+def is_framed(environ: dict[str, Any], stream: Any) -> bool:
+    """Whether this is gunicorn's reader of a chunked body."""
+    reader = _untouched(stream, "ChunkedReader")
+    buffer = getattr(reader, "buf", None)
+    return (
+        isinstance(getattr(reader, "parser", None), GeneratorType)
+        and isinstance(buffer, io.BytesIO)
+        and buffer.tell() == 0
+        and isinstance(environ.get("gunicorn.socket"), socket.socket)
+    )
+
+
+def _untouched(stream: Any, kind: str) -> Any:
+    """gunicorn's own reader behind a stream that nobody has read from, if it is of this kind."""
+    if type(stream).__module__ != "gunicorn.http.body" or stream.buf.tell():
+        return None
+    reader = getattr(stream, "reader", None)
+    return reader if type(reader).__name__ == kind else None
+
+
+# Buffers are handed out and back, rather than kept by thread: greenlets share a thread, and a block must stay valid
+# while its consumer waits. A fresh buffer for each request would cost its page faults every time.
+_spare_buffers: list[memoryview] = []
+
+
+def _take_buffer() -> memoryview:
+    try:
+        return _spare_buffers.pop()
+    except IndexError:
+        return memoryview(bytearray(BLOCK_SIZE))
+
+
+def _hand_back(buffer: memoryview) -> None:
+    if len(_spare_buffers) < MAX_SPARE_BUFFERS:
+        _spare_buffers.append(buffer)
+
+
+class GunicornSocket:
+    """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout.
+
+    gunicorn's ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
+    """
+
+    def __init__(self, reader: Any, sock: socket.socket) -> None:
+        self._reader = reader
+        self._socket = sock
+        self._timeout = sock.gettimeout()
+        self._buffer: memoryview | None = None
+        self._pipe: Pipe | None = None
+        self._can_splice = hasattr(os, "splice")
+        sock.settimeout(TICK)
+
+    def read(self, size: int) -> bytes | memoryview | None:
+        ahead: bytes = self._reader.unreader.buf.getvalue()
+        if ahead:
+            # What lies behind the body is the next request, already on its way.
+            self._put_back(ahead[size:])
+            self._reader.length -= len(ahead[:size])
+            return ahead[:size]
+        view = self._buffer = self._buffer or _take_buffer()
+        try:
+            count = self._socket.recv_into(view, min(size, len(view)))
+        except TimeoutError:
+            return None
+        self._reader.length -= count
+        return view[:count]
+
+    def read_unseen(self, size: int) -> bytes | memoryview | Piped | None:
+        """What is left in the kernel is in a pipe, to be moved to a file from there."""
+        if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
+            return self.read(size)
+        while True:
+            self._pipe = self._pipe or take_pipe()
+            if self._pipe is None:
+                self._can_splice = False
+                return self.read(size)
+            try:
+                count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
+            except BlockingIOError:
+                self._lend_pipe()
+                try:
+                    self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: a greenlet lets others run
+                except TimeoutError:
+                    return None
+                continue
+            except OSError as error:
+                if error.errno not in REFUSALS:
+                    raise
+                self._can_splice = False
+                return self.read(size)
+            self._reader.length -= count
+            return Piped(self._pipe.exit, count) if count else b""
+
+    def _lend_pipe(self) -> None:
+        """Let others have the pipe while nothing is in it."""
+        if self._pipe is not None:
+            hand_back_pipe(self._pipe)
+            self._pipe = None
+
+    def _put_back(self, rest: bytes) -> None:
+        buffer = io.BytesIO()
+        buffer.write(rest)
+        self._reader.unreader.buf = buffer
+
+    def abandon(self) -> None:
+        shut(self._socket)
+
+    def close(self) -> None:
+        if self._buffer is not None:
+            _hand_back(self._buffer)
+        self._lend_pipe()
+        self._socket.settimeout(self._timeout)
+
+
+class GunicornFrames:
+    """A chunked body, in the pieces that gunicorn's parser finds.
+
+    gunicorn's ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
+    """
+
+    def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
+        self._stream = stream
+        self._reader = stream.reader
+        self._socket = sock
+        self._timeout = sock.gettimeout()
+        self._rest = b""  # found, and not asked for yet
+        self._error: Exception | None = None
+        sock.settimeout(idle_timeout)
+
+    def read(self, size: int) -> bytes:
+        if self._error is not None:
+            raise self._error
+        pieces = []
+        wanted = min(size, BLOCK_SIZE)
+        try:
+            while wanted and (piece := self._rest or self._next()):
+                pieces.append(piece[:wanted])
+                self._rest = piece[wanted:]
+                wanted -= len(pieces[-1])
+                if not self._rest and not self._has_more():
+                    break
+        except NetworkError as error:
+            # Where the next request begins is not known any more.
+            self._stream.failed = True
+            self.abandon()
+            self._error = error
+            if not pieces:
+                raise
+        return b"".join(pieces)
+
+    read_unseen = read
+
+    def _next(self) -> bytes:
+        piece: bytes = next(filter(None, self._reader.parser), b"")
+        return piece
+
+    def _has_more(self) -> bool:
+        """Whether there is another piece to be had at once: what came before a pause must not wait in it."""
+        return bytes_waiting(self._socket.fileno()) > _FRAMING
+
+    def abandon(self) -> None:
+        shut(self._socket)
+
+    def close(self) -> None:
+        self._reader.buf.write(self._rest)
+        self._socket.settimeout(self._timeout)
