@@ -36,6 +36,7 @@ from .files import closing_on_error
 from .files import copy_range
 from .files import publish
 from .files import remove
+from .files import size_of
 from .files import sync_directory
 from .files import translated
 from .files import write_all
@@ -212,20 +213,28 @@ class LocalStorage:
             self._sync(target.fileno())
 
     def _complete_part(self, upload: Upload) -> None:
-        """Cut the unfinished file to its length and lock all writers out."""
+        """Lock all writers out of the unfinished file, and see to it that it has its length.
+
+        All of its bytes are as durable as they are going to be: a byte counts only when it has been synced.
+        """
         assert upload.length is not None
+        part = self._paths.part(upload)
         with translated():
             if upload.length == 0:
                 self._make_work()
-            descriptor = self._open_part(upload, create=upload.length == 0)
+                os.close(self._open_part(upload, create=True))
+            size = size_of(part) or 0
+        if size < upload.length:
+            raise BytesLost(size)  # before the fence is closed: the upload goes on from there
+        with closing(self._raised_fence(upload, CLOSED)), translated():
+            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies behind the end
+                self._cut(part, upload.length)
+
+    def _cut(self, part: str, length: int) -> None:
+        descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
         try:
-            size = os.fstat(descriptor).st_size
-            if size < upload.length:
-                raise BytesLost(size)  # before the fence is closed: the upload goes on from there
-            with closing(self._raised_fence(upload, CLOSED)), translated():
-                if os.fstat(descriptor).st_size > upload.length:
-                    os.ftruncate(descriptor, upload.length)  # content that failed its checksum lies behind the end
-                self._sync(descriptor)
+            os.ftruncate(descriptor, length)
+            self._sync(descriptor)
         finally:
             os.close(descriptor)
 
