@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from threading import Barrier
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -101,7 +103,16 @@ def _pool(opener: Callable[[], StateRepository]) -> ProcessPoolExecutor:
 
 
 def _open(opener: Callable[[], StateRepository], barrier: Barrier) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     _here.update(repository=opener(), barrier=barrier)
+
+
+def _end_with_parent() -> None:
+    """Tests that are killed cannot end their processes, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do(work: Work, number: int) -> Any:
