@@ -111,7 +111,7 @@ class ChunkService:
 
         :raises UploadNotFound: The upload was removed meanwhile.
         """
-        if upload.status is not Status.ACTIVE or upload.received.has(chunk):
+        if not _is_wanted(upload, chunk):
             return self._finished(upload)
         self._service.call_hook("pre_save", upload)
         self._repository.let_go()
@@ -120,7 +120,7 @@ class ChunkService:
             with self._storage.placing(upload, chunk.number, chunk.start) as slot:
                 # Only now is it certain that nobody else is putting these bytes there.
                 current = self._repository.get(upload.id)
-                is_wanted = current.status is Status.ACTIVE and not current.received.has(chunk)
+                is_wanted = _is_wanted(current, chunk)
                 if is_wanted:
                     slot.fill(content)
                     current = self._commit(upload.id, chunk, limits, known=current)
@@ -130,8 +130,7 @@ class ChunkService:
 
     def receive(self, upload: Upload, chunk: ChunkSpan) -> IncomingChunk | None:
         """Where to put a chunk while it comes in; ``None``: it must be received whole before, or is not wanted."""
-        is_wanted = upload.status is Status.ACTIVE and not upload.received.has(chunk)
-        if self._in_place is None or not is_wanted or chunk.size < LEAST_IN_PLACE:
+        if self._in_place is None or not _is_wanted(upload, chunk) or chunk.size < LEAST_IN_PLACE:
             return None
         self._repository.let_go()
         incoming = self._in_place.receiving(upload, chunk.number, chunk.start, chunk.size)
@@ -154,7 +153,7 @@ class ChunkService:
             current = self._repository.get(upload.id)
         except UploadNotFound:
             return False
-        return current.status is Status.ACTIVE and not current.received.has(chunk)
+        return _is_wanted(current, chunk)
 
     def settle(self, upload: Upload, chunk: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
         """The upload with a chunk that has come in whole.
@@ -248,3 +247,7 @@ class ChunkService:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(_POLL)
+
+
+def _is_wanted(upload: Upload, chunk: ChunkSpan) -> bool:
+    return upload.status is Status.ACTIVE and not upload.received.has(chunk)

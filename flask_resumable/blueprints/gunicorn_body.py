@@ -1,5 +1,6 @@
-"""The bytes of a request under gunicorn, past what its own readers do with each of them.
+"""The bytes of a request under gunicorn, past its own readers.
 
+Their ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
 Both sources leave gunicorn's own objects as it expects them, so that keep-alive, pipelining and refusals work as ever.
 """
 
@@ -79,10 +80,7 @@ def _hand_back(buffer: memoryview) -> None:
 
 
 class GunicornSocket:
-    """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout.
-
-    gunicorn's ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
-    """
+    """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout."""
 
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
@@ -156,10 +154,7 @@ class GunicornSocket:
 
 
 class GunicornFrames:
-    """A chunked body, in the pieces that gunicorn's parser finds.
-
-    gunicorn's ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
-    """
+    """A chunked body, in the pieces that gunicorn's parser finds."""
 
     def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
         self._stream = stream

@@ -56,7 +56,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
 
 def _received(offset: int, islands: Mapping[str, Any] | None) -> ByteRanges:
     if not islands:
-        return ByteRanges(offset)
+        return ByteRanges.prefix(offset)
     unit = islands["unit"]
     return ByteRanges(offset, unit, int(islands["chunks"], 16) << offset // unit, islands["end"])
 
