@@ -208,6 +208,41 @@ class Storage(Protocol):
         ...
 
 
+class Incoming(Protocol):
+    """The content of a request while it comes in.
+
+    The request's own thread waits; whoever holds the transfer's turn takes. So what has arrived need not wait for the
+    thread that waits for more.
+    """
+
+    def wait(self) -> None:
+        """Wait until there may be more content, for about a second at most where the server allows it.
+
+        Called by the request's own thread only, without holding the turn. It may return without reason.
+        """
+        ...
+
+    def take(self) -> bytes | memoryview | Piped | None:
+        """The next block, without waiting: ``b""`` at the end, ``None`` if nothing is there now.
+
+        The end has come when the body is whole or cut, or nothing was taken for the idle time-out. Any thread may call
+        this, one at a time. A block is only valid until the next call. Waiting first saves a call after a short one.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Let ``wait`` return soon, where that is safe: called by another thread, which has taken what it wants.
+
+        The connection is not used again then. Does nothing where the server has no plain connection for this request
+        alone, and after ``close``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Done, by the request's own thread, in its turn. Before the end, it tells the server not to wait for more."""
+        ...
+
+
 class Body(Protocol):
     """The content of a request, as this WSGI server delivers it."""
 
@@ -215,8 +250,12 @@ class Body(Protocol):
 
     unseen: int  # how many of the next bytes need not be looked at: they may be left in the kernel, as ``Piped``
 
+    def incoming(self, room: int) -> AbstractContextManager[Incoming]:
+        """Begin to read the content, at most ``room`` bytes of it. Leaving the context closes it."""
+        ...
+
     def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        """The content as it comes in, at most ``room`` bytes of it.
+        """The content as it comes in, at most ``room`` bytes of it: ``incoming`` for who needs no turns.
 
         An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
         A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
@@ -227,16 +266,16 @@ class Body(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """After the iteration: whether the body arrived to its proven end."""
+        """After the end: whether the body arrived to its proven end."""
         ...
 
     @property
     def is_overlong(self) -> bool:
-        """After the iteration: whether more than ``room`` bytes were sent."""
+        """After the end: whether more than ``room`` bytes were sent."""
         ...
 
     def trailer(self, name: str) -> str | None:
-        """After the iteration: a trailer field."""
+        """After the end: a trailer field."""
         ...
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import io
 import logging
-import socket
 import sys
+import threading
 import time
 from collections.abc import Generator
 from datetime import timedelta
-from types import BuiltinFunctionType
 from typing import Any
 
 from ..interfaces import Piped
@@ -20,7 +19,10 @@ from .gunicorn_body import GunicornFrames
 from .gunicorn_body import GunicornSocket
 from .gunicorn_body import has_length
 from .gunicorn_body import is_framed
+from .pipes import LEAST
 from .sources import BufferedSocket
+from .sources import is_cooperative
+from .sources import is_plain
 from .sources import NetworkError
 from .sources import Source
 from .sources import Stream
@@ -45,58 +47,112 @@ class RequestBody:
         self.is_overlong = False
         self.unseen = 0
 
-    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+    def incoming(self, room: int) -> RequestContent:
+        """See :meth:`~flask_resumable.interfaces.Body.incoming`."""
+        self.is_whole = self.size is not None and min(room, self.size) == 0
         source = _source_of(self._environ, self.size, self._idle_timeout)
-        left = room if self.size is None else min(room, self.size)
-        ended = False
-        silent_since = time.monotonic()
-        try:
-            while left and not ended:
-                try:
-                    block = source.read_unseen(min(left, self.unseen)) if self.unseen else source.read(left)
-                except NetworkError:
-                    logger.debug("A body could not be read to its end.", exc_info=True)  # most often the client left
-                    return
-                if block is None:
-                    if time.monotonic() - silent_since >= self._idle_timeout:
-                        source.abandon()
-                        return
-                    yield b""
-                    continue
-                ended = not block
-                left -= len(block)
-                self.unseen = max(0, self.unseen - len(block))
-                if self.received // TURN != (self.received + len(block)) // TURN:
-                    _give_way()
-                self.received += len(block)
-                if block:
-                    yield block
-                    silent_since = time.monotonic()
-            self._judge(source, left, ended)
-        except GeneratorExit:
-            source.abandon()  # whoever read has lost interest
-            raise
-        finally:
-            source.close()
+        return RequestContent(self, source, room, self._idle_timeout)
 
-    def _judge(self, source: Source, left: int, ended: bool) -> None:
-        if self.size is not None:
-            self.is_whole = left == 0
-            return
-        if not ended:
-            try:
-                while (more := source.read(1)) is None:
-                    pass
-            except NetworkError:
-                return
-            self.is_overlong = bool(more)
-        self.is_whole = not self.is_overlong
+    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+        """See :meth:`~flask_resumable.interfaces.Body.blocks`."""
+        with self.incoming(room) as incoming:
+            has_waited = False
+            while (block := incoming.take()) is None or block:
+                if block or has_waited:
+                    yield block or b""
+                # After a short block, there is most likely no more: to ask in vain would cost a call.
+                if has_waited := block is None or len(block) < LEAST:
+                    incoming.wait()
 
     def trailer(self, name: str) -> str | None:
         """A trailer field, on servers that keep them (see :func:`keeps_trailers`)."""
         request = getattr(getattr(self._environ["wsgi.input"], "reader", None), "req", None)
         wanted = name.upper()
         return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
+
+
+class RequestContent:
+    """A body that is being read; see :class:`~flask_resumable.interfaces.Incoming`."""
+
+    def __init__(self, body: RequestBody, source: Source, room: int, idle_timeout: float) -> None:
+        self._body = body
+        self._source = source
+        self._left = room if body.size is None else min(room, body.size)
+        self._idle_timeout = idle_timeout
+        self._heard_at = time.monotonic()
+        self._has_ended = not self._left and body.size is not None
+        self._is_open = True
+        self._closing = threading.Lock()
+        self._owner = threading.get_ident()
+
+    def __enter__(self) -> RequestContent:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def wait(self) -> None:
+        if not self._has_ended:
+            self._source.wait()
+
+    def take(self) -> bytes | memoryview | Piped | None:
+        if self._has_ended:
+            return b""
+        try:
+            block = self._next()
+        except NetworkError:
+            logger.debug("A body could not be read to its end.", exc_info=True)  # most often the client left
+            return self._end()
+        if block is None:
+            if time.monotonic() - self._heard_at < self._idle_timeout:
+                return None
+            self._source.abandon()
+            return self._end()
+        if not block:
+            return self._end(is_whole=self._body.size is None)
+        if not self._left:
+            self._body.is_overlong = True
+            return self._end()
+        self._count(len(block))
+        return block
+
+    def _next(self) -> bytes | memoryview | Piped | None:
+        body = self._body
+        if body.unseen and self._left:
+            return self._source.take_unseen(min(self._left, body.unseen))
+        return self._source.take(self._left or 1)  # more than there is room for?
+
+    def _count(self, size: int) -> None:
+        body = self._body
+        before = body.received
+        body.received += size
+        body.unseen = max(0, body.unseen - size)
+        self._left -= size
+        self._heard_at = time.monotonic()
+        if not self._left and body.size is not None:
+            self._end(is_whole=True)
+        if before // TURN != body.received // TURN and threading.get_ident() == self._owner:
+            _give_way()
+
+    def _end(self, *, is_whole: bool = False) -> bytes:
+        self._has_ended = True
+        self._body.is_whole = is_whole
+        return b""
+
+    def interrupt(self) -> None:
+        with self._closing:
+            if self._is_open and not self._has_ended:
+                self._source.interrupt()
+
+    def close(self) -> None:
+        with self._closing:
+            if not self._is_open:
+                return
+            self._is_open = False
+            if not self._has_ended:
+                self._source.abandon()
+            self._has_ended = True
+            self._source.close()
 
 
 def _source_of(environ: dict[str, Any], size: int | None, idle_timeout: float) -> Source:
@@ -109,15 +165,10 @@ def _source_of(environ: dict[str, Any], size: int | None, idle_timeout: float) -
         return GunicornSocket(stream.reader, environ["gunicorn.socket"])
     if size is None and is_framed(environ, stream):
         return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)
-    if size is not None and isinstance(stream, io.BufferedReader) and _is_plain_socket(environ, "werkzeug.socket"):
+    if size is not None and isinstance(stream, io.BufferedReader) and is_plain(environ.get("werkzeug.socket")):
         return BufferedSocket(stream, environ["werkzeug.socket"])
-    return Stream(stream, environ.get("gunicorn.socket") or environ.get("werkzeug.socket"), idle_timeout)
-
-
-def _is_plain_socket(environ: dict[str, Any], key: str) -> bool:
-    sock = environ.get(key)
-    # A TLS socket decrypts in Python, and the kernel's idea of "readable" is not its own.
-    return isinstance(sock, socket.socket) and not hasattr(sock, "pending") and environ["wsgi.url_scheme"] == "http"
+    sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return Stream(stream, sock if is_plain(sock) else None, idle_timeout, size)
 
 
 def _give_way() -> None:
@@ -125,7 +176,7 @@ def _give_way() -> None:
 
     Threads need no such help: they run while the kernel moves bytes.
     """
-    if not isinstance(time.sleep, BuiltinFunctionType):  # gevent's
+    if is_cooperative():
         time.sleep(1e-6)  # 0 would only let those run that wait for nothing
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+from contextlib import suppress
 from types import GeneratorType
 from typing import Any
 
@@ -19,12 +20,17 @@ from .pipes import LEAST
 from .pipes import Pipe
 from .pipes import REFUSALS
 from .pipes import take_pipe
+from .sources import Ahead
 from .sources import BLOCK_SIZE
+from .sources import is_cooperative
+from .sources import is_plain
 from .sources import NetworkError
+from .sources import Readiness
 from .sources import shut
 from .sources import TICK
 
 MAX_SPARE_BUFFERS = 64
+DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body that are read past
 _FRAMING = 64  # bytes: what is longer than that has content in it, and not only the end of a frame
 
 
@@ -37,8 +43,7 @@ def has_length(environ: dict[str, Any], stream: Any) -> bool:
         and isinstance(getattr(unreader, "buf", None), io.BytesIO)
         and hasattr(unreader, "sock")
         and unreader.sock is environ.get("gunicorn.socket")
-        and hasattr(unreader.sock, "recv_into")
-        and not hasattr(unreader.sock, "pending")
+        and is_plain(unreader.sock)
     )
 
 
@@ -89,9 +94,20 @@ class GunicornSocket:
         self._buffer: memoryview | None = None
         self._pipe: Pipe | None = None
         self._can_splice = hasattr(os, "splice")
-        sock.settimeout(TICK)
+        self._readiness: Readiness | None = None
+        sock.settimeout(TICK)  # from here on, the descriptor does not block
 
-    def read(self, size: int) -> bytes | memoryview | None:
+    def wait(self) -> None:
+        if self._reader.unreader.buf.getbuffer().nbytes:
+            return
+        if is_cooperative():
+            with suppress(OSError):
+                self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: others run meanwhile
+            return
+        self._readiness = self._readiness or Readiness(self._socket)
+        self._readiness.wait(TICK)
+
+    def take(self, size: int) -> bytes | memoryview | None:
         ahead: bytes = self._reader.unreader.buf.getvalue()
         if ahead:
             # What lies behind the body is the next request, already on its way.
@@ -100,37 +116,33 @@ class GunicornSocket:
             return ahead[:size]
         view = self._buffer = self._buffer or _take_buffer()
         try:
-            count = self._socket.recv_into(view, min(size, len(view)))
-        except TimeoutError:
+            # Unlike the socket's recv_into(), this never waits.
+            count = os.readv(self._socket.fileno(), [view[: min(size, len(view))]])
+        except BlockingIOError:
             return None
         self._reader.length -= count
         return view[:count]
 
-    def read_unseen(self, size: int) -> bytes | memoryview | Piped | None:
+    def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
         """What is left in the kernel is in a pipe, to be moved to a file from there."""
         if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
-            return self.read(size)
-        while True:
-            self._pipe = self._pipe or take_pipe()
-            if self._pipe is None:
-                self._can_splice = False
-                return self.read(size)
-            try:
-                count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
-            except BlockingIOError:
-                self._lend_pipe()
-                try:
-                    self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: a greenlet lets others run
-                except TimeoutError:
-                    return None
-                continue
-            except OSError as error:
-                if error.errno not in REFUSALS:
-                    raise
-                self._can_splice = False
-                return self.read(size)
-            self._reader.length -= count
-            return Piped(self._pipe.exit, count) if count else b""
+            return self.take(size)
+        self._pipe = self._pipe or take_pipe()
+        if self._pipe is None:
+            self._can_splice = False
+            return self.take(size)
+        try:
+            count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
+        except BlockingIOError:
+            self._lend_pipe()
+            return None
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            self._can_splice = False
+            return self.take(size)
+        self._reader.length -= count
+        return Piped(self._pipe.exit, count) if count else b""
 
     def _lend_pipe(self) -> None:
         """Let others have the pipe while nothing is in it."""
@@ -143,12 +155,15 @@ class GunicornSocket:
         buffer.write(rest)
         self._reader.unreader.buf = buffer
 
-    def abandon(self) -> None:
-        shut(self._socket)
+    def interrupt(self) -> None:
+        give_up(self._reader.unreader, self._socket)
+
+    abandon = interrupt
 
     def close(self) -> None:
         if self._buffer is not None:
             _hand_back(self._buffer)
+            self._buffer = None
         self._lend_pipe()
         self._socket.settimeout(self._timeout)
 
@@ -161,44 +176,62 @@ class GunicornFrames:
         self._reader = stream.reader
         self._socket = sock
         self._timeout = sock.gettimeout()
-        self._rest = b""  # found, and not asked for yet
-        self._error: Exception | None = None
+        self._ahead = Ahead()
         sock.settimeout(idle_timeout)
 
-    def read(self, size: int) -> bytes:
-        if self._error is not None:
-            raise self._error
-        pieces = []
-        wanted = min(size, BLOCK_SIZE)
+    def wait(self) -> None:
+        """Read what has arrived. A parser that was interrupted could not go on: this one waits for a piece."""
+        if self._ahead:
+            return
+        found = 0
         try:
-            while wanted and (piece := self._rest or self._next()):
-                pieces.append(piece[:wanted])
-                self._rest = piece[wanted:]
-                wanted -= len(pieces[-1])
-                if not self._rest and not self._has_more():
+            while found < BLOCK_SIZE:
+                piece: bytes = next(filter(None, self._reader.parser), b"")
+                self._ahead.put(piece)
+                found += len(piece)
+                # What came before a pause must not wait in it.
+                if not piece or not self._has_more():
                     break
         except NetworkError as error:
             # Where the next request begins is not known any more.
             self._stream.failed = True
             self.abandon()
-            self._error = error
-            if not pieces:
-                raise
-        return b"".join(pieces)
+            self._ahead.fail(error)
 
-    read_unseen = read
+    def take(self, size: int) -> bytes | memoryview | None:
+        return self._ahead.take(min(size, BLOCK_SIZE))
 
-    def _next(self) -> bytes:
-        piece: bytes = next(filter(None, self._reader.parser), b"")
-        return piece
+    take_unseen = take
 
     def _has_more(self) -> bool:
-        """Whether there is another piece to be had at once: what came before a pause must not wait in it."""
+        """Whether there is another piece to be had at once."""
         return bytes_waiting(self._socket.fileno()) > _FRAMING
 
-    def abandon(self) -> None:
-        shut(self._socket)
+    def interrupt(self) -> None:
+        give_up(getattr(self._reader.req, "unreader", None), self._socket)
+
+    abandon = interrupt
 
     def close(self) -> None:
-        self._reader.buf.write(self._rest)
+        self._reader.buf.write(self._ahead.take_all())
         self._socket.settimeout(self._timeout)
+
+
+def give_up(unreader: Any, sock: socket.socket) -> None:
+    """The rest of a body will not be read: let gunicorn find nothing more on this connection, and close it.
+
+    To gunicorn, a body that has ended early is one that was read to its end, and what still comes in after that would
+    be the next request. It is read past after the answer, as closing without that could take the answer back.
+    """
+    is_shut = is_plain(sock)
+    if is_shut:
+        shut(sock)
+
+    def find_nothing(size_hint: int | None = None) -> bytes:
+        left = DRAIN if is_shut else 0
+        while left > 0 and (block := sock.recv(BLOCK_SIZE)):
+            left -= len(block)
+        return b""
+
+    if unreader is not None:
+        unreader.chunk = find_nothing

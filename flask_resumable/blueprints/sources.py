@@ -2,6 +2,10 @@
 
 What a server does with a body that is cut, and how a read can be made not to wait for ever, is decided by the *source*.
 Those for gunicorn are in ``gunicorn_body.py``; ``body.py`` chooses.
+
+A request's own thread waits, and whoever holds the transfer's turn takes. Where the content can be read without
+waiting, it stays in the kernel until it is taken. Elsewhere the waiting is what reads, and :class:`Ahead` keeps what
+was read until it is taken.
 """
 
 from __future__ import annotations
@@ -9,6 +13,10 @@ from __future__ import annotations
 import io
 import select
 import socket
+import time
+from collections import deque
+from contextlib import suppress
+from types import BuiltinFunctionType
 from typing import Any
 from typing import Protocol
 
@@ -16,7 +24,7 @@ from ..interfaces import Piped
 
 BLOCK_SIZE = 256 * 1024  # bytes read from a socket at a time
 READ_SIZE = 64 * 1024  # bytes asked of wsgi.input: a read that waits for all of them withholds as much of a slow client
-TICK = 1.0  # seconds after which a silent client is reported
+TICK = 1.0  # seconds after which waiting for a silent client is interrupted
 
 # What reading raises when the client has left: OSError and its like, ValueError (cheroot), and some servers' own.
 NetworkError = Exception
@@ -25,12 +33,20 @@ NetworkError = Exception
 class Source(Protocol):
     """How bytes are got."""
 
-    def read(self, size: int) -> bytes | memoryview | None:
-        """Up to ``size`` bytes as soon as there are some; ``b""`` at the end, ``None`` if none came for a ``TICK``."""
+    def wait(self) -> None:
+        """Wait for more, about a ``TICK`` at most where the server allows it. For the request's own thread."""
         ...
 
-    def read_unseen(self, size: int) -> bytes | memoryview | Piped | None:
+    def take(self, size: int) -> bytes | memoryview | None:
+        """Up to ``size`` bytes without waiting; ``b""`` at the end, ``None`` if there are none now."""
+        ...
+
+    def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
         """The same for bytes that nobody will look at."""
+        ...
+
+    def interrupt(self) -> None:
+        """End ``wait`` from another thread, where that is safe. What has arrived can still be taken."""
         ...
 
     def abandon(self) -> None:
@@ -42,6 +58,49 @@ class Source(Protocol):
         ...
 
 
+class Ahead:
+    """What was read while waiting. One thread puts; whoever has the turn takes."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[bytes | memoryview] = deque()
+        self._has_ended = False
+        self._error: Exception | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is something to take, be it the end."""
+        return bool(self._blocks) or self._has_ended
+
+    def put(self, block: bytes | memoryview) -> None:
+        """Add a block; an empty one is the end."""
+        if block:
+            self._blocks.append(block)
+        else:
+            self._has_ended = True
+
+    def fail(self, error: Exception) -> None:
+        """Reading has failed: there is nothing after what was put before."""
+        self._error = error
+        self._has_ended = True
+
+    def take(self, size: int) -> bytes | memoryview | None:
+        """Up to ``size`` bytes; ``b""`` at the end, ``None`` if there are none now. Raises what reading has raised."""
+        has_ended = self._has_ended  # looked at first: a block that is put meanwhile must not be passed over
+        if self._blocks:
+            block = self._blocks.popleft()
+            if len(block) > size:
+                self._blocks.appendleft(block[size:])
+            return block[:size]
+        if has_ended and self._error is not None:
+            raise self._error
+        return b"" if has_ended else None
+
+    def take_all(self) -> bytes:
+        """All that was not asked for."""
+        rest = b"".join(self._blocks)
+        self._blocks.clear()
+        return rest
+
+
 class BufferedSocket:
     """The development server: a buffer over a socket. Read without blocking, wait on the socket."""
 
@@ -49,73 +108,117 @@ class BufferedSocket:
         self._stream = stream
         self._socket = sock
         self._timeout = sock.gettimeout()
-        self._readable = select.poll()  # unlike select(), it takes descriptors above 1023
-        self._readable.register(sock, select.POLLIN)
+        self._readiness = Readiness(sock)
+        self._may_have_more = True  # in its buffer
         sock.setblocking(False)
 
-    def read(self, size: int) -> bytes | None:
+    def wait(self) -> None:
+        if not self._may_have_more:
+            self._readiness.wait(TICK)
+
+    def take(self, size: int) -> bytes | None:
         size = min(size, BLOCK_SIZE)
         block = self._stream.read1(size)
-        if block:
-            return block
-        if not self._readable.poll(TICK * 1000):
-            return None
+        self._may_have_more = len(block) == size
+        if block or not self._readiness.wait(0):
+            return block or None
         return self._stream.read1(size)  # readable and empty: the end
 
-    read_unseen = read
+    take_unseen = take
 
-    def abandon(self) -> None:
+    def interrupt(self) -> None:
         shut(self._socket)
+
+    abandon = interrupt
 
     def close(self) -> None:
         self._socket.settimeout(self._timeout)
 
 
 class Stream:
-    """Any other server: plain reads, which wait for all they ask for; where the socket is known, not for ever."""
+    """Any other server: plain reads, which wait for all they ask for; where the socket is known, not for ever.
 
-    def __init__(self, stream: Any, sock: Any, idle_timeout: float) -> None:
+    :param sock: The connection, if it is a plain one and this request's alone.
+    :param size: Bytes that may be read, ``None`` if the stream ends by itself.
+    """
+
+    def __init__(self, stream: Any, sock: Any, idle_timeout: float, size: int | None) -> None:
         self._stream = stream
         self._socket = sock
+        self._left = size
         self._timeout = None if sock is None else sock.gettimeout()
         if sock is not None:
             sock.settimeout(idle_timeout)
         self._read = getattr(stream, "read1", stream.read)
-        self._error: Exception | None = None
+        self._ahead = Ahead()
 
-    def read(self, size: int) -> bytes | None:
-        if self._error is not None:
-            return self._salvage()
+    def wait(self) -> None:
+        if self._ahead:
+            return
+        wanted = READ_SIZE if self._left is None else min(self._left, READ_SIZE)
         try:
-            block: bytes = self._read(min(size, READ_SIZE))
+            block: bytes = self._read(wanted)
         except NetworkError as error:
-            self._error = error
-            return self._salvage()
-        return block
+            self._ahead.put(self._salvaged())
+            self._ahead.fail(error)
+            return
+        if self._left is not None:
+            self._left -= len(block)
+        self._ahead.put(block)
 
-    read_unseen = read
-
-    def _salvage(self) -> bytes:
+    def _salvaged(self) -> bytes:
         """gunicorn still has what a failed read had received; ask once more before giving up."""
-        self.abandon()
-        block: bytes = self._stream.read(READ_SIZE)
-        if not block:
-            assert self._error is not None
-            raise self._error
-        return block
-
-    def abandon(self) -> None:
+        if self._socket is None:
+            return b""
         shut(self._socket)
+        with suppress(NetworkError):
+            block: bytes = self._stream.read(READ_SIZE if self._left is None else min(self._left, READ_SIZE))
+            return block
+        return b""
+
+    def take(self, size: int) -> bytes | memoryview | None:
+        return self._ahead.take(size)
+
+    take_unseen = take
+
+    def interrupt(self) -> None:
+        if self._socket is not None:
+            shut(self._socket)
+
+    abandon = interrupt
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.settimeout(self._timeout)
 
 
-def shut(sock: Any) -> None:
-    """Tell the kernel that nothing more is read; an answer can still be sent."""
-    if isinstance(sock, socket.socket) or hasattr(sock, "shutdown"):
-        try:
-            sock.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass  # it is gone already
+class Readiness:
+    """Whether a socket can be read from."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._poll = select.poll()  # unlike select(), it takes descriptors above 1023
+        self._poll.register(sock, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it can, or has come to its end."""
+        return bool(self._poll.poll(seconds * 1000))
+
+
+def is_cooperative() -> bool:
+    """Whether the threads of this process are greenlets, which run only when others let them."""
+    return not isinstance(time.sleep, BuiltinFunctionType)  # gevent's
+
+
+def is_plain(sock: Any) -> bool:
+    """Whether what the kernel has for this socket is what was sent: there is no TLS, nor anything else, on it."""
+    return type(sock) is socket.socket
+
+
+def shut(sock: socket.socket) -> None:
+    """Tell the kernel that nothing more is read; an answer can still be sent. For plain sockets only.
+
+    An ``SSLSocket`` would forget that it is one, and go on in clear.
+    """
+    with suppress(OSError):  # it is gone already
+        # gevent's own method would raise an error in the greenlet that waits, instead of waking it.
+        getattr(sock, "_sock", sock).shutdown(socket.SHUT_RD)
