@@ -71,6 +71,39 @@ class TakesPiped(Protocol):
 
 
 @runtime_checkable
+class KeepsProgress(Protocol):
+    """An optional ability of a storage: it knows how far a request has written, before the record does.
+
+    What it knows outlives the process of that request. Its writers keep it up to date.
+    """
+
+    def progress(self, upload: Upload) -> int | None:
+        """The offset that the holder of ``upload`` has reached, made as durable as the settings promise.
+
+        Never less than ``upload.offset``. ``None``: this upload's bytes are where that is not known.
+        """
+        ...
+
+    def recover(self, upload: Upload, fence: int) -> int:
+        """The same, for a request whose claim is now ``fence``: first locks out whoever wrote before.
+
+        Raises ``ClaimLost`` if a newer claim has been here.
+        """
+        ...
+
+
+@runtime_checkable
+class NotesProgress(Protocol):
+    """An optional ability of a :class:`Writer`, for a storage that :class:`KeepsProgress`."""
+
+    is_counted: bool  # to be set to False where nothing counts before a checksum has been verified
+
+    def check(self) -> None:
+        """Raises ``ClaimLost`` once a newer claim has opened this upload for writing. Takes no time to speak of."""
+        ...
+
+
+@runtime_checkable
 class Paced(Protocol):
     """An optional ability of a :class:`Writer`: it says when the record is to be saved, and with what.
 

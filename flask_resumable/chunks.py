@@ -234,7 +234,7 @@ class ChunkService:
         if upload.status is Status.COMPLETE:
             self._repository.amend(upload.id, lambda current: replace(current, key=None), now=self._service.now())
             return
-        with suppress(UploadNotFound), self._service.holding(upload.id, preempt=False) as hold:
+        with suppress(UploadNotFound), self._service.holding(upload.id) as hold:
             if self._is_over(replace(hold.upload, claimed_until=None)):
                 self._service.remove(hold)
 

@@ -62,7 +62,7 @@ class Cleaner:
         service = self._service
         try:
             # The claim first, then another look: it may have been finished or prolonged meanwhile.
-            with service.holding(upload.id, preempt=False) as hold:
+            with service.holding(upload.id) as hold:
                 if not hold.upload.is_expired(service.now()):
                     report.busy += 1
                     return

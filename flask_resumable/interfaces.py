@@ -40,10 +40,10 @@ class StateRepository(Protocol):
     be reached, each raises :exc:`~flask_resumable.errors.Unavailable` and has changed nothing.
     """
 
-    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         """Insert a record, claimed from birth unless ``until`` is ``None``.
 
-        Raises ``UploadExists`` if the id or the key is taken.
+        Raises ``UploadExists`` if the id or the key is taken. ``by`` is as in ``claim``.
         """
         ...
 
@@ -56,13 +56,22 @@ class StateRepository(Protocol):
         ...
 
     def claim(
-        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
     ) -> tuple[Upload, Claim]:
         """Take the upload, and read it as the last holder saved it; from then on that holder's saves fail.
 
-        With ``preempt`` an ``ACTIVE`` upload is taken from a living holder; otherwise, and in every other state, a
-        claim that has not run out is respected. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the
-        caller has just read: it may spare reading it once more, and is not believed if it is no longer so.
+        A claim that has not run out is respected, unless its fence is ``over``: the caller has asked this holder to
+        let go, or knows that it is gone. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the caller has
+        just read: it may spare reading it once more, and is not believed if it is no longer so. ``by`` names the
+        caller's process; it becomes ``Upload.claimed_by``. The upload that is returned shows the claim that was there
+        before.
         """
         ...
 
@@ -84,6 +93,24 @@ class StateRepository(Protocol):
         has run out is lost by this. ``known`` is as in ``claim``. Raises ``UploadNotFound``, and ``UploadLocked`` while
         a claim is alive.
         """
+        ...
+
+    def tell(self, upload: Upload) -> bool:
+        """Save the received bytes of ``upload`` on behalf of whoever holds it, if the record is as it was read.
+
+        The claim stays as it is. Returns whether the record was still that version.
+        """
+        ...
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        """Leave a wish, of up to 8 letters, for the holder whose claim ``upload`` shows. Not a change of the record.
+
+        The holder's next save or release takes it away, as does the next claim.
+        """
+        ...
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        """All wishes that are waiting, with the claims that they are about."""
         ...
 
     def renew(self, claim: Claim, *, until: datetime) -> None:

@@ -6,15 +6,20 @@ No protocol, no Flask and no backend is known here; they come in through :mod:`f
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from contextlib import ExitStack
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
+from functools import partial
 
 from .abilities import ChoosesPlaces
+from .asking import Listener
+from .asking import Newcomers
 from .digests import digest_of
 from .errors import BodyIncomplete
 from .errors import BytesLost
@@ -54,7 +59,9 @@ class UploadService:
         self._holder = Holder(repository, storage, lease=lease, now=now)
         self._keeper = LeaseKeeper(lease)
         self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now)
-        self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, now)
+        self._newcomers = Newcomers(repository, storage, self._holder, now)
+        listener = Listener(repository, self._holder)
+        self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
         self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
 
     def create(
@@ -81,38 +88,49 @@ class UploadService:
         elif content is not None:
             rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
         upload = self._placed(upload)
-        with self._born(upload, is_idle=content is None and upload.length != 0) as hold:
+        has_content = content is not None
+        with self._born(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as hold:
             self._steps.settle(hold)
             if content is not None:
                 self._receive_first(hold, *content, limits)
         return hold.upload
 
     def look(self, upload_id: str, *, owner: str | None) -> Upload:
-        """The upload, at an offset that the next write can use.
+        """The upload, with all that has arrived by now.
 
-        If another request is writing, it is stopped first: it belongs to a connection that the client has given up.
+        A request that brings content in goes on. If it was cut off, the offset is what the next write can use; if it
+        still gets more, the next write will be told.
 
         :raises UploadNotFound: No such upload of this owner.
         :raises UploadExpired: The time to finish has passed.
         :raises UploadLocked: It is being finished right now.
         """
+        self._newcomers.let_begin(upload_id)
         upload = self.find(upload_id, owner=owner)
         rules.check_alive(upload, self.now())
         if upload.is_final and upload.status is Status.ACTIVE:
             upload, is_due = self._steps.outlook(upload)
             if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
                 return upload
-        elif self._is_at_rest(upload):
+        elif upload.is_receiving:
+            upload = self._newcomers.look(upload)
+            if upload.status is Status.ACTIVE and self._is_busy(upload):
+                return upload
+        if self._is_at_rest(upload):
             return upload
         with self.holding(upload_id, known=upload) as hold:
             with suppress(BytesLost):  # then the upload has gone back to where its bytes end
                 self._steps.settle(hold)
             return hold.upload
 
+    def _is_busy(self, upload: Upload) -> bool:
+        """Whether a request that is alive, as far as can be told, brings more content in."""
+        return upload.is_claimed(self.now()) and not self._holder.is_gone(upload) and not upload.is_whole
+
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
-        if upload.status is Status.ACTIVE:
-            return not upload.is_claimed(self.now()) and not upload.is_whole
+        if upload.status is Status.ACTIVE and not upload.is_final:
+            return upload.is_released and not upload.is_whole
         return upload.status is Status.COMPLETE
 
     def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:
@@ -122,9 +140,14 @@ class UploadService:
         :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
         :raises ClaimLost: A newer request has taken over.
         """
-        upload = self.find(upload_id, owner=owner)
-        rules.check_alive(upload, self.now())
-        with self.holding(upload_id, known=upload) as hold:
+        with ExitStack() as stack:
+            with self._holder.announced(upload_id):
+                upload = self.find(upload_id, owner=owner)
+                rules.check_alive(upload, self.now())
+                make_way = partial(self._newcomers.make_way, write.start)
+                is_receiving = upload.status is Status.ACTIVE
+                holding = self.holding(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
+                hold = stack.enter_context(holding)
             self._steps.settle(hold)
             self._receive(hold, write, body, limits)
             return hold.upload
@@ -136,7 +159,7 @@ class UploadService:
         :raises UploadRejected: ``pre_delete`` refused.
         """
         upload = self.find(upload_id, owner=owner)
-        with self.holding(upload_id, known=upload) as hold:
+        with self.holding(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as hold:
             self.remove(hold, remembered_until=None if remembered_for is None else self.now() + remembered_for)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
@@ -166,14 +189,19 @@ class UploadService:
     # --- for the cleaner ---
 
     @contextmanager
-    def holding(self, upload_id: str, *, preempt: bool = True, known: Upload | None = None) -> Iterator[Hold]:
-        """Claim an upload for the block.
-
-        :param known: It, as it was just read.
+    def holding(
+        self,
+        upload_id: str,
+        *,
+        known: Upload | None = None,
+        make_way: Callable[[Upload], Upload] | None = None,
+        is_receiving: bool = False,
+    ) -> Iterator[Hold]:
+        """Claim an upload for the block. See :meth:`Holder.take` for the parameters.
 
         :raises UploadNotFound: It is not there; if it was half removed, it is gone now.
         """
-        with self._holder.take(upload_id, preempt=preempt, known=known) as hold:
+        with self._holder.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as hold:
             if hold.upload.status in (Status.DELETING, Status.GONE):
                 self._steps.remove(hold)
                 raise UploadNotFound(upload_id)
@@ -194,12 +222,12 @@ class UploadService:
         self._steps.call_hook(name, upload)
 
     def discard_stray(self, upload: Upload) -> None:
-        """Clean up behind a request that was overtaken while it touched files."""
+        """Clean up after a request that was overtaken while it touched files."""
         self._holder.discard_stray(upload)
 
     def make_up(self, upload_id: str) -> Upload:
         """Take the steps that a crash or a failed hook left undone."""
-        with self.holding(upload_id, preempt=False) as hold:
+        with self.holding(upload_id) as hold:
             self._steps.settle(hold)
             return hold.upload
 
@@ -221,14 +249,14 @@ class UploadService:
         return upload
 
     @contextmanager
-    def _born(self, upload: Upload, *, is_idle: bool) -> Iterator[Hold]:
+    def _born(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[Hold]:
         """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
         has_hook = self._hooks.named("on_create") is not None
         if not has_hook:
             upload = upload.to(Status.ACTIVE)
         is_done = is_idle and not has_hook and not upload.is_final
-        claim = self.repository.add(upload, until=None if is_done else self._holder.until)
-        with self._holder.keep(upload, claim, is_released=is_done) as hold:
+        born = self._holder.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
+        with self._holder.keep(born) as hold:
             if not has_hook:
                 self._steps.observe("on_create", upload)
             yield hold

@@ -68,8 +68,9 @@ class Settings(ProtocolSettings):
     )
     lease: timedelta = _setting(
         checks.seconds,
-        timedelta(seconds=30),
-        "How long an upload stays claimed by a request of which nothing is heard (its server died), in seconds.",
+        timedelta(seconds=6),
+        "How long an upload that is being finished or removed stays locked after its server died, in seconds. On the "
+        "same machine a dead process is noticed at once.",
     )
     durability: str = _setting(
         checks.choice("none", "data", "full"),

@@ -164,7 +164,7 @@ class Steps:
             # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
             if self.outlook(final)[1]:
                 try:
-                    with self._holder.take(final.id, preempt=False) as hold:
+                    with self._holder.take(final.id) as hold:
                         self.settle(hold)
                 except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
                     continue  # no business of the client that sent this part; it has its own answer

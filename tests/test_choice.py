@@ -271,7 +271,7 @@ def test_leftovers_are_removed_from_every_storage(sites: Callable[..., Site]) ->
     for url in urls:
         site.tus.patch(url, 0, b"abc")
     for url in urls[:2]:
-        upload, claim = site.state.repository.claim(id_of(url), now=now, until=now, preempt=True)
+        upload, claim = site.state.repository.claim(id_of(url), now=now, until=now)
         site.state.repository.remove(upload, claim)
     now += timedelta(hours=2)
     assert "2 leftovers removed (6 bytes)" in site.run("delete_expired", "--orphans-after", "1").output

@@ -99,7 +99,7 @@ def test_uploads_in_use_are_left_alone(app: Flask, client: FlaskClient, clock: C
     old = _create(client, b"01234")
     clock.now += timedelta(days=2)
     repository = app.extensions["resumable"].repository
-    _, claim = repository.claim(old, now=clock.now, until=clock.now + timedelta(seconds=9), preempt=True)
+    _, claim = repository.claim(old, now=clock.now, until=clock.now + timedelta(seconds=9))
     assert "0 uploads removed" in _run(app, "delete_expired").output
     clock.now += timedelta(seconds=9)
     assert "1 uploads removed" in _run(app, "delete_expired").output
@@ -141,7 +141,7 @@ def test_leftovers_without_a_record_are_removed(app: Flask, client: FlaskClient,
     clock.now = datetime.now(UTC)
     lost, living = _create(client, b"01234"), _create(client, b"0")
     repository = app.extensions["resumable"].repository
-    upload, claim = repository.claim(lost, now=clock.now, until=clock.now, preempt=True)
+    upload, claim = repository.claim(lost, now=clock.now, until=clock.now)
     repository.remove(upload, claim)
     assert "0 leftovers" in _run(app, "delete_expired").output
     clock.now += timedelta(hours=1, seconds=1)

@@ -68,11 +68,11 @@ def test_a_claim_is_given_up_at_the_end(holder: Holder, repository: MemoryReposi
 
 def test_a_claim_runs_out_by_itself(holder: Holder, repository: MemoryRepository) -> None:
     """A holder that died keeps the upload for no longer than the lease, even from the polite."""
-    repository.claim(ID, now=_now(), until=_now() + LEASE, preempt=True)
-    with pytest.raises(UploadLocked), holder.take(ID, preempt=False):
+    repository.claim(ID, now=_now(), until=_now() + LEASE)
+    with pytest.raises(UploadLocked), holder.take(ID):
         pass
     _eventually(lambda: not repository.get(ID).is_claimed(_now()))
-    with holder.take(ID, preempt=False):
+    with holder.take(ID):
         pass
 
 
@@ -84,7 +84,7 @@ def test_a_claim_is_kept_alive_while_something_slow_runs(holder: Holder, reposit
         with keeper.keeping(hold):
             _eventually(lambda: (repository.get(ID).claimed_until or _now()) > (first or _now()) + 4 * LEASE)
             with pytest.raises(UploadLocked):
-                repository.claim(ID, now=_now(), until=_now(), preempt=False)
+                repository.claim(ID, now=_now(), until=_now())
     version = repository.get(ID).version
     time.sleep(LEASE.total_seconds())
     assert repository.get(ID).version == version
@@ -94,7 +94,7 @@ def test_losing_a_claim_ends_renewing_quietly(holder: Holder, repository: Memory
     """The keeper goes on for others when one claim is lost, and the loser learns when it saves."""
     keeper = LeaseKeeper(LEASE)
     with pytest.raises(ClaimLost), holder.take(ID) as hold, keeper.keeping(hold):
-        repository.claim(ID, now=_now(), until=_now(), preempt=True)
+        repository.claim(ID, now=_now(), until=_now(), over=hold.claim.fence)
         version = repository.get(ID).version
         time.sleep(LEASE.total_seconds())
         assert repository.get(ID).version == version

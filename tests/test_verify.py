@@ -195,7 +195,7 @@ def test_what_a_crash_left_between_rename_and_record_is_no_damage(site: Site) ->
 def test_leftovers_are_told_and_left(site: Site) -> None:
     """Bytes without a record are named after a while, which is no failure, and stay."""
     url = site.begun()
-    upload, claim = site.state.repository.claim(id_of(url), now=site.now, until=site.now, preempt=True)
+    upload, claim = site.state.repository.claim(id_of(url), now=site.now, until=site.now)
     site.state.repository.remove(upload, claim)
     kept = site.begun()
     assert site.verify("--orphans-after", "1").output == _summary(1)
@@ -241,7 +241,7 @@ def test_what_is_in_somebodys_hands_is_left_to_them(site: Site) -> None:
     url = site.begun()
     site.part(url).unlink()
     later = site.now + timedelta(seconds=30)
-    site.state.repository.claim(id_of(url), now=site.now, until=later, preempt=True)
+    site.state.repository.claim(id_of(url), now=site.now, until=later)
     assert (site.verify().exit_code, site.verify().output) == (0, _summary(0, busy=1))
     site.now = later
     assert site.verify().exit_code == 1
@@ -258,7 +258,7 @@ def test_what_changes_meanwhile_is_looked_at_again(app: Flask, tmp_path: Path, m
 
     def move(upload: Upload) -> None:
         if storage.looks <= moves:
-            claim = site.state.repository.claim(upload.id, now=site.now, until=site.now, preempt=True)[1]
+            claim = site.state.repository.claim(upload.id, now=site.now, until=site.now)[1]
             site.state.repository.release(claim)
         if storage.looks == moves:
             (tmp_path / "away").rename(part)

@@ -68,6 +68,8 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     expires_at = UtcDateTimeField()
     removable_at = UtcDateTimeField()  # what delete_expired goes by
     claimed_until = UtcDateTimeField()
+    claimed_by = StringField()  # the process that holds the claim
+    asked = StringField()  # what another request asks of that process
     fence = LongField(default=0)  # grows with every claim
     version = LongField(default=0)  # grows with every change
 
@@ -78,6 +80,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
             {"fields": ["key"], "unique": True, "sparse": True},
             "removable_at",
             "status",
+            {"fields": ["asked"], "sparse": True},
         ],
     }
 

@@ -26,10 +26,12 @@ FIELDS = (
     "created_at",
     "expires_at",
     "claimed_until",
+    "claimed_by",
+    "fence",
     "version",
 )
 # What only the repository reads: for its queries, its races and what it remembers.
-OWN_FIELDS = ("kind", "digests", "removable_at", "fence")
+OWN_FIELDS = ("kind", "digests", "removable_at", "asked")
 # What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
 # is not written leaves its indexes alone.
 STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "expires_at", "removable_at")
@@ -50,6 +52,8 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         created_at=record["created_at"],
         expires_at=record["expires_at"],
         claimed_until=record["claimed_until"],
+        claimed_by=record["claimed_by"],
+        fence=record["fence"],
         version=record["version"],
     )
 

@@ -25,8 +25,8 @@ from ..sansio.upload import Upload
 @dataclass(slots=True)
 class _Record:
     upload: Upload
-    fence: int
     digests: dict[str, str] = field(default_factory=dict)
+    asked: str | None = None
 
 
 class MemoryRepository:
@@ -36,11 +36,11 @@ class MemoryRepository:
         self._records: dict[str, _Record] = {}
         self._lock = threading.RLock()
 
-    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         with self._lock:
             if upload.id in self._records or (upload.key is not None and self._by_key(upload.key)):
                 raise UploadExists
-            self._records[upload.id] = _Record(replace(upload, claimed_until=until), fence=1)
+            self._records[upload.id] = _Record(replace(upload, claimed_until=until, claimed_by=by, fence=1))
         return Claim(upload.id, 1)
 
     def get(self, upload_id: str) -> Upload:
@@ -53,16 +53,22 @@ class MemoryRepository:
         return upload
 
     def claim(
-        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
     ) -> tuple[Upload, Claim]:
         with self._lock:
             record = self._find(upload_id)
-            may_preempt = preempt and record.upload.status is Status.ACTIVE
-            if record.upload.is_claimed(now) and not may_preempt:
+            before = record.upload
+            if before.is_claimed(now) and before.fence != over:
                 raise UploadLocked
-            record.fence += 1
-            self._change(record, record.upload, until)
-            return record.upload, Claim(upload_id, record.fence)
+            self._change(record, before, until, by=by, fence=before.fence + 1)
+            return before, Claim(upload_id, before.fence + 1)
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         with self._lock:
@@ -80,8 +86,8 @@ class MemoryRepository:
                 raise UploadLocked
             changed = change(record.upload)
             if changed is not record.upload:
-                record.fence += 1  # whoever slept through the end of its claim
-                self._change(record, changed, None)
+                # The fence too: whoever slept through the end of its claim must not undo this.
+                self._change(record, changed, None, fence=record.upload.fence + 1)
             return record.upload
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
@@ -92,8 +98,28 @@ class MemoryRepository:
     def release(self, claim: Claim) -> None:
         with self._lock:
             record = self._records.get(claim.upload_id)
-            if record is not None and record.fence == claim.fence:
+            if record is not None and record.upload.fence == claim.fence:
                 self._change(record, record.upload, None)
+
+    def tell(self, upload: Upload) -> bool:
+        with self._lock:
+            record = self._records.get(upload.id)
+            if record is None or record.upload.version != upload.version:
+                return False
+            record.digests.clear()
+            record.upload = replace(record.upload, received=upload.received, version=upload.version + 1)
+            return True
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        with self._lock:
+            record = self._records.get(upload.id)
+            if record is not None and record.upload.fence == upload.fence:
+                record.asked = wish
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        with self._lock:
+            asked = [(record.upload, record.asked) for record in self._records.values()]
+        return [(Claim(upload.id, upload.fence), wish) for upload, wish in asked if wish is not None]
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         with self._lock:
@@ -167,7 +193,7 @@ class MemoryRepository:
 
     def _held(self, claim: Claim) -> _Record:
         record = self._records.get(claim.upload_id)
-        if record is None or record.fence != claim.fence:
+        if record is None or record.upload.fence != claim.fence:
             raise ClaimLost
         return record
 
@@ -175,8 +201,18 @@ class MemoryRepository:
         return next((upload for upload in self._all() if upload.key == key), None)
 
     @staticmethod
-    def _change(record: _Record, upload: Upload, until: datetime | None) -> None:
-        record.upload = replace(upload, claimed_until=until, version=record.upload.version + 1)
+    def _change(
+        record: _Record, upload: Upload, until: datetime | None, *, by: str | None = None, fence: int | None = None
+    ) -> None:
+        before = record.upload
+        record.asked = None
+        record.upload = replace(
+            upload,
+            claimed_until=until,
+            claimed_by=by or before.claimed_by,
+            fence=fence or before.fence,
+            version=before.version + 1,
+        )
 
     def _all(self) -> Sequence[Upload]:
         with self._lock:

@@ -48,8 +48,9 @@ class MongoengineRepository:
 
     # --- one record ---
 
-    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
-        values = values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1}
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
+        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+        values = values_of(upload) | {"id": upload.id} | claim
         document = self._documents.new(values)
         tries: list[None] = []
 
@@ -71,25 +72,33 @@ class MongoengineRepository:
         return self._one({"key": key}, key)
 
     def claim(
-        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
     ) -> tuple[Upload, Claim]:
         free = self._is_unclaimed(now)
-        if preempt:
-            free["$or"].append({"status": Status.ACTIVE.value})
-        change = self._documents.change({"claimed_until": until}, grows=("fence", "version"))
+        if over is not None:
+            free["$or"].append({"fence": over})
+        values = {"claimed_until": until, "claimed_by": by, "asked": None}
+        change = self._documents.change(values, grows=("fence", "version"))
         found = self._collection.run(
             lambda collection: collection.find_one_and_update(
-                {"_id": upload_id} | free, change, return_document=ReturnDocument.AFTER
+                {"_id": upload_id} | free, change, return_document=ReturnDocument.BEFORE
             )
         )
         if found is None:
             self.get(upload_id)
             raise UploadLocked
-        record = self._documents.record(found)
-        return upload_from(record), Claim(upload_id, record["fence"])
+        before = upload_from(self._documents.record(found))
+        return before, Claim(upload_id, before.fence + 1)
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None})
+        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "asked": None})
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
@@ -116,7 +125,21 @@ class MongoengineRepository:
         self._change(claim, {"claimed_until": until})
 
     def release(self, claim: Claim) -> None:
-        self._update(_held(claim), self._documents.change({"claimed_until": None}))
+        self._update(_held(claim), self._documents.change({"claimed_until": None, "asked": None}))
+
+    def tell(self, upload: Upload) -> bool:
+        state = state_of(upload)
+        values = {"offset": state["offset"], "islands": state["islands"], "digests": None}
+        return self._update({"_id": upload.id, "version": upload.version}, self._documents.change(values))
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        # No new version: the record says the same as before.
+        self._update(_held(Claim(upload.id, upload.fence)), self._documents.change({"asked": wish}, grows=()))
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        shown = dict.fromkeys(("fence", "asked"), 1)
+        found = self._collection.run(lambda collection: [*collection.find({"asked": {"$gt": ""}}, shown)])
+        return [(Claim(document["_id"], document["fence"]), document["asked"]) for document in found]
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         document = self._found(_held(claim))
@@ -135,7 +158,7 @@ class MongoengineRepository:
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
         hook(instance)
-        self._change(claim, state_of(upload) | {"claimed_until": until}, own.changes())
+        self._change(claim, state_of(upload) | {"claimed_until": until, "asked": None}, own.changes())
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         document = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}))

@@ -63,9 +63,10 @@ class Records:
 
     # --- one record ---
 
-    def add(self, upload: Upload, *, until: datetime | None) -> Claim:
-        values = values_of(upload) | {"id": upload.id, "claimed_until": until, "fence": 1, "version": 1}
-        parameters = new(values | {"digests": None})
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
+        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+        values = values_of(upload) | {"id": upload.id} | claim
+        parameters = new(values | {"digests": None, "asked": None})
         for is_last in (False, True):
             try:
                 self._database.change(self._say.insert, parameters)
@@ -93,16 +94,23 @@ class Records:
         return upload_from(row)
 
     def claim(
-        self, upload_id: str, *, now: datetime, until: datetime, preempt: bool, known: Upload | None = None
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
     ) -> tuple[Upload, Claim]:
         for _ in range(_TRIES):
             read, known = known, None
             upload = read or self.get(upload_id)
-            if upload.is_claimed(now) and not (preempt and upload.status is Status.ACTIVE):
+            if upload.is_claimed(now) and upload.fence != over:
                 if read is None:
                     raise UploadLocked
                 continue  # that claim may be gone by now
-            values = self._say.known(upload_id, upload.version, {"claimed_until": until})
+            values = self._say.known(upload_id, upload.version, {"claimed_until": until, "claimed_by": by})
             # A claim that is lost with the power is lost together with whoever held it.
             if self._database.change(self._say.claim, values, lasting=False) == 1:
                 return upload, Claim(upload_id, upload.version + 1)
@@ -143,7 +151,19 @@ class Records:
             raise ClaimLost
 
     def release(self, claim: Claim) -> None:
-        self._database.change(self._say.renew, self._say.under(claim, {"claimed_until": None}), lasting=False)
+        self._database.change(self._say.release, self._say.under(claim, {"claimed_until": None}), lasting=False)
+
+    def tell(self, upload: Upload) -> bool:
+        state = state_of(upload)
+        values = {"offset": state["offset"], "islands": state["islands"], "digests": None}
+        return self._database.change(self._say.tell, self._say.told(upload.id, upload.version, values)) == 1
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        asked = self._say.under(Claim(upload.id, upload.fence), {"asked": wish})
+        self._database.change(self._say.ask, asked, lasting=False)
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._say.asked)]
 
     def _settled(
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam
 from sqlalchemy import delete
 from sqlalchemy import insert
+from sqlalchemy import null
 from sqlalchemy import select
 from sqlalchemy import Table
 from sqlalchemy import update
@@ -35,6 +36,7 @@ class Statements:
         is_held = has_id & (c["fence"] == bindparam(_FENCE))
         grown = {c["version"]: c["version"] + 1}
         until = self._new("claimed_until")
+        answered = {c["asked"]: null()}  # whatever was asked of a holder is done when it saves or lets go
         #: Without conditions, for queries over many records.
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
@@ -43,12 +45,18 @@ class Statements:
         self.held = select(c["id"]).where(is_held)
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
-        self.claim = update(table).where(is_known).values(self._new("claimed_until", "version", "fence"))
-        self.save = update(table).where(is_held).values(self._new(*STATE_FIELDS, "claimed_until", "digests") | grown)
-        self.settle = update(table).where(is_held).values(self._new(*STATE_FIELDS, "claimed_until") | grown)
+        taken = self._new("claimed_until", "claimed_by", "version", "fence")
+        self.claim = update(table).where(is_known).values(taken | answered)
+        saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
+        self.save = update(table).where(is_held).values(saved | self._new("digests"))
+        self.settle = update(table).where(is_held).values(saved)
+        self.tell = update(table).where(is_known).values(self._new("offset", "islands", "digests", "version"))
+        self.ask = update(table).where(is_held).values(self._new("asked"))
+        self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"].is_not(None))
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
         self.amend_with_key = self.amend.values(self._new("key"))
         self.renew = update(table).where(is_held).values(until | grown)
+        self.release = self.renew.values(answered)
         self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
         self.remove = delete(table).where(is_held)
 
@@ -71,13 +79,12 @@ class Statements:
 
         A fence is the version at which it was put up, and so never used again.
         """
-        return {
-            _ID: upload_id,
-            _VERSION: version,
-            _NEW + "version": version + 1,
-            _NEW + "fence": version + 1,
-            **new(values),
-        }
+        return {**Statements.told(upload_id, version, values), _NEW + "fence": version + 1}
+
+    @staticmethod
+    def told(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
+        """The same for ``tell``, which leaves the fence as it is."""
+        return {_ID: upload_id, _VERSION: version, _NEW + "version": version + 1, **new(values)}
 
     @staticmethod
     def at(upload_id: str, offset: int, values: Mapping[str, Any]) -> Parameters:

@@ -70,8 +70,11 @@ class Upload:
     created_at: datetime
     expires_at: datetime | None = None
     storage: JSONObject = field(default_factory=dict)  # opaque to all but the storage that wrote it
-    claimed_until: datetime | None = None  # a request holds it until then; kept by the repository
-    version: int = 0  # grows with every change of the record; kept by the repository
+    # Kept by the repository:
+    claimed_until: datetime | None = None  # a request holds it until then; None once it has let go
+    claimed_by: str | None = None  # the process of that request; see processes.py
+    fence: int = 0  # the number of the last claim
+    version: int = 0  # grows with every change of the record
 
     @property
     def offset(self) -> int:
@@ -100,6 +103,16 @@ class Upload:
     def is_claimed(self, now: datetime) -> bool:
         """Whether a request is working on it."""
         return self.claimed_until is not None and self.claimed_until > now
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the last request has let go of it, with all that it had received saved."""
+        return self.claimed_until is None
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a request brings content in, or has died in it."""
+        return self.status is Status.ACTIVE and not self.is_released and not self.is_final
 
     @property
     def can_expire(self) -> bool:

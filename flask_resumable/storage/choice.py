@@ -14,6 +14,7 @@ from typing import BinaryIO
 from typing import cast
 
 from ..abilities import Concatenates
+from ..abilities import KeepsProgress
 from ..abilities import LinksDownloads
 from ..abilities import Locates
 from ..abilities import PlacesChunks
@@ -66,6 +67,8 @@ class Choice:
             self.layout, self.spool, self.placing = self._layout, self._spool, self._placing
         if all(isinstance(storage, Verifies) for storage in storages):
             self.verify = self._verify
+        if any(isinstance(storage, KeepsProgress) for storage in storages):
+            self.progress, self.recover = self._progress, self._recover
         if any(isinstance(storage, LinksDownloads) for storage in storages):
             self.presigned_url = self._presigned_url
         if any(isinstance(storage, Locates) for storage in storages):
@@ -175,6 +178,14 @@ class Choice:
 
     def _verify(self, upload: Upload) -> list[str]:
         return cast(Verifies, self._of(upload)).verify(upload)
+
+    def _progress(self, upload: Upload) -> int | None:
+        storage = self._of(upload)
+        return storage.progress(upload) if isinstance(storage, KeepsProgress) else None
+
+    def _recover(self, upload: Upload, fence: int) -> int:
+        storage = self._of(upload)
+        return storage.recover(upload, fence) if isinstance(storage, KeepsProgress) else upload.offset
 
     def _presigned_url(self, upload: Upload, **wishes: Any) -> str | None:
         storage = self._of(upload)

@@ -1,7 +1,11 @@
-"""A number in a file that says which claim may write: the newest.
+"""A number in a file that says which claim may write: the newest. Beside it, how far that claim's writer has got.
 
 Checked under a lock of the operating system around every block, so a writer that was overtaken, however long it slept,
 cannot touch a byte. The kernel frees the locks of a process that dies.
+
+The file has the number (8 bytes), the offset behind the last byte written (8), and the name of the machine's current
+run (16): what was written before a loss of power may not be there after it, so it does not count then. Chunks that come
+in no order have marks instead, from byte 8 on.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ from typing import Self
 
 from ..errors import ClaimLost
 from ..errors import UploadLocked
+from ..processes import boot
 
 CLOSED = 2**63 - 1  # above every claim: nobody may write any more
 _SIZE = 8  # bytes
+_NOTE = struct.Struct(">QQ16s")
 _POLL = 0.005  # seconds between two looks at a lock; waiting in the kernel would stop all greenlets of a worker
 _PATIENCE = 30  # seconds
 
@@ -51,17 +57,37 @@ class Fence:
         """Done with it; the fence stays where it is."""
         os.close(self._descriptor)
 
-    def raise_to(self, number: int) -> None:
+    def raise_to(self, number: int, progress: int | None = None) -> None:
         """Lock out all writers with a smaller number.
 
+        :param progress: From which byte on the new writer writes; ``None``: what is noted stays.
         :raises ClaimLost: The fence is higher already.
         """
         with _Lock(self._descriptor, fcntl.LOCK_EX):
             current = self._read()
             if current > number or not self._is_in_place():
                 raise ClaimLost
-            if current < number:
+            if progress is not None:
+                os.pwrite(self._descriptor, _NOTE.pack(number, progress, boot()), 0)
+            elif current < number:
                 os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
+
+    def note(self, progress: int) -> None:
+        """All bytes before ``progress`` have been written. To be called while :meth:`held`."""
+        os.pwrite(self._descriptor, progress.to_bytes(_SIZE, "big"), _SIZE)
+
+    @staticmethod
+    def progress(path: str) -> tuple[int, int]:
+        """The number of the last writer, and the offset behind the last byte written; zeros if that is not known."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                note = file.read(_NOTE.size)
+        except FileNotFoundError:
+            return 0, 0
+        if len(note) < _NOTE.size:
+            return 0, 0
+        number, progress, noted_in = _NOTE.unpack(note)
+        return (number, progress) if noted_in == boot() else (number, 0)
 
     def take_down(self, file: str) -> None:
         """Remove the fence, with all locked out who have it open. For who has put it up for an upload that is over.

@@ -81,7 +81,7 @@ class LocalStorage:
     # --- writing ---
 
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
-        held = self._raised_fence(upload, fence, expect_new=start == 0)
+        held = self._raised_fence(upload, fence, expect_new=start == 0, progress=start)
         with closing_on_error(held.close):
             with translated():
                 descriptor = self._open_part(upload, create=start == 0)
@@ -104,11 +104,43 @@ class LocalStorage:
         sync_directory(self._paths.work)
         return descriptor
 
-    def _raised_fence(self, upload: Upload, number: int, *, expect_new: bool = False) -> Fence:
+    def progress(self, upload: Upload) -> int:
+        with translated():
+            writer, progress = Fence.progress(self._paths.lock(upload))
+        return self._made_durable(upload, progress) if writer == upload.fence else upload.offset
+
+    def recover(self, upload: Upload, fence: int) -> int:
+        with translated():
+            if not os.path.exists(self._paths.lock(upload)):
+                return upload.offset
+        self._raised_fence(upload, fence).close()
+        with translated():
+            _, progress = Fence.progress(self._paths.lock(upload))
+        return self._made_durable(upload, progress)
+
+    def _made_durable(self, upload: Upload, progress: int) -> int:
+        """How much of what was written counts, now that it is as durable as the setting promises."""
+        if progress <= upload.offset:
+            return upload.offset
+        with translated():
+            try:
+                descriptor = os.open(self._paths.part(upload), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return upload.offset
+            try:
+                progress = min(progress, os.fstat(descriptor).st_size)
+                self._sync(descriptor)
+            finally:
+                os.close(descriptor)
+        return max(progress, upload.offset)
+
+    def _raised_fence(
+        self, upload: Upload, number: int, *, expect_new: bool = False, progress: int | None = None
+    ) -> Fence:
         """The upload's fence at ``number``: from here on, writers with older claims write nothing."""
         fence = self._open_fence(upload, expect_new=expect_new)
         with closing_on_error(fence.close), translated():
-            fence.raise_to(number)
+            fence.raise_to(number, progress)
         return fence
 
     def _open_fence(self, upload: Upload, *, expect_new: bool = False) -> Fence:

@@ -36,6 +36,7 @@ class LocalWriter:
         self._position = self._begun = start
         self._durability = durability
         self._has_failed = False
+        self.is_counted = True
 
     def __enter__(self) -> Self:
         return self
@@ -49,13 +50,22 @@ class LocalWriter:
     def write(self, block: bytes | memoryview, /) -> None:
         with translated(), self._fence.held(self._number):
             self._position += write_all(self._descriptor, block, self._position)
+            self._note()
         self._begin_sync_if_due()
 
     def write_piped(self, block: Piped, /) -> None:
         with translated(), self._fence.held(self._number):
             splice_all(block.descriptor, block.size, self._descriptor, self._position)
-        self._position += block.size
+            self._position += block.size
+            self._note()
         self._begin_sync_if_due()
+
+    def _note(self) -> None:
+        if self.is_counted:
+            self._fence.note(self._position)
+
+    def check(self) -> None:
+        self._fence.check(self._number)
 
     def _begin_sync_if_due(self) -> None:
         """The disk works while more comes in, and the client waits less for the sync in the end."""

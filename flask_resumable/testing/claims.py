@@ -15,11 +15,13 @@ from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
+from ..interfaces import Claim
 from ..interfaces import StateRepository
 from ..sansio.ranges import ByteRanges
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from .samples import an_upload
+from .samples import claim_free
 from .samples import id_of
 from .samples import LATER
 from .samples import NOW
@@ -55,20 +57,68 @@ class ClaimContract:
         repository.release(first)
         assert take(repository)[1].fence > first.fence
 
-    @pytest.mark.parametrize("status", [Status.NEW, Status.FINISHING, Status.COMPLETE, Status.DELETING])
-    def test_only_active_uploads_are_taken_from_the_living(self, repository: StateRepository, status: Status) -> None:
-        """A hook or a removal that is under way is not interrupted, until its claim has run out."""
+    @pytest.mark.parametrize("status", [status for status in Status if status is not Status.GONE])
+    def test_a_claim_is_respected_until_it_has_run_out(self, repository: StateRepository, status: Status) -> None:
+        """Whatever the upload is doing, a holder is not interrupted by chance."""
         repository.add(an_upload(status=status), until=SOON)
         with pytest.raises(UploadLocked):
-            take(repository)
-        repository.claim(id_of(1), now=SOON, until=LATER, preempt=False)
+            claim_free(repository)
+        repository.claim(id_of(1), now=SOON, until=LATER)
 
-    def test_a_polite_claim_waits_for_the_living(self, repository: StateRepository) -> None:
-        """Without preempt, a live claim is respected; one that has run out is not."""
-        repository.add(an_upload(), until=SOON)
-        with pytest.raises(UploadLocked):
-            take(repository, preempt=False)
-        repository.claim(id_of(1), now=SOON, until=LATER, preempt=False)
+    @pytest.mark.parametrize("status", [Status.ACTIVE, Status.FINISHING])
+    def test_a_claim_whose_holder_is_gone_is_not_respected(self, repository: StateRepository, status: Status) -> None:
+        """Whoever knows that the holder has died takes its claim at once; one that came since then is respected."""
+        repository.add(an_upload(status=status), until=SOON, by="a")
+        known = repository.get(id_of(1))
+        assert known.claimed_by == "a"
+        upload, claim = repository.claim(
+            id_of(1), now=NOW, until=SOON, known=known, by="b", over=known.fence
+        )
+        assert (upload.claimed_by, upload.fence, upload.is_released) == ("a", known.fence, False)
+        current = repository.get(id_of(1))
+        assert (current.claimed_by, current.fence) == ("b", claim.fence)
+        for knows in (None, known):
+            with pytest.raises(UploadLocked):
+                repository.claim(id_of(1), now=NOW, until=SOON, known=knows, over=known.fence)
+
+    def test_what_a_holder_has_received_can_be_told_by_others(self, repository: StateRepository) -> None:
+        """Telling leaves the claim as it is, and never undoes what the holder has saved meanwhile."""
+        claim = repository.add(an_upload(), until=SOON, by="a")
+        known = repository.get(id_of(1))
+        assert repository.tell(replace(known, received=ByteRanges.prefix(3)))
+        told = repository.get(id_of(1))
+        assert (told.offset, told.is_claimed(NOW), told.fence, told.claimed_by) == (3, True, claim.fence, "a")
+        assert told.version > known.version
+        repository.save(_with_bytes(5), claim, until=SOON)
+        assert not repository.tell(replace(told, received=ByteRanges.prefix(4)))
+        assert repository.get(id_of(1)).offset == 5
+        repository.remove(repository.get(id_of(1)), claim)
+        assert not repository.tell(replace(told, received=ByteRanges.prefix(4)))
+
+    def test_a_wish_waits_for_the_holder_that_it_is_about(self, repository: StateRepository) -> None:
+        """It is found with the holder's claim until that saves, releases or loses it; a later one never gets it."""
+        repository.add(an_upload(2), until=SOON)
+        assert [*repository.asked()] == []
+        claim = repository.add(an_upload(), until=SOON)
+        known = repository.get(id_of(1))
+        ends: list[Callable[[Claim], object]] = [
+            lambda claim: repository.save(an_upload(), claim, until=SOON),
+            repository.release,
+            lambda claim: take(repository),
+        ]
+        for end in ends:
+            repository.ask(known, "show")
+            assert repository.get(id_of(1)).version == known.version
+            repository.ask(known, "leave")
+            assert [*repository.asked()] == [(claim, "leave")]
+            end(claim)
+            assert [*repository.asked()] == []
+            repository.ask(known, "show")
+            if repository.get(id_of(1)).fence != claim.fence:
+                assert [*repository.asked()] == []
+            else:
+                claim = take(repository)[1]
+                known = repository.get(id_of(1))
 
     def test_saving_renews_or_gives_up_the_claim(self, repository: StateRepository) -> None:
         """A save moves the claim's end, or ends it; so does renewing."""
@@ -144,7 +194,7 @@ class ClaimContract:
         claim = repository.add(an_upload(), until=None)
         stale = repository.get(id_of(1))
         repository.save(_with_bytes(3), claim, until=None)
-        upload, newer = repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=stale)
+        upload, newer = repository.claim(id_of(1), now=NOW, until=SOON, known=stale)
         assert (upload.offset, newer.fence > claim.fence) == (3, True)
         with pytest.raises(ClaimLost):
             repository.save(an_upload(), claim, until=None)
@@ -157,10 +207,10 @@ class ClaimContract:
         held = repository.get(id_of(1))
         repository.release(claim)
         free = repository.get(id_of(1))
-        repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=held)
+        repository.claim(id_of(1), now=NOW, until=SOON, known=held)
         with pytest.raises(UploadLocked):
-            repository.claim(id_of(1), now=NOW, until=SOON, preempt=False, known=free)
-        repository.claim(id_of(1), now=NOW, until=SOON, preempt=True, known=free)
+            repository.claim(id_of(1), now=NOW, until=SOON, known=free)
+        repository.claim(id_of(1), now=NOW, until=SOON, known=free, over=repository.get(id_of(1)).fence)
 
     def test_amending_does_not_believe_what_is_no_longer_so(self, repository: StateRepository) -> None:
         """``known`` from before another's change: both changes are there. A holder who came since then is respected,
@@ -187,7 +237,7 @@ class ClaimContract:
         known = repository.get(id_of(1))
         repository.remove(known, claim)
         acts: list[Callable[[], object]] = [
-            lambda: repository.claim(id_of(1), now=NOW, until=SOON, preempt=True, known=known),
+            lambda: repository.claim(id_of(1), now=NOW, until=SOON, known=known),
             lambda: repository.amend(id_of(1), partial(_with_byte, 0), now=NOW, known=known),
             lambda: repository.amend(id_of(1), lambda upload: upload, now=NOW, known=known),
             lambda: repository.get(id_of(1)),

@@ -22,6 +22,7 @@ from ..sansio.ranges import ByteRanges
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from .samples import an_upload
+from .samples import claim_free
 from .samples import id_of
 from .samples import NOW
 from .samples import SOON
@@ -148,7 +149,7 @@ def _claim_all(repository: StateRepository, process: int) -> tuple[list[int], li
     held = []
     for number in range(2, 32):
         try:
-            take(repository, number, preempt=False)
+            claim_free(repository, number)
         except UploadLocked:
             continue
         held.append(number)
@@ -169,7 +170,7 @@ def _finish(repository: StateRepository, process: int) -> list[str]:
     called: list[str] = []
     for number in range(1, 31):
         try:
-            upload, claim = take(repository, number, preempt=False)
+            upload, claim = claim_free(repository, number)
         except UploadLocked:
             continue
         if upload.status is Status.FINISHING:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from datetime import UTC
 from typing import Any
 
+from ..errors import UploadLocked
 from ..interfaces import Claim
 from ..interfaces import StateRepository
 from ..sansio.upload import Status
@@ -29,6 +30,16 @@ def an_upload(number: int = 1, **changes: Any) -> Upload:
     return replace(Upload(id=id_of(number), length=10, status=Status.ACTIVE, created_at=NOW), **changes)
 
 
-def take(repository: StateRepository, number: int = 1, *, preempt: bool = True) -> tuple[Upload, Claim]:
-    """Claim a sample until ``SOON``."""
-    return repository.claim(id_of(number), now=NOW, until=SOON, preempt=preempt)
+def claim_free(repository: StateRepository, number: int = 1) -> tuple[Upload, Claim]:
+    """Claim a sample until ``SOON``, unless somebody holds it."""
+    return repository.claim(id_of(number), now=NOW, until=SOON)
+
+
+def take(repository: StateRepository, number: int = 1) -> tuple[Upload, Claim]:
+    """Claim a sample until ``SOON``, whoever holds it."""
+    while True:
+        known = repository.get(id_of(number))
+        try:
+            return repository.claim(id_of(number), now=NOW, until=SOON, known=known, over=known.fence)
+        except UploadLocked:
+            continue  # another one came between

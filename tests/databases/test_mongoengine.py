@@ -285,7 +285,7 @@ def test_a_hook_that_loses_its_claim_saves_nothing(connected: Any) -> None:
 
     def slow_hook(picture: Picture) -> None:
         picture.rating = 1
-        repository.claim(id_of(1), now=NOW, until=SOON, preempt=False)
+        repository.claim(id_of(1), now=NOW, until=SOON)
 
     with pytest.raises(ClaimLost):
         repository.settle(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)

@@ -34,7 +34,7 @@ DUE = 20
 QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "HEAD": lambda repository: repository.get(id_of(77)),
     "a chunk": lambda repository: repository.find(id_of(77)),
-    "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON, preempt=True),
+    "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON),
     "delete_expired": lambda repository: repository.expired(SOON, limit=100),
 }
 

@@ -157,7 +157,7 @@ def test_one_connection_is_enough_for_everything(sql: DatabaseServer, make: Call
         repository.let_go()
         acts: dict[str, Callable[[], object]] = {
             "add": lambda: repository.add(an_upload(2), until=None),
-            "claim": lambda: repository.claim(id_of(1), now=LATER, until=LATER, preempt=True),
+            "claim": lambda: repository.claim(id_of(1), now=LATER, until=LATER),
             "save": lambda: repository.save(whole, claim, until=SOON),
             "settle": lambda: repository.settle(whole, claim, hook, until=None),
             "call": lambda: repository.call(an_upload(status=Status.FINISHING), plain_hook),

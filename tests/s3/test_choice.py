@@ -138,7 +138,7 @@ def test_cleaning_covers_both(site: Site) -> None:
     for url in urls:
         assert site.tus.patch(url, 0, content).status_code == 204
     for url in urls[2:]:
-        upload, claim = site.state.repository.claim(id_of(url), now=site.now, until=site.now, preempt=True)
+        upload, claim = site.state.repository.claim(id_of(url), now=site.now, until=site.now)
         site.state.repository.remove(upload, claim)
     site.now += timedelta(days=2)
     result = site.run("delete_expired", "--orphans-after", "1")

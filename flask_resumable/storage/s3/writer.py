@@ -24,8 +24,8 @@ from .sender import Sender
 _AHEAD = 8  # parts that a note allows in advance
 _RENEW = 4  # of them left: time for the next note
 _WAITING = 2  # full parts that wait for a note; then they go into objects of their own, which need none
-_PROGRESS = 1.0  # seconds between two notes of what is done
-_TAIL = 3.0  # seconds after which a part that fills slowly is kept as it is
+_PROGRESS = 30.0  # seconds between two notes of what is done
+_TAIL = 30.0  # seconds after which a part that fills slowly is kept as it is
 _MANY_TAILS = 32
 
 

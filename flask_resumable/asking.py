@@ -1,0 +1,217 @@
+"""Asking before taking: a new request meets one that still brings content into the same upload.
+
+Most often that one belongs to a connection that its client has given up, and has received more than the record says.
+None of it is to be lost, and nobody is to wait for a connection that is dead:
+
+* In the same process, the newcomer does itself what is to be done: it stores what has arrived, and saves.
+* In another process of the same machine, the storage knows how far that one has written.
+* Elsewhere, or if the storage does not know, the newcomer leaves a wish in the record and waits a moment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from .abilities import KeepsProgress
+from .errors import OffsetMismatch
+from .errors import ResumableError
+from .errors import UploadLocked
+from .holding import advanced
+from .holding import Clock
+from .holding import Hold
+from .holding import Holder
+from .holding import Moving
+from .interfaces import StateRepository
+from .interfaces import Storage
+from .sansio.upload import Upload
+
+SHOW = "show"  # the wishes: save what you have
+LEAVE = "leave"  # and let go
+
+PATIENCE = 0.75  # seconds to wait for somebody who has been asked
+_SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
+_LISTENING = 0.2  # seconds between two looks for wishes
+_POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
+
+
+class Newcomers:
+    """What a request does that finds another one at work."""
+
+    def __init__(self, repository: StateRepository, storage: Storage, holder: Holder, now: Clock) -> None:
+        self._repository = repository
+        self._progress = storage if isinstance(storage, KeepsProgress) else None
+        self._holder = holder
+        self._now = now
+
+    def let_begin(self, upload_id: str) -> None:
+        """Let a request of this process that has come before, with content, begin to take it in."""
+        self._holder.await_announced(upload_id, PATIENCE)
+
+    def look(self, upload: Upload) -> Upload:
+        """The upload with all that has arrived by now, saved; whoever brings it in goes on.
+
+        If it is not claimed any more, or not at the moment, it has to be looked at as any other.
+        """
+        hold = self._begun(upload)
+        if hold is not None:
+            return self._shown(hold, upload)
+        if self._is_over(upload):
+            return upload
+        if self._holder.is_near(upload) and self._progress is not None:
+            upload = self._settled(upload)
+            if not upload.is_receiving or self._is_over(upload):
+                return upload
+            offset = self._progress.progress(upload)
+            if offset is not None:
+                return self._told(upload, offset)
+        self._repository.ask(upload, SHOW)
+        return self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
+
+    def make_way(self, at: int | None, upload: Upload) -> Upload:
+        """Have whoever brings content in save it and leave; the upload as it is then.
+
+        :param at: The offset from which the new request goes on; ``None``: it does not.
+        :raises OffsetMismatch: Another offset has been reached, and who has reached it goes on.
+        """
+        hold = self._begun(upload)
+        if hold is not None:
+            return self._left(hold, upload, at)
+        if self._is_over(upload):
+            return upload
+        if self._holder.is_near(upload) and self._progress is not None:
+            upload = self._settled(upload)
+            if not upload.is_receiving or self._is_over(upload):
+                return upload
+            offset = self._progress.progress(upload)
+            if offset is not None:
+                if at not in (offset, None):
+                    raise OffsetMismatch(self._told(upload, offset).offset, at)
+                return upload
+        self._repository.ask(upload, LEAVE)
+        return self._wait(upload, PATIENCE, lambda now: False)
+
+    def _left(self, hold: Hold, upload: Upload, at: int | None) -> Upload:
+        if hold.moving is None:
+            return upload
+        deadline = time.monotonic() + PATIENCE
+        left = hold.moving.leave(PATIENCE, at=at)
+        if left is None:
+            hold.ended.wait(deadline - time.monotonic())
+        elif at not in (left.offset, None):
+            raise OffsetMismatch(left.offset, at)
+        return self._repository.get(upload.id)
+
+    def _begun(self, upload: Upload) -> Hold | None:
+        """The hold of another request of this process, which has begun to take its content in unless a hook is slow."""
+        hold = self._holder.found(upload.id, upload.fence)
+        if hold is not None:
+            hold.await_begin(PATIENCE)
+        return hold
+
+    def _is_over(self, upload: Upload) -> bool:
+        """Whether there is nobody left to ask."""
+        return not upload.is_claimed(self._now()) or self._holder.is_gone(upload)
+
+    def _shown(self, hold: Hold, upload: Upload) -> Upload:
+        if hold.moving is None:
+            return upload  # a hook is at work
+        shown = hold.moving.show(PATIENCE)
+        if shown is not None:
+            return shown
+        hold.ended.wait(PATIENCE)
+        return self._repository.get(upload.id)
+
+    def _told(self, upload: Upload, offset: int) -> Upload:
+        """The upload at an offset that its holder has reached, which the record says from now on."""
+        if upload.length is not None and offset >= upload.length:
+            raise UploadLocked  # it is about to be finished
+        if offset == upload.offset:
+            return upload
+        more = advanced(upload, offset)
+        return more if self._repository.tell(more) else self._repository.get(upload.id)
+
+    def _settled(self, upload: Upload) -> Upload:
+        """The upload after a moment in which a request that has lost its connection lets go.
+
+        One that is still writing has not lost it.
+        """
+        assert self._progress is not None
+        before = self._progress.progress(upload)
+        first, *later = _POLLS
+        upload = self._wait(upload, first, lambda now: False)
+        if not upload.is_receiving or self._progress.progress(upload) != before:
+            return upload
+        return self._wait(upload, _SETTLING, lambda now: False)
+
+    def _wait(self, upload: Upload, patience: float, is_enough: Callable[[Upload], bool]) -> Upload:
+        """The upload when its holder has let go of it, or ``is_enough``, or after so many seconds."""
+        deadline = time.monotonic() + patience
+        polls = iter(_POLLS)
+        while True:
+            time.sleep(next(polls, _POLLS[-1]))
+            now = self._repository.get(upload.id)
+            is_same = now.fence == upload.fence and not now.is_released
+            if not is_same or is_enough(now) or self._holder.is_gone(now) or time.monotonic() > deadline:
+                return now
+
+
+class Listener:
+    """Hears what requests in other processes ask of those that bring content in here.
+
+    One thread for all, for as long as there is somebody to hear. Requests that are done at once need none.
+    """
+
+    def __init__(self, repository: StateRepository, holder: Holder) -> None:
+        self._repository = repository
+        self._holder = holder
+        self._held: set[Hold] = set()
+        self._granting: set[Hold] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, hold: Hold) -> None:
+        """Listen on behalf of ``hold``."""
+        with self._lock:
+            self._held.add(hold)
+            # A worker that was forked has the object, but not the thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="resumable-wishes", daemon=True)
+                self._thread.start()
+
+    def discard(self, hold: Hold) -> None:
+        """Stop that."""
+        with self._lock:
+            self._held.discard(hold)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_LISTENING)
+            with self._lock:
+                if not self._held:
+                    self._thread = None
+                    return
+            with suppress(ResumableError):  # the database may answer the next time
+                self._hear()
+
+    def _hear(self) -> None:
+        for claim, wish in self._repository.asked():
+            hold = self._holder.found(claim.upload_id, claim.fence)
+            if hold is not None and hold.moving is not None and hold not in self._granting:
+                self._granting.add(hold)
+                # Each by itself: nobody is to wait for another's store.
+                act = threading.Thread(target=self._grant, args=(hold, hold.moving, wish), name="resumable-wish")
+                act.daemon = True
+                act.start()
+
+    def _grant(self, hold: Hold, moving: Moving, wish: str) -> None:
+        try:
+            with suppress(ResumableError):
+                if wish == LEAVE:
+                    moving.leave(PATIENCE, at=None)
+                else:
+                    moving.show(PATIENCE, answer=True)
+        finally:
+            self._granting.discard(hold)
