@@ -120,8 +120,12 @@ class BufferedSocket:
         size = min(size, BLOCK_SIZE)
         block = self._stream.read1(size)
         self._may_have_more = len(block) == size
-        if block or not self._readiness.wait(0):
-            return block or None
+        if block:
+            return block
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
         return self._stream.read1(size)  # readable and empty: the end
 
     take_unseen = take
@@ -193,15 +197,15 @@ class Stream:
 
 
 class Readiness:
-    """Whether a socket can be read from."""
+    """Whether a socket can be read from. For one thread: no other may ask while this one waits."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._poll = select.poll()  # unlike select(), it takes descriptors above 1023
         self._poll.register(sock, select.POLLIN)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> None:
         """Wait until it can, or has come to its end."""
-        return bool(self._poll.poll(seconds * 1000))
+        self._poll.poll(seconds * 1000)
 
 
 def is_cooperative() -> bool:
