@@ -19,6 +19,7 @@ from .gunicorn_body import GunicornFrames
 from .gunicorn_body import GunicornSocket
 from .gunicorn_body import has_length
 from .gunicorn_body import is_framed
+from .gunicorn_body import socket_of
 from .pipes import LEAST
 from .sources import BufferedSocket
 from .sources import is_cooperative
@@ -26,6 +27,8 @@ from .sources import is_plain
 from .sources import NetworkError
 from .sources import Source
 from .sources import Stream
+from .tls_body import GunicornRecords
+from .watched_input import server_input
 
 logger = logging.getLogger(__package__)
 
@@ -33,13 +36,16 @@ TURN = 4 * 1024 * 1024  # bytes, after which others get a chance to run
 
 
 class RequestBody:
-    """One request's content; see :class:`~flask_resumable.interfaces.Body`."""
+    """One request's content; see :class:`~flask_resumable.interfaces.Body`.
 
-    def __init__(self, environ: dict[str, Any], idle_timeout: timedelta) -> None:
+    :param stream: Where it comes from, if that is not the server's own stream.
+    """
+
+    def __init__(self, environ: dict[str, Any], idle_timeout: timedelta, stream: Any = None) -> None:
         self._environ = environ
+        self._stream = server_input(environ) if stream is None else stream
         self._idle_timeout = idle_timeout.total_seconds()
-        self.size = _announced_size(environ)
-        self.is_terminated = bool(environ.get("wsgi.input_terminated"))
+        self.size = announced_size(environ)
         # Werkzeug's reader of chunked bodies returns uninitialised memory when the client leaves within a chunk.
         self.counts_only_whole = self.size is None and "werkzeug.socket" in environ
         self.is_whole = self.size == 0
@@ -50,7 +56,7 @@ class RequestBody:
     def incoming(self, room: int) -> RequestContent:
         """See :meth:`~flask_resumable.interfaces.Body.incoming`."""
         self.is_whole = self.size is not None and min(room, self.size) == 0
-        source = _source_of(self._environ, self.size, self._idle_timeout)
+        source = _source_of(self._environ, self._stream, self.size, self._idle_timeout)
         return RequestContent(self, source, room, self._idle_timeout)
 
     def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
@@ -66,7 +72,7 @@ class RequestBody:
 
     def trailer(self, name: str) -> str | None:
         """A trailer field, on servers that keep them (see :func:`keeps_trailers`)."""
-        request = getattr(getattr(self._environ["wsgi.input"], "reader", None), "req", None)
+        request = getattr(getattr(server_input(self._environ), "reader", None), "req", None)
         wanted = name.upper()
         return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
 
@@ -81,6 +87,7 @@ class RequestContent:
         self._idle_timeout = idle_timeout
         self._heard_at = time.monotonic()
         self._has_ended = not self._left and body.size is not None
+        self._interruption: BaseException | None = None
         self._is_open = True
         self._closing = threading.Lock()
         self._owner = threading.get_ident()
@@ -92,8 +99,17 @@ class RequestContent:
         self.close()
 
     def wait(self) -> None:
-        if not self._has_ended:
+        if self._interruption is not None:
+            raise self._interruption
+        if self._has_ended:
+            return
+        try:
             self._source.wait()
+        except BaseException as error:
+            # gunicorn's sync worker ends a long request with SystemExit: first, what has been read is taken.
+            if not self._source.holds_some:
+                raise
+            self._interruption = error
 
     def take(self) -> bytes | memoryview | Piped | None:
         if self._has_ended:
@@ -155,20 +171,21 @@ class RequestContent:
             self._source.close()
 
 
-def _source_of(environ: dict[str, Any], size: int | None, idle_timeout: float) -> Source:
+def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_timeout: float) -> Source:
     """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown.
 
     Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
     """
-    stream = environ["wsgi.input"]
+    sock = socket_of(environ, stream)
     if size is not None and has_length(environ, stream):
-        return GunicornSocket(stream.reader, environ["gunicorn.socket"])
+        return (GunicornSocket if is_plain(sock) else GunicornRecords)(stream.reader, environ["gunicorn.socket"])
     if size is None and is_framed(environ, stream):
         return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)
-    if size is not None and isinstance(stream, io.BufferedReader) and is_plain(environ.get("werkzeug.socket")):
-        return BufferedSocket(stream, environ["werkzeug.socket"])
-    sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return Stream(stream, sock if is_plain(sock) else None, idle_timeout, size)
+    if stream is server_input(environ) and "werkzeug.socket" in environ:
+        sock = environ["werkzeug.socket"]
+        if size is not None and isinstance(stream, io.BufferedReader) and is_plain(sock):
+            return BufferedSocket(stream, sock)
+    return Stream(stream, sock, idle_timeout, size)
 
 
 def _give_way() -> None:
@@ -182,16 +199,19 @@ def _give_way() -> None:
 
 def keeps_trailers(environ: dict[str, Any]) -> bool:
     """Whether the application can read trailers of chunked bodies here: under gunicorn."""
-    stream = environ.get("wsgi.input")
+    stream = server_input(environ)
     if type(stream).__module__ != "gunicorn.http.body":
         return False
     reader = getattr(sys.modules["gunicorn.http.body"], "ChunkedReader", None)
     return hasattr(reader, "parse_trailers")
 
 
-def _announced_size(environ: dict[str, Any]) -> int | None:
+def announced_size(environ: dict[str, Any]) -> int | None:
+    """The bytes that a request says it has; ``None`` if its body only says when it ends."""
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
-    value = environ.get("CONTENT_LENGTH") or "0"
+    value = environ.get("CONTENT_LENGTH") or ""
+    if not value and not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
+        return None  # from HTTP/2 on, a body needs neither
     # Servers refuse anything but digits themselves; this is for those that do not.
     return int(value) if value.isascii() and value.isdigit() else 0

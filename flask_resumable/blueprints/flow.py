@@ -23,14 +23,13 @@ from ..sansio.concat import ID_PATTERN
 from ..sansio.flow_errors import message
 from ..sansio.flow_errors import reply_error
 from ..sansio.reply import Reply
-from ..sansio.tus import check_size_is_known
 from ..sansio.upload import Creation
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from ..state import current_state
 from ..state import FlowState
-from .body import RequestBody
 from .cors import allow_origin
+from .first_reader import body_of
 from .intake import Intake
 from .responses import is_lost_below
 from .responses import is_misleading
@@ -118,8 +117,7 @@ def _test(state: FlowState, parameters: Mapping[str, str]) -> Response:
 
 
 def _receive(state: FlowState) -> Response:
-    body = RequestBody(request.environ, state.settings.idle_timeout)
-    check_size_is_known(body.size, body.is_terminated)
+    body = body_of(request, state.settings.idle_timeout)
     state.chunks.let_go()
     arrival = _Arrival(state)
     intake = Intake(

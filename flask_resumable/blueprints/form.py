@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import cast
 
 from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import Headers
 from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
@@ -18,6 +19,7 @@ from ..errors import InvalidRequest
 from ..errors import TooLarge
 from ..errors import UnsupportedMediaType
 from ..interfaces import Piped
+from ..sansio.coding import check_coding
 from ..sansio.multipart import MalformedMultipart
 from ..sansio.multipart import MultipartParser
 from ..sansio.multipart import PartBegins
@@ -105,6 +107,7 @@ def parsed_form(
         yield FormField(name, value)
     _check_files([*files.keys()] + [file_field] * (len(files.getlist(file_field)) - 1), file_field)
     for file in files.getlist(file_field):
+        check_coding(file.headers)
         yield FileBegins()
         while block := file.stream.read(BLOCK_SIZE):
             yield block
@@ -153,7 +156,8 @@ class _Parts:
         self._count += 1
         if self._count > MAX_PARTS:
             raise TooLarge(f"A form may have {MAX_PARTS} parts at most.", MAX_PARTS)
-        options = _disposition(head)
+        fields = _fields(head)
+        options = _disposition(fields)
         name = options.get("name", "")
         if "filename" not in options:
             self._field, self._value = name, bytearray()
@@ -161,6 +165,7 @@ class _Parts:
         self._is_file = name == self._file_field
         self._files.append(name)
         if self._is_file:
+            check_coding(fields)
             _check_files(self._files, self._file_field)
             yield FileBegins()
 
@@ -182,10 +187,14 @@ class _Parts:
 
 
 @lru_cache(64)  # a client's forms all look the same
-def _disposition(head: bytes) -> Mapping[str, str]:
+def _fields(head: bytes) -> Headers:
+    lines = (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))
+    return Headers([(name.strip(), value.strip()) for name, _, value in lines])
+
+
+def _disposition(fields: Headers) -> Mapping[str, str]:
     """The parameters of a part's Content-Disposition."""
-    for line in head.decode("utf-8", "replace").split("\r\n"):
-        name, _, value = line.partition(":")
-        if name.strip().lower() == "content-disposition":
-            return parse_options_header(value.strip())[1]
-    raise InvalidRequest("A part of the form has no Content-Disposition.")
+    value = fields.get("Content-Disposition")
+    if value is None:
+        raise InvalidRequest("A part of the form has no Content-Disposition.")
+    return parse_options_header(value)[1]

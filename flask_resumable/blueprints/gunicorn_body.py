@@ -9,7 +9,10 @@ from __future__ import annotations
 import io
 import os
 import socket
+import ssl
 from contextlib import suppress
+from inspect import GEN_CREATED
+from inspect import getgeneratorstate
 from types import GeneratorType
 from typing import Any
 
@@ -34,37 +37,58 @@ DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body that are read past
 _FRAMING = 64  # bytes: what is longer than that has content in it, and not only the end of a frame
 
 
+def socket_of(environ: dict[str, Any], stream: Any) -> socket.socket | None:
+    """The connection of a request of HTTP/1, which has it for itself meanwhile. That of HTTP/2 has many streams."""
+    sock = environ.get("gunicorn.socket")
+    is_alone = type(stream).__module__ == "gunicorn.http.body"
+    return sock if is_alone and (is_plain(sock) or isinstance(sock, ssl.SSLSocket)) else None
+
+
 def has_length(environ: dict[str, Any], stream: Any) -> bool:
     """Whether this is gunicorn's reader of a body with Content-Length, over a socket that nobody else reads."""
-    reader = _untouched(stream, "LengthReader")
+    reader = _reader_of(stream, "LengthReader")
     unreader: Any = getattr(reader, "unreader", None)
     return (
         isinstance(getattr(reader, "length", None), int)
         and isinstance(getattr(unreader, "buf", None), io.BytesIO)
-        and hasattr(unreader, "sock")
-        and unreader.sock is environ.get("gunicorn.socket")
-        and is_plain(unreader.sock)
+        and getattr(unreader, "sock", None) is not None
+        and unreader.sock is socket_of(environ, stream)
     )
 
 
 def is_framed(environ: dict[str, Any], stream: Any) -> bool:
     """Whether this is gunicorn's reader of a chunked body."""
-    reader = _untouched(stream, "ChunkedReader")
-    buffer = getattr(reader, "buf", None)
+    reader = _reader_of(stream, "ChunkedReader")
     return (
         isinstance(getattr(reader, "parser", None), GeneratorType)
-        and isinstance(buffer, io.BytesIO)
-        and buffer.tell() == 0
-        and isinstance(environ.get("gunicorn.socket"), socket.socket)
+        and isinstance(getattr(reader, "buf", None), io.BytesIO)
+        and socket_of(environ, stream) is not None
     )
 
 
-def _untouched(stream: Any, kind: str) -> Any:
-    """gunicorn's own reader behind a stream that nobody has read from, if it is of this kind."""
-    if type(stream).__module__ != "gunicorn.http.body" or stream.buf.tell():
-        return None
+def was_read(stream: Any, size: int | None) -> bool:
+    """Whether somebody has taken from this body of gunicorn's, or some of it was moved to where it does not belong.
+
+    :param size: What Content-Length says.
+    """
+    if type(stream).__module__ == "gunicorn.http2.request":
+        return bool(getattr(stream, "_eof", False) or getattr(stream, "_buf", b""))
     reader = getattr(stream, "reader", None)
-    return reader if type(reader).__name__ == kind else None
+    if type(stream).__module__ != "gunicorn.http.body" or reader is None:
+        return False
+    if stream.buf.tell():
+        return True
+    if type(reader).__name__ == "ChunkedReader":
+        parser = reader.parser
+        return reader.buf.tell() != 0 or parser is None or getgeneratorstate(parser) != GEN_CREATED
+    return bool(getattr(reader, "length", size) != size)
+
+
+def _reader_of(stream: Any, kind: str) -> Any:
+    """gunicorn's own reader, if the stream is one of gunicorn's and its reader of this kind."""
+    reader = getattr(stream, "reader", None)
+    is_ours = type(stream).__module__ == "gunicorn.http.body" and type(reader).__name__ == kind
+    return reader if is_ours else None
 
 
 # Buffers are handed out and back, rather than kept by thread: greenlets share a thread, and a block must stay valid
@@ -87,6 +111,8 @@ def _hand_back(buffer: memoryview) -> None:
 class GunicornSocket:
     """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout."""
 
+    holds_some = False
+
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
         self._socket = sock
@@ -108,12 +134,9 @@ class GunicornSocket:
         self._readiness.wait(TICK)
 
     def take(self, size: int) -> bytes | memoryview | None:
-        ahead: bytes = self._reader.unreader.buf.getvalue()
+        ahead = take_ahead(self._reader, size)
         if ahead:
-            # What lies behind the body is the next request, already on its way.
-            self._put_back(ahead[size:])
-            self._reader.length -= len(ahead[:size])
-            return ahead[:size]
+            return ahead
         view = self._buffer = self._buffer or _take_buffer()
         try:
             # Unlike the socket's recv_into(), this never waits.
@@ -150,11 +173,6 @@ class GunicornSocket:
             hand_back_pipe(self._pipe)
             self._pipe = None
 
-    def _put_back(self, rest: bytes) -> None:
-        buffer = io.BytesIO()
-        buffer.write(rest)
-        self._reader.unreader.buf = buffer
-
     def interrupt(self) -> None:
         give_up(self._reader.unreader, self._socket)
 
@@ -179,6 +197,10 @@ class GunicornFrames:
         self._ahead = Ahead()
         sock.settimeout(idle_timeout)
 
+    @property
+    def holds_some(self) -> bool:
+        return bool(self._ahead)
+
     def wait(self) -> None:
         """Read what has arrived. A parser that was interrupted could not go on: this one waits for a piece."""
         if self._ahead:
@@ -199,12 +221,14 @@ class GunicornFrames:
             self._ahead.fail(error)
 
     def take(self, size: int) -> bytes | memoryview | None:
-        return self._ahead.take(min(size, BLOCK_SIZE))
+        return self._ahead.take(size)
 
     take_unseen = take
 
     def _has_more(self) -> bool:
         """Whether there is another piece to be had at once."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.pending() > _FRAMING
         return bytes_waiting(self._socket.fileno()) > _FRAMING
 
     def interrupt(self) -> None:
@@ -215,6 +239,18 @@ class GunicornFrames:
     def close(self) -> None:
         self._reader.buf.write(self._ahead.take_all())
         self._socket.settimeout(self._timeout)
+
+
+def take_ahead(reader: Any, size: int) -> bytes:
+    """Up to ``size`` bytes of the body that gunicorn has read along with its head."""
+    ahead: bytes = reader.unreader.buf.getvalue()
+    if ahead:
+        # What follows the body is the next request, already on its way.
+        buffer = io.BytesIO()
+        buffer.write(ahead[size:])
+        reader.unreader.buf = buffer
+        reader.length -= len(ahead[:size])
+    return ahead[:size]
 
 
 def give_up(unreader: Any, sock: socket.socket) -> None:

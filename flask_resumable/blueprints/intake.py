@@ -24,6 +24,7 @@ from ..errors import Unavailable
 from ..interfaces import Piped
 from ..sansio import flow
 from .body import RequestBody
+from .first_reader import is_parsed
 from .form import FileBegins
 from .form import FormEvent
 from .form import FormField
@@ -65,7 +66,7 @@ class Intake:
         self._place = place
         self._pairs = list(request.args.items(multi=True))
         # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
-        self._is_parsed = "form" in request.__dict__
+        self._is_parsed = is_parsed(request)
         self._is_wanted = True
         self._refusal: Exception | None = None
         self.has_file = False
@@ -115,7 +116,7 @@ class Intake:
 
     def _events(self) -> Generator[FormEvent, None, None]:
         content_type, options = parse_options_header(self._request.headers.get("Content-Type", ""))
-        if content_type == "multipart/form-data" and self._is_parsed:
+        if self._is_parsed:
             yield from parsed_form(self._request.form, self._request.files, self._file_field)
             return
         with closing(self._body.blocks(self._max_size + OVERHEAD)) as blocks:

@@ -11,6 +11,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from ..errors import ResumableError
+from .first_reader import watch_input
 
 # What is possible is for the protocol to say, in its own way; tus also has a header that replaces the method.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -40,6 +41,7 @@ def protocol_blueprint(
             strict_slashes=False,  # either would answer a slip by a redirect
             merge_slashes=False,
         )
+    blueprint.url_value_preprocessor(watch_input)
     blueprint.register_error_handler(ResumableError, on_error)
     blueprint.register_error_handler(HTTPException, on_http_error)
     blueprint.after_app_request(finish)

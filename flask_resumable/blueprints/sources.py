@@ -19,11 +19,14 @@ from contextlib import suppress
 from types import BuiltinFunctionType
 from typing import Any
 from typing import Protocol
+from typing import TypeGuard
 
 from ..interfaces import Piped
 
 BLOCK_SIZE = 256 * 1024  # bytes read from a socket at a time
-READ_SIZE = 64 * 1024  # bytes asked of wsgi.input: a read that waits for all of them withholds as much of a slow client
+READ_SIZE = 64 * 1024  # bytes asked of wsgi.input at most
+LEAST_READ = 2 * 1024  # bytes asked of it at first, if it waits for all of them
+PAUSE = 0.02  # seconds of small reads, after which what they have brought is passed on
 TICK = 1.0  # seconds after which waiting for a silent client is interrupted
 
 # What reading raises when the client has left: OSError and its like, ValueError (cheroot), and some servers' own.
@@ -32,6 +35,11 @@ NetworkError = Exception
 
 class Source(Protocol):
     """How bytes are got."""
+
+    @property
+    def holds_some(self) -> bool:
+        """Whether something was read and not taken."""
+        ...
 
     def wait(self) -> None:
         """Wait for more, about a ``TICK`` at most where the server allows it. For the request's own thread."""
@@ -86,13 +94,20 @@ class Ahead:
         """Up to ``size`` bytes; ``b""`` at the end, ``None`` if there are none now. Raises what reading has raised."""
         has_ended = self._has_ended  # looked at first: a block that is put meanwhile must not be passed over
         if self._blocks:
-            block = self._blocks.popleft()
-            if len(block) > size:
-                self._blocks.appendleft(block[size:])
-            return block[:size]
+            return self._joined(min(size, BLOCK_SIZE))
         if has_ended and self._error is not None:
             raise self._error
         return b"" if has_ended else None
+
+    def _joined(self, size: int) -> bytes | memoryview:
+        blocks: list[bytes | memoryview] = []
+        while size and self._blocks:
+            block = self._blocks.popleft()
+            if len(block) > size:
+                self._blocks.appendleft(block[size:])
+            blocks.append(block[:size])
+            size -= len(blocks[-1])
+        return b"".join(blocks) if len(blocks) > 1 else blocks[0]
 
     def take_all(self) -> bytes:
         """All that was not asked for."""
@@ -103,6 +118,8 @@ class Ahead:
 
 class BufferedSocket:
     """The development server: a buffer over a socket. Read without blocking, wait on the socket."""
+
+    holds_some = False
 
     def __init__(self, stream: io.BufferedReader, sock: socket.socket) -> None:
         self._stream = stream
@@ -140,43 +157,71 @@ class BufferedSocket:
 
 
 class Stream:
-    """Any other server: plain reads, which wait for all they ask for; where the socket is known, not for ever.
+    """Any other server: plain reads, which may wait for all they ask for.
 
-    :param sock: The connection, if it is a plain one and this request's alone.
+    So they ask for little: a hundredth of what has come in so far, and no more than a slow client sends in a ``TICK``.
+    That much is lost if the read fails, and withheld if it waits.
+
+    :param sock: The connection, if it is this request's alone: then a read does not wait for ever.
     :param size: Bytes that may be read, ``None`` if the stream ends by itself.
     """
 
-    def __init__(self, stream: Any, sock: Any, idle_timeout: float, size: int | None) -> None:
+    def __init__(self, stream: Any, sock: socket.socket | None, idle_timeout: float, size: int | None) -> None:
         self._stream = stream
         self._socket = sock
         self._left = size
         self._timeout = None if sock is None else sock.gettimeout()
         if sock is not None:
             sock.settimeout(idle_timeout)
-        self._read = getattr(stream, "read1", stream.read)
+        self._reads_what_is_there = hasattr(stream, "read1")
+        self._read = stream.read1 if self._reads_what_is_there else stream.read
+        self._received = 0
+        self._pace = READ_SIZE  # bytes that the client sends in a ``TICK``, or more
         self._ahead = Ahead()
+
+    @property
+    def holds_some(self) -> bool:
+        return bool(self._ahead)
 
     def wait(self) -> None:
         if self._ahead:
             return
-        wanted = READ_SIZE if self._left is None else min(self._left, READ_SIZE)
+        until = time.monotonic() + PAUSE
+        goal = self._received + READ_SIZE
         try:
-            block: bytes = self._read(wanted)
+            while self._received < goal and time.monotonic() < until and self._left != 0:
+                block = self._paced(self._wanted())
+                self._ahead.put(block)
+                if not block or self._reads_what_is_there:
+                    break
         except NetworkError as error:
             self._ahead.put(self._salvaged())
             self._ahead.fail(error)
-            return
+
+    def _wanted(self) -> int:
+        size = READ_SIZE
+        if not self._reads_what_is_there:
+            size = min(self._pace, max(LEAST_READ, self._received // 128), size)
+        return size if self._left is None else min(size, self._left)
+
+    def _paced(self, wanted: int) -> bytes:
+        """Read, and see how long that takes."""
+        begun = time.monotonic()
+        block: bytes = self._read(wanted)
+        seconds = time.monotonic() - begun
+        self._pace = min(READ_SIZE, 2 * self._pace) if seconds < TICK else max(1, int(len(block) / seconds))
+        self._received += len(block)
         if self._left is not None:
             self._left -= len(block)
-        self._ahead.put(block)
+        return block
 
     def _salvaged(self) -> bytes:
         """gunicorn still has what a failed read had received; ask once more before giving up."""
-        if self._socket is None:
+        if not is_plain(self._socket):
             return b""
         shut(self._socket)
         with suppress(NetworkError):
-            block: bytes = self._stream.read(READ_SIZE if self._left is None else min(self._left, READ_SIZE))
+            block: bytes = self._stream.read(READ_SIZE if self._left is None else min(READ_SIZE, self._left))
             return block
         return b""
 
@@ -186,7 +231,7 @@ class Stream:
     take_unseen = take
 
     def interrupt(self) -> None:
-        if self._socket is not None:
+        if is_plain(self._socket):
             shut(self._socket)
 
     abandon = interrupt
@@ -213,7 +258,7 @@ def is_cooperative() -> bool:
     return not isinstance(time.sleep, BuiltinFunctionType)  # gevent's
 
 
-def is_plain(sock: Any) -> bool:
+def is_plain(sock: Any) -> TypeGuard[socket.socket]:
     """Whether what the kernel has for this socket is what was sent: there is no TLS, nor anything else, on it."""
     return type(sock) is socket.socket
 

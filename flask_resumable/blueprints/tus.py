@@ -23,10 +23,11 @@ from ..sansio.tus_errors import reply_error
 from ..sansio.upload import Status
 from ..state import current_state
 from ..state import State
+from .body import announced_size
 from .body import keeps_trailers
-from .body import RequestBody
 from .cors import allow_origin
 from .downloads import download
+from .first_reader import body_of
 from .responses import is_lost_below
 from .responses import is_misleading
 from .responses import respond
@@ -99,15 +100,13 @@ def _create(state: State, upload_id: str) -> Response:
     policy = _policy(state)
     if not policy.offers("creation"):
         raise MethodNotAllowed("Uploads cannot be created here.", ("OPTIONS",))
-    body = RequestBody(request.environ, state.settings.idle_timeout)
-    creation, content = tus.parse_creation(request.headers, body.size, policy)
-    if content is not None:
-        tus.check_size_is_known(body.size, body.is_terminated)
+    creation, content = tus.parse_creation(request.headers, announced_size(request.environ), policy)
+    body = None if content is None else body_of(request, state.settings.idle_timeout)
     upload = state.service.create(
         creation,
         owner=state.owner(),
         limits=state.limits,
-        content=None if content is None else (content, body),
+        content=None if content is None or body is None else (content, body),
         unfinished_parts=state.tus.offers("concatenation-unfinished"),
     )
     return respond(tus.reply_created(upload, _location(state, upload.id), with_content=content is not None))
@@ -118,9 +117,8 @@ def _head(state: State, upload_id: str) -> Response:
 
 
 def _patch(state: State, upload_id: str) -> Response:
-    body = RequestBody(request.environ, state.settings.idle_timeout)
-    write = tus.parse_write(request.headers, body.size, _policy(state))
-    tus.check_size_is_known(body.size, body.is_terminated)
+    write = tus.parse_write(request.headers, announced_size(request.environ), _policy(state))
+    body = body_of(request, state.settings.idle_timeout)
     owner = state.owner()
     try:
         upload = state.service.write(upload_id, write, body, owner=owner, limits=state.limits)

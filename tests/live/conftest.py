@@ -7,12 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .servers import OTHERS
 from .servers import Server
+from .tls import Certificate
+from .tls import make_certificate
+from .uwsgi_server import UWSGI
 
 LOG_TAIL = 4000  # characters of a server's log that a failing test shows
 
@@ -42,6 +47,7 @@ def pytest_runtest_makereport() -> Any:
 def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
     settings = {name: value for name, value in wishes.items() if name.isupper()}
     others = {name: value for name, value in wishes.items() if not name.isupper()}
+    demand_module(kind)
     server = Server(kind, home, settings, **others)
     try:
         server.start()
@@ -92,6 +98,22 @@ def quick_disk(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for this run, and clients that trust it."""
+    demand_program("openssl", "openssl")
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+def demand_module(name: str) -> None:
+    """A server of the test extra. Without it the test is skipped; on a CI machine, which has all of them, it fails."""
+    if name in OTHERS and find_spec(name) is None and (name != "uwsgi" or not UWSGI.exists()):
+        message = f"{name} is missing: pip install {name}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def demand_program(name: str, package: str) -> str:

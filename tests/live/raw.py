@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import select
 import socket
+import ssl
 import struct
 import termios
 import time
@@ -40,11 +41,13 @@ class Answer:
 
 
 class Connection:
-    """One TCP connection; leaving a ``with`` block closes it."""
+    """One TCP connection, with TLS on it if there is a context; leaving a ``with`` block closes it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.is_closing = False  # the server has said that it will take no more requests here
         self._unread = b""
 
@@ -166,12 +169,13 @@ class Connection:
 class Tus:
     """Whole tus exchanges, each on a connection of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
 
     def connect(self) -> Connection:
         """A new connection."""
-        return Connection(self.port)
+        return Connection(self.port, self._tls)
 
     def request(self, method: str, path: str, headers: Headers | None = None, body: bytes = b"") -> Answer:
         """Send a request and close the connection after its answer."""

@@ -24,6 +24,7 @@ from tests.ports import free_port
 from .journal import Journal
 from .journal import PATIENCE
 from .raw import Tus
+from .tls import Certificate
 
 TESTS = Path(__file__).resolve().parents[1]
 APP = "live.app:create_app"
@@ -36,6 +37,13 @@ GUNICORN = {
     "sync": ("-k", "sync"),
 }
 
+# The others: how Python starts them, at a port.
+OTHERS = {
+    "granian": "-m granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 8 --factory {app}",
+    "waitress": "-m waitress --listen=127.0.0.1:{port} --threads 8 --call {app}",
+    "cheroot": "-m live.cheroot_server {port}",
+    "uwsgi": "-m live.uwsgi_server {port}",
+}
 # Becomes another program, which ends with the tests also if these are killed: prctl(PR_SET_PDEATHSIG, SIGKILL).
 DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 WSGIREF = """
@@ -55,11 +63,12 @@ class Server:
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    certificate: Certificate | None = None  # then it speaks TLS
 
     def __post_init__(self) -> None:
         (self.home / "orders").mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.tus = Tus(self.port)
+        self.tus = Tus(self.port, None if self.certificate is None else self.certificate.context)
         self.journal = Journal(self.home / "journal")
         self.log = self.home / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -153,11 +162,21 @@ class Server:
             return ["-c", WSGIREF, str(self.port)]
         if self.kind == "werkzeug":
             run = ["-m", "flask", "--app", APP, "run", "--host", "127.0.0.1", "--port", str(self.port)]
-            return [*run, "--no-reload", "--no-debugger"]
+            return [*run, "--no-reload", "--no-debugger", *self._tls("--cert", "--key"), *self.options]
+        if self.kind in OTHERS:
+            start = OTHERS[self.kind].format(port=self.port, app=APP).split()
+            return [*start, *self._tls("--ssl-certificate", "--ssl-keyfile"), *self.options]
         bind = ["--bind", f"127.0.0.1:{self.port}", "--graceful-timeout", "3"]
         if any(setting.name == "control_socket_disable" for setting in gunicorn.config.KNOWN_SETTINGS):
             bind.append("--no-control-socket")  # it would be one socket in the home folder for all instances
+        bind += self._tls("--certfile", "--keyfile")
         return ["-m", "gunicorn", *bind, *GUNICORN[self.kind], *self.options, f"{APP}()"]
+
+    def _tls(self, certificate: str, key: str) -> list[str]:
+        """The options by which this server is told to speak TLS."""
+        if self.certificate is None:
+            return []
+        return [certificate, str(self.certificate.certificate), key, str(self.certificate.key)]
 
     def _answers(self) -> bool:
         try:

@@ -1,0 +1,13 @@
+"""Becomes uWSGI, which is a program of its own, at a port."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+UWSGI = Path(sys.executable).with_name("uwsgi")
+OPTIONS = "--module live.app:create_app() --enable-threads --threads 8 --need-app --die-on-term --disable-logging"
+
+if __name__ == "__main__":
+    os.execv(UWSGI, [str(UWSGI), "--http-socket", f"127.0.0.1:{sys.argv[1]}", *OPTIONS.split(), *sys.argv[2:]])
