@@ -3,14 +3,15 @@
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
-# make bench-peers: build tusd and rustus for it, where go and cargo are installed
+# make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
+# make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-peers clean
+.PHONY: demo test lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -30,8 +31,12 @@ lint: $(VENV)/test
 bench: $(VENV)/bench bench/peers/node_modules/.installed
 	$(BIN)/python -m bench $(ARGS)
 
+bench-flaky: $(VENV)/bench bench/peers/node_modules/.installed
+	$(BIN)/python -m bench.flaky $(ARGS)
+
 bench-peers:
-	-GOBIN=$(CURDIR)/bench/peers/bin go install github.com/tus/tusd/v2/cmd/tusd@latest
+	-GOBIN=$(CURDIR)/bench/peers/bin go install github.com/tus/tusd/v2/cmd/tusd@v2.9.1
+	-GOBIN=$(CURDIR)/bench/peers/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 	-timeout 1200 cargo install rustus --root bench/peers
 
 $(VENV)/bin/python:
@@ -49,7 +54,7 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml
 $(VENV)/bench: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
 	|| ($(BIN)/pip install --quiet --editable . gunicorn \
-	    && for peer in 'gevent packaging' granian 'tuspyserver uvicorn[standard]' 'flowjs==0.1.1 tornado'; do \
+	    && for peer in 'gevent packaging' granian boto3 'psycopg[binary]' 'tuspyserver uvicorn[standard]' 'flowjs==0.1.1 tornado'; do \
 	        $(BIN)/pip install --quiet $$peer || echo "$$peer cannot be installed: left out"; done)
 	@touch $@
 

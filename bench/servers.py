@@ -125,20 +125,20 @@ def _command(name: str, port: int, home: Path, uploads: Path) -> tuple[list[str]
             raise NotAvailable("it needs node, and `npm install` in bench/peers")
         return ["node", str(PEERS / "node.mjs"), str(port), str(uploads)], {"NODE_ENV": "production"}, None
     if name == "tuspyserver":
-        _need("tuspyserver", "uvicorn")
+        need("tuspyserver", "uvicorn")
         uvicorn = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "--no-access-log"]
         return [*uvicorn, "--app-dir", str(PEERS), "tuspyserver_app:app"], folder, None
     if name == "flowjs":
-        _need("flowjs", "tornado")
+        need("flowjs", "tornado")
         return [sys.executable, str(PEERS / "flowjs_app.py"), str(port), str(uploads)], folder, None
-    program = _program(name)
-    if program is None:
+    found = program(name)
+    if found is None:
         raise NotAvailable("it is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
     if name == "tusd":
-        return [program, "-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(uploads)], {}, None
+        return [found, "-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(uploads)], {}, None
     where = ["--data-dir", str(uploads), "--info-dir", str(home / "info"), "--url", "/files/"]
     limits = ["--max-body-size", str(1 << 40), "--log-level", "error"]
-    return [program, "--host", "127.0.0.1", "--port", str(port), *where, *limits], {}, None
+    return [found, "--host", "127.0.0.1", "--port", str(port), *where, *limits], {}, None
 
 
 def _ours(match: re.Match[str], port: int, home: Path) -> tuple[list[str], dict[str, str], set[int] | None]:
@@ -151,28 +151,37 @@ def _ours(match: re.Match[str], port: int, home: Path) -> tuple[list[str], dict[
         "PYTHONPATH": str(ROOT),
     }
     if worker == "granian":
-        _need("granian")
+        need("granian")
         command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
         return [*command, "--no-ws", "--blocking-threads", threads, "bench.app:app"], env, None
-    _need("gunicorn", *(["gevent"] if worker == "gevent" else []))
-    from gunicorn.config import KNOWN_SETTINGS
-
+    need("gunicorn", *(["gevent"] if worker == "gevent" else []))
     name = "gthread" if worker == "pinned" else worker
     command = [sys.executable, "-m", "gunicorn", "-w", "1", "-k", name, "--bind", f"127.0.0.1:{port}"]
     command += ["--threads", threads] if threads else []
-    if any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS):
-        command.append("--no-control-socket")  # it would be one socket in the home folder for all instances
+    command += no_control_socket()
     cores = {max(os.sched_getaffinity(0))} if worker == "pinned" else None
     return [*command, "--log-level", "warning", "bench.app:app"], env, cores
 
 
-def _need(*modules: str) -> None:
+def no_control_socket() -> list[str]:
+    """The option for a gunicorn that has one: it would be one socket in the home folder for all instances."""
+    from gunicorn.config import KNOWN_SETTINGS
+
+    has_it = any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS)
+    return ["--no-control-socket"] if has_it else []
+
+
+def need(*modules: str) -> None:
+    """Stop if a module is not installed.
+
+    :raises NotAvailable: One is missing.
+    """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise NotAvailable(f"{' and '.join(missing)} are not installed; see the extra `bench`")
 
 
-def _program(name: str) -> str | None:
+def program(name: str) -> str | None:
     """Where a program is, if it is anywhere."""
     return shutil.which(name, path=os.pathsep.join([str(PEERS / "bin"), os.environ.get("PATH", "")]))
 
@@ -202,8 +211,8 @@ def versions() -> str:
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
         found.append(f"node {node.strip().removeprefix('v')}")
     for name, option in (("tusd", "-version"), ("rustus", "--version")):
-        if program := _program(name):
-            said = subprocess.run([program, option], capture_output=True, text=True, check=False).stdout
+        if path := program(name):
+            said = subprocess.run([path, option], capture_output=True, text=True, check=False).stdout
             number = re.search(r"\d+(\.\d+)+", said)
             found.append(f"{name} {number[0] if number else ''}".strip())
     for package in ("server", "file-store"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +17,9 @@ import pytest
 from bench.content import Content
 from bench.content import make
 from bench.content import PERIOD
+from bench.flaky.cuts import bare
+from bench.flaky.relay import Link
+from bench.flaky.relay import Meter
 from bench.goals import held
 
 ROOT = Path(__file__).parents[1]
@@ -83,3 +89,69 @@ def test_a_missed_goal_is_bold() -> None:
     assert rows["One large PATCH, CPU per byte, beside the C loop"] == "`gthread` 1.25x"
     assert rows["One large PATCH, speed, beside the C loop"] == "`gthread` **0.50x**"
     assert rows["One large PATCH, growth of memory, MiB"] == "`gthread` **3.00**"
+
+
+@pytest.mark.live
+def test_connections_are_cut_and_what_was_kept_is_told(tmp_path: Path) -> None:
+    """A tiny run of the benchmark of broken links: a page with a row for the server, and nothing left behind."""
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- flaky -->\nold\n<!-- /flaky -->\nAfter.\n")
+    (tmp_path / "data").mkdir()
+    arguments = ["--tiny", "--servers", "gthread", "--settings", "disk-sqlite", "--parts", "cuts"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.flaky", *arguments, "--data", str(tmp_path / "data"), "--output", str(page)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert re.search(r"\| gunicorn gthread \| disk, SQLite \|.*\d %.*\|", text), text
+    assert text.startswith("Before.\n<!-- flaky -->\n") and text.endswith("<!-- /flaky -->\nAfter.\n")
+    assert "old" not in text
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_bare_loop_gets_all_that_reached_it() -> None:
+    """What the client's kernel has sent can be read, however the connection ends."""
+    for case in bare((0, 0.05), 2):
+        assert case.share > 0.99, case
+        assert case.cut == "RST" or case.kept == case.sent, case
+
+
+def test_the_link_counts_bodies_however_requests_are_cut_into_pieces() -> None:
+    """Two requests on a connection, in pieces of any size: the PATCH's bytes count, those of a POST do not."""
+    stream = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n\r\n\r\nPATCH /a HTTP/1.1\r\ncontent-length: 6\r\n\r\n123456"
+    stream += b"HEAD /a HTTP/1.1\r\nHost: a\r\n\r\nPATCH /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n123"
+    for size in range(1, len(stream) + 1):
+        meter = Meter()
+        for start in range(0, len(stream), size):
+            meter.feed(stream[start : start + size])
+        assert (meter.content, meter.requests) == (9, {"POST": 1, "PATCH": 2, "HEAD": 1}), size
+
+
+def test_the_link_dies_and_says_how_much_came_out_of_it() -> None:
+    """A client that sends again and again through it is cut; the server has what the link has counted."""
+    received = 0
+
+    def read(listener: socket.socket) -> None:
+        nonlocal received
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(ConnectionResetError):
+                    while data := connection.recv(65536):
+                        received += len(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader = threading.Thread(target=read, args=(listener,))
+        reader.start()
+        with Link(listener.getsockname()[1], rate=2e6, period=0.05, seed=4, opaque=True) as link:
+            while link.cuts < 4:
+                with socket.create_connection(("127.0.0.1", link.port)) as client, suppress(OSError):
+                    while True:
+                        client.sendall(bytes(10_000))
+        listener.shutdown(socket.SHUT_RDWR)
+        reader.join()
+    assert received and received <= link.passed <= received + 65536, (received, link.passed)

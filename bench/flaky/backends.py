@@ -1,0 +1,176 @@
+"""What stands beside the servers: PostgreSQL, an S3 server, nginx, a certificate. All are started here, and ended."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench.measure import free_port
+from bench.measure import NotAvailable
+from bench.measure import running
+from bench.servers import program
+from tests.databases.servers import Missing
+from tests.databases.servers import PostgreSQL
+
+KEYS = ("flaky", "flaky-secret")  # of the S3 server
+PREFIX = "up/"  # of the uploads in a bucket
+NGINX = """
+worker_processes 1;
+pid nginx.pid;
+error_log stderr;
+daemon off;
+events { worker_connections 512; }
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    upstream app { server 127.0.0.1:APP max_fails=0; }
+    server {
+        listen 127.0.0.1:PORT;
+        location /files/ {
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_request_buffering off;
+            client_max_body_size 0;
+        }
+    }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of an S3 server."""
+
+    endpoint: str
+    name: str
+    client: Any
+
+    def options(self) -> dict[str, str]:
+        """What the app's storage takes."""
+        keys = {"access_key": KEYS[0], "secret_key": KEYS[1]}
+        return {"bucket": self.name, "endpoint_url": self.endpoint, "prefix": PREFIX, **keys}
+
+    def read(self, name: str) -> bytes:
+        """What a finished upload holds."""
+        content: bytes = self.client.get_object(Bucket=self.name, Key=PREFIX + name)["Body"].read()
+        return content
+
+
+class Store:
+    """An S3 server: versitygw, or moto's where that is missing."""
+
+    def __init__(self, endpoint: str, title: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        self.endpoint = endpoint
+        self.title = title
+        self._client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=KEYS[0],
+            aws_secret_access_key=KEYS[1],
+            region_name="us-east-1",
+            config=Config(
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def bucket(self) -> Bucket:
+        """A new one."""
+        name = f"flaky-{secrets.token_hex(6)}"
+        self._client.create_bucket(Bucket=name)
+        return Bucket(self.endpoint, name, self._client)
+
+
+@contextmanager
+def store(home: Path) -> Iterator[Store]:
+    """An S3 server, until the end of the block.
+
+    :raises NotAvailable: There is none on this machine.
+    """
+    if find_spec("boto3") is None:
+        raise NotAvailable("boto3 is not installed; see the extra `bench`")
+    port = free_port()
+    home.mkdir(parents=True)
+    where, env = f"127.0.0.1:{port}", {"ROOT_ACCESS_KEY": KEYS[0], "ROOT_SECRET_KEY": KEYS[1]}
+    if versitygw := program("versitygw"):
+        command, title = [versitygw, "--quiet", "--port", where, "posix", str(home)], "versitygw"
+    elif find_spec("moto") is not None:
+        moto = Path(sys.executable).with_name("moto_server")
+        command, title = [str(moto), "-H", "127.0.0.1", "-p", str(port)], "moto's server"
+    else:
+        raise NotAvailable("versitygw is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
+    with running(command, port, env=env, log=home.with_suffix(".log")):
+        yield Store(f"http://{where}", title)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own, until the end of the block; its URL.
+
+    :raises NotAvailable: It is not installed.
+    """
+    if find_spec("psycopg") is None:
+        raise NotAvailable("psycopg is not installed; see the extra `bench`")
+    try:
+        server = PostgreSQL()
+    except Missing as error:
+        raise NotAvailable(str(error)) from error
+    try:
+        yield server.uri
+    finally:
+        server.close()
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """A new database of a PostgreSQL server, until the end of the block; its URL."""
+    import psycopg
+
+    name = f"flaky_{secrets.token_hex(6)}"
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.rpartition("/")[0] + "/" + name
+
+
+@contextmanager
+def nginx(home: Path, app: int) -> Iterator[int]:
+    """nginx in front of a port, configured as the README says; its own port.
+
+    :raises NotAvailable: It is not installed.
+    """
+    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if found is None:
+        raise NotAvailable("nginx is not installed: apt-get install nginx")
+    port, folder = free_port(), home / "nginx"
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(NGINX.replace("APP", str(app)).replace("PORT", str(port)))
+    command = [found, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+    with running(command, port, env={}, log=home / "nginx.log"):
+        yield port
+
+
+def certificate(home: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, signed by itself, and its key.
+
+    :raises NotAvailable: There is no openssl.
+    """
+    if shutil.which("openssl") is None:
+        raise NotAvailable("openssl is not installed")
+    cert, key = home / "cert.pem", home / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
