@@ -22,6 +22,8 @@ CUTS: tuple[Cut, ...] = ("FIN", "RST", "half-open")
 PATIENCE = 15.0  # seconds that a client waits for an answer
 _NOT_SENT = 0x894B  # SIOCOUTQNSD: bytes that the kernel has taken and not sent yet
 _BUSY = 423
+_RECORD, _FRAMING = 16 * 1024, 22  # bytes of a record of TLS, and around it
+_TICKETS = 1.0  # seconds to wait for the session tickets of TLS 1.3, which the server sends after the handshake
 _AGAIN = 0.02  # seconds until a client asks again that was told to
 
 
@@ -45,6 +47,8 @@ class Connection:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = site.tls.wrap_socket(plain, server_hostname="127.0.0.1") if site.tls else plain
         self._heard = b""
+        if site.tls:
+            self.is_answered(_TICKETS, is_enough=True)
 
     def start(self, method: str, path: str, headers: Mapping[str, object]) -> None:
         """Send the head of a request."""
@@ -65,14 +69,19 @@ class Connection:
                 sent += self._socket.send(view[sent : sent + 64 * 1024])
         return sent
 
-    def is_answered(self, seconds: float) -> bool:
-        """Wait, but no longer than the server stays silent; whether it has said something, or closed."""
+    def is_answered(self, seconds: float, *, is_enough: bool = False) -> bool:
+        """Wait, but no longer than the server stays silent; whether it has said something, or closed.
+
+        :param is_enough: End with the first message of TLS, too.
+        """
         readable = select.poll()  # unlike select(), it takes descriptors above 1023
         readable.register(self._socket, select.POLLIN)
         deadline = time.monotonic() + seconds
         while readable.poll(max(0, deadline - time.monotonic()) * 1000):
             if self._hear():
                 return True
+            if is_enough:
+                return False
         return False
 
     def _hear(self) -> bool:
@@ -106,9 +115,20 @@ class Connection:
         fields = (line.partition(":") for line in lines[1:])
         return Answer(int(lines[0].split()[1]), {name.lower(): value.strip() for name, _, value in fields})
 
-    def not_sent(self) -> int:
-        """Bytes that a reset destroys in this machine's own kernel."""
-        return int(struct.unpack("i", fcntl.ioctl(self._socket, _NOT_SENT, b"\0" * 4))[0])
+    def reached(self, sent: int) -> int:
+        """How many of the bytes sent a server can still read if the connection is reset now; under TLS, whole records.
+
+        A reset destroys what this machine's kernel has taken and not sent yet.
+        """
+        not_sent = int(struct.unpack("i", fcntl.ioctl(self._socket, _NOT_SENT, b"\0" * 4))[0])
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return sent - not_sent
+        record = sent % _RECORD or _RECORD  # the last one
+        while not_sent > 0 and sent:
+            sent -= record
+            not_sent -= record + _FRAMING
+            record = _RECORD
+        return sent
 
     def reset(self) -> None:
         """Send RST and be gone."""
@@ -117,6 +137,7 @@ class Connection:
 
     def close(self) -> None:
         """Send FIN and be gone."""
+        self.is_answered(0)  # Linux sends RST instead if there is anything that was not read
         self._socket.close()
 
 

@@ -78,7 +78,7 @@ def _be_cut(case: Case, client: Client, content: Content, phase: int, rounds: in
         if connection.is_answered(case.wait):
             _note(case, connection)
         case.sent += sent
-        case.reached += sent - (connection.not_sent() if case.cut == "RST" else 0)
+        case.reached += connection.reached(sent) if case.cut == "RST" else sent
         if case.cut == "half-open":
             silent.append(connection)
         else:
@@ -156,6 +156,6 @@ def _count(case: Case, rounds: int) -> None:
             sent = connection.send(bytes(SIZE))
             connection.is_answered(case.wait)
             case.sent += sent
-            case.reached += sent - (connection.not_sent() if case.cut == "RST" else 0)
+            case.reached += connection.reached(sent) if case.cut == "RST" else sent
             connection.reset() if case.cut == "RST" else connection.close()
         case.kept = counted.result()
