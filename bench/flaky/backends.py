@@ -39,6 +39,7 @@ http {
             proxy_pass http://app;
             proxy_http_version 1.1;
             proxy_request_buffering off;
+            proxy_ignore_client_abort on;
             client_max_body_size 0;
         }
     }
