@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from .abilities import KeepsProgress
 from .errors import OffsetMismatch
@@ -26,12 +27,17 @@ from .holding import Holder
 from .holding import Moving
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .sansio.upload import Status
 from .sansio.upload import Upload
 
 SHOW = "show"  # the wishes: save what you have
 LEAVE = "leave"  # and let go
 
 PATIENCE = 0.75  # seconds to wait for somebody who has been asked
+_RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
+_OVERTAKING = 0.05  # seconds that content may come later than the question about it, on a machine that is not busy
+_STEPS = 10  # of that time, each of which takes longer on a busy one
+_LOOKS = (1, 4, 9)  # of these, those after which the record is read
 _SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
 _LISTENING = 0.2  # seconds between two looks for wishes
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
@@ -46,9 +52,26 @@ class Newcomers:
         self._holder = holder
         self._now = now
 
-    def let_begin(self, upload_id: str) -> None:
-        """Let a request of this process that has come before, with content, begin to take it in."""
-        self._holder.await_announced(upload_id, PATIENCE)
+    def let_begin(self, upload: Upload) -> Upload:
+        """Let a request with content begin that has come just before this one; the upload as it is then.
+
+        A client whose connection breaks asks at once, on another one, where to go on. Each connection has a thread or
+        a process of its own, so the question may overtake the content. To answer it then would have all of the content
+        sent twice.
+        """
+        if upload.status is not Status.ACTIVE or upload.updated_at is None:
+            return upload
+        fence = upload.fence
+        is_recent = self._now() - upload.updated_at < _RECENTLY
+        for step in range(_STEPS if is_recent else 1):
+            has_come = self._holder.await_announced(upload.id, PATIENCE)
+            if not has_come and is_recent:
+                time.sleep(_OVERTAKING / _STEPS)
+            if has_come or (is_recent and step in _LOOKS):
+                upload = self._repository.get(upload.id)
+            if upload.fence != fence:
+                break
+        return upload
 
     def look(self, upload: Upload) -> Upload:
         """The upload with all that has arrived by now, saved; whoever brings it in goes on.
@@ -97,6 +120,8 @@ class Newcomers:
         if hold.moving is None:
             return upload
         deadline = time.monotonic() + PATIENCE
+        if hold.moving.is_withheld:
+            hold.ended.wait(_SETTLING / 2)
         left = hold.moving.leave(PATIENCE, at=at)
         if left is None:
             hold.ended.wait(deadline - time.monotonic())
@@ -118,6 +143,8 @@ class Newcomers:
     def _shown(self, hold: Hold, upload: Upload) -> Upload:
         if hold.moving is None:
             return upload  # a hook is at work
+        if hold.moving.is_withheld and hold.ended.wait(_SETTLING / 2):
+            return self._repository.get(upload.id)
         shown = hold.moving.show(PATIENCE)
         if shown is not None:
             return shown

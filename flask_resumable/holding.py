@@ -44,6 +44,11 @@ _BEGIN = 0.002  # seconds
 class Moving(Protocol):
     """Content on its way into an upload that is held."""
 
+    @property
+    def is_withheld(self) -> bool:
+        """Whether the server may have content that it hands out only with more of it, or when the connection ends."""
+        ...
+
     def show(self, patience: float, *, answer: bool = False) -> Upload | None:
         """Save what has arrived, and go on; the upload. ``None``: it is at its end, the record will tell in a moment.
 
@@ -106,6 +111,7 @@ class Hold:
 
         :raises ClaimLost: A newer request has taken over.
         """
+        upload = replace(upload, updated_at=self._now())
         self._repository.save(upload, self.claim, until=None if last else self.hold_until())
         self.upload = upload
         self._is_released = last
@@ -115,6 +121,7 @@ class Hold:
 
         :raises ClaimLost: A newer request has taken over.
         """
+        upload = replace(upload, updated_at=self._now())
         self._repository.settle(upload, self.claim, hook, until=None if last else self.hold_until())
         self.upload = upload
         self._is_released = last
@@ -221,11 +228,14 @@ class Holder:
         """Whoever holds the upload with this claim, if it is a request of this process."""
         return self._holds.get((upload_id, fence))
 
-    def await_announced(self, upload_id: str, patience: float) -> None:
-        """Wait until a request that has come with content before has begun to take it in, or cannot."""
+    def await_announced(self, upload_id: str, patience: float) -> bool:
+        """Wait until a request that has come with content has claimed the upload, or cannot; if there was one."""
+        if upload_id not in self._announced:
+            return False
         deadline = time.monotonic() + patience
         while upload_id in self._announced and time.monotonic() < deadline:
             time.sleep(_BEGIN)
+        return True
 
     def is_gone(self, upload: Upload) -> bool:
         """Whether it is certain that nobody is there any more who could release the upload."""

@@ -242,6 +242,8 @@ class Incoming(Protocol):
     thread that waits for more.
     """
 
+    withholds: bool  # this server's reader keeps what it has got until it has more, or the connection ends
+
     def wait(self) -> None:
         """Wait until there may be more content, for about a second at most where the server allows it.
 

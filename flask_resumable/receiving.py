@@ -223,6 +223,10 @@ class _Transfer:
 
     # --- for newer requests ---
 
+    @property
+    def is_withheld(self) -> bool:
+        return self._incoming is not None and self._incoming.withholds
+
     def show(self, patience: float, *, answer: bool = False) -> Upload | None:
         with self._others_turn(patience) as has_turn:
             if not has_turn:

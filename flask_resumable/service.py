@@ -105,9 +105,9 @@ class UploadService:
         :raises UploadExpired: The time to finish has passed.
         :raises UploadLocked: It is being finished right now.
         """
-        self._newcomers.let_begin(upload_id)
         upload = self.find(upload_id, owner=owner)
         rules.check_alive(upload, self.now())
+        upload = self._newcomers.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
             upload, is_due = self._steps.outlook(upload)
             if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled

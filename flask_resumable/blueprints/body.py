@@ -83,6 +83,7 @@ class RequestContent:
     def __init__(self, body: RequestBody, source: Source, room: int, idle_timeout: float) -> None:
         self._body = body
         self._source = source
+        self.withholds = source.withholds
         self._left = room if body.size is None else min(room, body.size)
         self._idle_timeout = idle_timeout
         self._heard_at = time.monotonic()

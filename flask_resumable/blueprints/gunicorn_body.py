@@ -111,6 +111,7 @@ def _hand_back(buffer: memoryview) -> None:
 class GunicornSocket:
     """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout."""
 
+    withholds = False
     holds_some = False
 
     def __init__(self, reader: Any, sock: socket.socket) -> None:
@@ -188,6 +189,8 @@ class GunicornSocket:
 
 class GunicornFrames:
     """A chunked body, in the pieces that gunicorn's parser finds."""
+
+    withholds = True
 
     def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
         self._stream = stream

@@ -36,6 +36,8 @@ NetworkError = Exception
 class Source(Protocol):
     """How bytes are got."""
 
+    withholds: bool  # what has arrived may be out of reach until more comes, or the connection ends
+
     @property
     def holds_some(self) -> bool:
         """Whether something was read and not taken."""
@@ -119,6 +121,7 @@ class Ahead:
 class BufferedSocket:
     """The development server: a buffer over a socket. Read without blocking, wait on the socket."""
 
+    withholds = False
     holds_some = False
 
     def __init__(self, stream: io.BufferedReader, sock: socket.socket) -> None:
@@ -165,6 +168,8 @@ class Stream:
     :param sock: The connection, if it is this request's alone: then a read does not wait for ever.
     :param size: Bytes that may be read, ``None`` if the stream ends by itself.
     """
+
+    withholds = True
 
     def __init__(self, stream: Any, sock: socket.socket | None, idle_timeout: float, size: int | None) -> None:
         self._stream = stream

@@ -21,6 +21,8 @@ from .sources import TICK
 class GunicornRecords:
     """A body with Content-Length. Each record is read as it comes, by the one thread that may use the connection."""
 
+    withholds = True
+
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
         self._socket = sock

@@ -65,6 +65,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     storage = JSONField()  # the storage's own notes
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)
+    updated_at = UtcDateTimeField()  # when a request last claimed or saved it
     expires_at = UtcDateTimeField()
     removable_at = UtcDateTimeField()  # what delete_expired goes by
     claimed_until = UtcDateTimeField()

@@ -24,6 +24,7 @@ FIELDS = (
     "concat",
     "storage",
     "created_at",
+    "updated_at",
     "expires_at",
     "claimed_until",
     "claimed_by",
@@ -34,7 +35,7 @@ FIELDS = (
 OWN_FIELDS = ("kind", "digests", "removable_at", "asked")
 # What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
 # is not written leaves its indexes alone.
-STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "expires_at", "removable_at")
+STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "updated_at", "expires_at", "removable_at")
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
@@ -50,6 +51,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
         storage=record["storage"] or {},
         created_at=record["created_at"],
+        updated_at=record["updated_at"],
         expires_at=record["expires_at"],
         claimed_until=record["claimed_until"],
         claimed_by=record["claimed_by"],
@@ -84,6 +86,7 @@ def state_of(upload: Upload) -> dict[str, Any]:
         "offset": upload.offset,
         "islands": _islands(upload.received),
         "storage": dict(upload.storage) or None,
+        "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,
         "removable_at": upload.removable_at,
     }

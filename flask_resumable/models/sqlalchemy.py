@@ -79,6 +79,7 @@ class SQLAlchemyMixin(UploadInterface):
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own notes
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when a request last claimed or saved it
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired goes by
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -67,7 +67,7 @@ class MemoryRepository:
             before = record.upload
             if before.is_claimed(now) and before.fence != over:
                 raise UploadLocked
-            self._change(record, before, until, by=by, fence=before.fence + 1)
+            self._change(record, replace(before, updated_at=now), until, by=by, fence=before.fence + 1)
             return before, Claim(upload_id, before.fence + 1)
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
@@ -87,6 +87,7 @@ class MemoryRepository:
             changed = change(record.upload)
             if changed is not record.upload:
                 # The fence too: whoever slept through the end of its claim must not undo this.
+                changed = replace(changed, updated_at=now)
                 self._change(record, changed, None, fence=record.upload.fence + 1)
             return record.upload
 

@@ -84,7 +84,7 @@ class MongoengineRepository:
         free = self._is_unclaimed(now)
         if over is not None:
             free["$or"].append({"fence": over})
-        values = {"claimed_until": until, "claimed_by": by, "asked": None}
+        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
         change = self._documents.change(values, grows=("fence", "version"))
         found = self._collection.run(
             lambda collection: collection.find_one_and_update(
@@ -114,6 +114,7 @@ class MongoengineRepository:
                 if read is None:
                     return upload
                 continue  # no update has shown that it is still so
+            changed = replace(changed, updated_at=now)
             # The fence too: whoever slept through the end of its claim must not undo this.
             values = state_of(changed) | {"digests": None, "key": changed.key}
             update = self._documents.change(values, grows=("fence", "version"))

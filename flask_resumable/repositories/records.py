@@ -110,7 +110,8 @@ class Records:
                 if read is None:
                     raise UploadLocked
                 continue  # that claim may be gone by now
-            values = self._say.known(upload_id, upload.version, {"claimed_until": until, "claimed_by": by})
+            taken = {"claimed_until": until, "claimed_by": by, "updated_at": now}
+            values = self._say.known(upload_id, upload.version, taken)
             # A claim that is lost with the power is lost together with whoever held it.
             if self._database.change(self._say.claim, values, lasting=False) == 1:
                 return upload, Claim(upload_id, upload.version + 1)
@@ -133,6 +134,7 @@ class Records:
                 if read is None:
                     return upload
                 continue  # no update has shown that it is still so
+            changed = replace(changed, updated_at=now)
             # With a new fence: whoever slept through the end of its claim must not undo this.
             statement, values = self._say.amend, state_of(changed) | {"digests": None}
             if changed.key != upload.key:

@@ -45,7 +45,7 @@ class Statements:
         self.held = select(c["id"]).where(is_held)
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
-        taken = self._new("claimed_until", "claimed_by", "version", "fence")
+        taken = self._new("claimed_until", "claimed_by", "updated_at", "version", "fence")
         self.claim = update(table).where(is_known).values(taken | answered)
         saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
         self.save = update(table).where(is_held).values(saved | self._new("digests"))

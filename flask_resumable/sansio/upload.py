@@ -68,6 +68,7 @@ class Upload:
     key: str | None = None  # unique; by which clients find it that name their uploads themselves
     status: Status = Status.NEW
     created_at: datetime
+    updated_at: datetime | None = None  # when a request last claimed or saved it
     expires_at: datetime | None = None
     storage: JSONObject = field(default_factory=dict)  # opaque to all but the storage that wrote it
     # Kept by the repository:
@@ -203,6 +204,7 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         key=creation.key,
         storage=creation.storage,
         created_at=now,
+        updated_at=now,
         expires_at=limits.expiry(now),
     )
 

@@ -71,9 +71,7 @@ class ClaimContract:
         repository.add(an_upload(status=status), until=SOON, by="a")
         known = repository.get(id_of(1))
         assert known.claimed_by == "a"
-        upload, claim = repository.claim(
-            id_of(1), now=NOW, until=SOON, known=known, by="b", over=known.fence
-        )
+        upload, claim = repository.claim(id_of(1), now=NOW, until=SOON, known=known, by="b", over=known.fence)
         assert (upload.claimed_by, upload.fence, upload.is_released) == ("a", known.fence, False)
         current = repository.get(id_of(1))
         assert (current.claimed_by, current.fence) == ("b", claim.fence)
