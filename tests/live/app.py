@@ -6,6 +6,7 @@ Configured by the environment, so that any WSGI server can start it::
     LIVE_SETTINGS   app.config as JSON; EXPIRATION in seconds
     LIVE_AHEAD      how many seconds the app's clock is ahead
     LIVE_MUTE       "1": no journal, no orders (a traced process makes no system calls of the test's own)
+    LIVE_READERS    "1": requests can say who reads their body before the extension
     LIVE_RAW_INPUT  "1": the server does not say that its wsgi.input ends where the body does
 """
 
@@ -35,6 +36,7 @@ from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyMixin
 
 from .journal import Journal
+from .readers import add_reader
 
 
 class Hooks(FlaskResumable):
@@ -124,6 +126,8 @@ def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ
         db.create_all()
     if not is_mute:
         _note_requests(app, Journal(home / "journal"))
+    if environ.get("LIVE_READERS") == "1":
+        add_reader(app)
     if environ.get("LIVE_RAW_INPUT") == "1":
         app.wsgi_app = _RawInput(app.wsgi_app)  # type: ignore[method-assign]
     return app
