@@ -79,13 +79,19 @@ def body_of(request: Request, idle_timeout: timedelta) -> RequestBody:
 def fault_of(stream: Any, size: int | None) -> str:
     """Why this cannot be the source of a body of ``size`` bytes, as far as it shows; empty if nothing does."""
     name = type(stream).__qualname__
-    if size != 0 and (was_read(stream, size) or _position(stream)):
+    if size != 0 and (was_read(stream, size) or _position(stream) or _left(stream, size) != size):
         return f"some of it was read from {name}"
     if getattr(stream, "closed", False):
         return f"{name} is closed"
     if size and _is_file(stream) and not _is_complete(stream, size):
         return f"{name} has less than the {size} bytes that the client announced"
     return ""
+
+
+def _left(stream: Any, size: int | None) -> int | None:
+    """What cheroot says that is left of a body; of other servers, it is not known."""
+    is_known = type(stream).__module__.startswith("cheroot") and isinstance(getattr(stream, "remaining", None), int)
+    return int(stream.remaining) if is_known else size
 
 
 def _position(stream: Any) -> int:

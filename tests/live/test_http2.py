@@ -107,7 +107,8 @@ def test_a_request_that_is_reset_ends_alone(server: Server, says_length: bool) -
         third = client.start_patch(later, 0, length)
         client.send(third, CONTENT)
         assert client.answer(third).offset == len(CONTENT)
-        server.journal.wait_for("end PATCH", id_of(cut))
+        if server.kind != "granian":  # which does not tell an app that a stream was reset
+            server.journal.wait_for("end PATCH", id_of(cut))
     assert is_stored(server, other) and is_stored(server, later)
     offset = server.tus.offset(cut)
     assert offset <= 50_000
