@@ -11,6 +11,7 @@ No status codes live here: each protocol has one table that turns these into HTT
     │   └── MethodNotAllowed
     ├── UploadNotFound          never existed, was removed, or belongs to somebody else
     ├── UploadExists            an id was used twice
+    ├── KeyReused               an idempotency key was used for two different uploads
     ├── UploadExpired           the time to finish has passed
     ├── UploadClosed            accepts no bytes (a final upload)
     ├── UploadRejected          a hook said no
@@ -71,6 +72,10 @@ class UploadNotFound(ResumableError):
 
 class UploadExists(ResumableError):
     """The id is taken."""
+
+
+class KeyReused(ResumableError):
+    """An idempotency key names two uploads that are not the same."""
 
 
 class UploadExpired(ResumableError):

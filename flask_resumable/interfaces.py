@@ -43,12 +43,16 @@ class StateRepository(Protocol):
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         """Insert a record, claimed from birth unless ``until`` is ``None``.
 
-        Raises ``UploadExists`` if the id or the key is taken. ``by`` is as in ``claim``.
+        Raises ``UploadExists`` if the id, the ``key`` or the ``request_key`` is taken. ``by`` is as in ``claim``.
         """
         ...
 
     def find(self, key: str) -> Upload:
         """Read the record with this key; changes nothing. Raises ``UploadNotFound``."""
+        ...
+
+    def find_request(self, request_key: str) -> Upload:
+        """Read the record with this ``request_key``; changes nothing. Raises ``UploadNotFound``."""
         ...
 
     def get(self, upload_id: str) -> Upload:
@@ -78,15 +82,15 @@ class StateRepository(Protocol):
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         """Save the record and renew the claim, or give it up (``None``), in one step.
 
-        ``key``, ``owner``, ``metadata``, ``concat`` and ``created_at`` are as they were added. Raises ``ClaimLost`` and
-        then has changed nothing.
+        ``key``, ``request_key``, ``owner``, ``metadata``, ``concat`` and ``created_at`` are as they were added. Raises
+        ``ClaimLost`` and then has changed nothing.
         """
         ...
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
-        """Save what ``change`` makes of the record, without a claim; the new record. It may take the ``key`` away.
+        """Save what ``change`` makes of the record, without a claim; the new record. It may take the keys away.
 
         For requests that work on one upload side by side: ``change`` is called again with what is there by then, until
         its result can be saved. It may refuse by raising, and changes nothing by returning what it got. A claim that

@@ -37,7 +37,9 @@ from .interfaces import Hooks
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .receiving import Receiver
+from .repeating import Repeats
 from .sansio import upload as rules
+from .sansio.repeats import request_key_of
 from .sansio.upload import Creation
 from .sansio.upload import Limits
 from .sansio.upload import Status
@@ -62,6 +64,7 @@ class UploadService:
         self._newcomers = Newcomers(repository, storage, self._holder, now)
         listener = Listener(repository, self._holder)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
+        self._repeats = Repeats(repository, self._steps, self.holding, self._receive, now)
         self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
 
     def create(
@@ -75,16 +78,34 @@ class UploadService:
     ) -> Upload:
         """Make a new upload, with the content that the request brought along.
 
+        A creation that is repeated gets the upload of the first one, brought to where that has brought it, or would
+        have: see :class:`~flask_resumable.repeating.Repeats`.
+
         :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
         :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
         :raises TooLarge: It would pass ``limits``; nothing was created.
+        :raises KeyReused: The client has called another upload by the same idempotency key.
+        :raises UploadLocked: The first of the same creations takes longer than this one waits.
         """
-        upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
-        if upload.is_final:
+        if creation.concat is not None and creation.concat.is_final:
             if content is not None and content[0].size != 0:
                 raise UploadClosed("A final upload is made of others and takes no content.")
-            upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
             content = None
+        request_key = request_key_of(creation, owner)
+
+        def make() -> Upload:
+            upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
+            return self._made(replace(upload, request_key=request_key), limits, content, unfinished_parts)
+
+        if request_key is None:
+            return make()
+        return self._repeats.once(request_key, creation, content, limits, make)
+
+    def _made(
+        self, upload: Upload, limits: Limits, content: tuple[Write, Body] | None, unfinished_parts: bool
+    ) -> Upload:
+        if upload.is_final:
+            upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
         elif content is not None:
             rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
         upload = self._placed(upload)

@@ -53,6 +53,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
 
     id = StringField(primary_key=True)
     key = StringField()  # how clients find it that name their uploads themselves
+    request_key = StringField()  # how a creation that is repeated finds it
     owner = StringField()
     status = StringField(required=True)
     length = LongField()  # bytes; missing while deferred
@@ -79,6 +80,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
         "strict": False,  # a newer version of this package may have written the record
         "indexes": [
             {"fields": ["key"], "unique": True, "sparse": True},
+            {"fields": ["request_key"], "unique": True, "sparse": True},
             "removable_at",
             "status",
             {"fields": ["asked"], "sparse": True},

@@ -15,6 +15,7 @@ from ..sansio.upload import Upload
 FIELDS = (
     "id",
     "key",
+    "request_key",
     "owner",
     "status",
     "length",
@@ -43,6 +44,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
     return Upload(
         id=record["id"],
         key=record["key"],
+        request_key=record["request_key"],
         owner=record["owner"],
         status=Status(record["status"]),
         length=record["length"],
@@ -97,6 +99,7 @@ def values_of(upload: Upload) -> dict[str, Any]:
     return {
         **state_of(upload),
         "key": upload.key,
+        "request_key": upload.request_key,
         "owner": upload.owner,
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,

@@ -66,6 +66,7 @@ class SQLAlchemyMixin(UploadInterface):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex: no collation can fold it
     key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
+    request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # what a repeated creation finds it by
     owner: Mapped[str | None] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16), index=True)
     length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred

@@ -86,8 +86,11 @@ class Collection:
             makes_indexes = self._model._meta.get("auto_create_index", True)
         if makes_indexes:
             self._model.ensure_indexes()
-        elif not any(index.get("unique") and index["key"] == [("key", 1)] for index in _indexes(collection)):
-            raise Unavailable(f"{name} lacks its unique index on 'key': call {name}.ensure_indexes() once.")
+        else:
+            unique = [index["key"] for index in _indexes(collection) if index.get("unique")]
+            for key in ("key", "request_key"):
+                if [(key, 1)] not in unique:
+                    raise Unavailable(f"{name} lacks its unique index on {key!r}: call {name}.ensure_indexes() once.")
 
 
 def _indexes(collection: Any) -> list[dict[str, Any]]:

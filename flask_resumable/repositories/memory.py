@@ -38,7 +38,7 @@ class MemoryRepository:
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         with self._lock:
-            if upload.id in self._records or (upload.key is not None and self._by_key(upload.key)):
+            if upload.id in self._records or any(_is_named_alike(upload, other) for other in self._all()):
                 raise UploadExists
             self._records[upload.id] = _Record(replace(upload, claimed_until=until, claimed_by=by, fence=1))
         return Claim(upload.id, 1)
@@ -47,10 +47,10 @@ class MemoryRepository:
         return self._find(upload_id).upload
 
     def find(self, key: str) -> Upload:
-        upload = self._by_key(key)
-        if upload is None:
-            raise UploadNotFound(key)
-        return upload
+        return self._first(lambda upload: upload.key == key, key)
+
+    def find_request(self, request_key: str) -> Upload:
+        return self._first(lambda upload: upload.request_key == request_key, request_key)
 
     def claim(
         self,
@@ -198,8 +198,11 @@ class MemoryRepository:
             raise ClaimLost
         return record
 
-    def _by_key(self, key: str) -> Upload | None:
-        return next((upload for upload in self._all() if upload.key == key), None)
+    def _first(self, is_wanted: Callable[[Upload], bool], wanted: str) -> Upload:
+        for upload in self._all():
+            if is_wanted(upload):
+                return upload
+        raise UploadNotFound(wanted)
 
     @staticmethod
     def _change(
@@ -225,6 +228,12 @@ class MemoryRepository:
     @staticmethod
     def _page(uploads: Iterable[Upload], limit: int, after: str) -> Sequence[Upload]:
         return sorted((upload for upload in uploads if upload.id > after), key=lambda upload: upload.id)[:limit]
+
+
+def _is_named_alike(one: Upload, other: Upload) -> bool:
+    if one.key is not None and one.key == other.key:
+        return True
+    return one.request_key is not None and one.request_key == other.request_key
 
 
 def _removal(upload: Upload) -> tuple[datetime | None, str]:

@@ -71,6 +71,9 @@ class MongoengineRepository:
     def find(self, key: str) -> Upload:
         return self._one({"key": key}, key)
 
+    def find_request(self, request_key: str) -> Upload:
+        return self._one({"request_key": request_key}, request_key)
+
     def claim(
         self,
         upload_id: str,
@@ -116,7 +119,7 @@ class MongoengineRepository:
                 continue  # no update has shown that it is still so
             changed = replace(changed, updated_at=now)
             # The fence too: whoever slept through the end of its claim must not undo this.
-            values = state_of(changed) | {"digests": None, "key": changed.key}
+            values = state_of(changed) | {"digests": None, "key": changed.key, "request_key": changed.request_key}
             update = self._documents.change(values, grows=("fence", "version"))
             if self._update({"_id": upload_id, "version": upload.version}, update):
                 return replace(changed, version=upload.version + 1)

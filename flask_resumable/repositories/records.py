@@ -87,6 +87,9 @@ class Records:
     def find(self, key: str) -> Upload:
         return self._one(self._say.find, self._say.by_key(key), key)
 
+    def find_request(self, request_key: str) -> Upload:
+        return self._one(self._say.find_request, self._say.by_key(request_key), request_key)
+
     def _one(self, query: Any, parameters: Parameters, wanted: str) -> Upload:
         row = self._database.first(query, parameters)
         if row is None:
@@ -137,8 +140,9 @@ class Records:
             changed = replace(changed, updated_at=now)
             # With a new fence: whoever slept through the end of its claim must not undo this.
             statement, values = self._say.amend, state_of(changed) | {"digests": None}
-            if changed.key != upload.key:
-                statement, values["key"] = self._say.amend_with_key, changed.key
+            if (changed.key, changed.request_key) != (upload.key, upload.request_key):
+                statement = self._say.amend_with_keys
+                values |= {"key": changed.key, "request_key": changed.request_key}
             if self._database.change(statement, self._say.known(upload_id, upload.version, values)) == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
@@ -239,8 +243,8 @@ class Records:
 
     def _taken(self, upload: Upload) -> set[str]:
         """The records that stand in the way of a new one."""
-        same = self._c["id"] == upload.id
-        return self._ids(same if upload.key is None else or_(same, self._c["key"] == upload.key))
+        unique = {"id": upload.id, "key": upload.key, "request_key": upload.request_key}
+        return self._ids(or_(*(self._c[name] == value for name, value in unique.items() if value is not None)))
 
     def _ids(self, condition: Any) -> set[str]:
         return {row["id"] for row in self._database.all(select(self._c["id"].label("id")).where(condition))}

@@ -41,6 +41,7 @@ class Statements:
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
         self.find = self.select.where(c["key"] == bindparam(_KEY))
+        self.find_request = self.select.where(c["request_key"] == bindparam(_KEY))
         self.digests = select(c["digests"].label("digests")).where(has_id)
         self.held = select(c["id"]).where(is_held)
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
@@ -54,7 +55,7 @@ class Statements:
         self.ask = update(table).where(is_held).values(self._new("asked"))
         self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"].is_not(None))
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
-        self.amend_with_key = self.amend.values(self._new("key"))
+        self.amend_with_keys = self.amend.values(self._new("key", "request_key"))
         self.renew = update(table).where(is_held).values(until | grown)
         self.release = self.renew.values(answered)
         self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
@@ -70,7 +71,7 @@ class Statements:
 
     @staticmethod
     def by_key(key: str) -> Parameters:
-        """For ``find``."""
+        """For ``find`` and ``find_request``."""
         return {_KEY: key}
 
     @staticmethod

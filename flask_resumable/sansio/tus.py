@@ -17,6 +17,7 @@ from ..errors import InvalidRequest
 from ..errors import LengthRequired
 from ..errors import UnsupportedMediaType
 from ..errors import UnsupportedVersion
+from . import repeats
 from .checksum import ALGORITHMS
 from .checksum import Checksum
 from .concat import Concat
@@ -51,6 +52,7 @@ _NEEDS = {  # tus 1.0: an extension that builds on another is nothing without it
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 REQUEST_HEADERS = (
     "Content-Type",
+    "Idempotency-Key",
     "Tus-Resumable",
     "Upload-Checksum",
     "Upload-Concat",
@@ -132,7 +134,13 @@ def parse_creation(fields: Fields, size: int | None, policy: Policy) -> tuple[Cr
     concat = _parse_concat(fields, policy)
     length = _parse_length(fields, concat, policy)
     metadata = UploadMetadata.from_header(fields.get("Upload-Metadata") or "", max_size=policy.max_metadata)
-    creation = Creation(length=length, metadata=metadata, concat=concat)
+    key = fields.get(repeats.HEADER)
+    creation = Creation(
+        length=length,
+        metadata=metadata,
+        concat=concat,
+        idempotency_key=None if key is None else repeats.parse_key(key),
+    )
     # Creation With Upload: a body of any other type is not content. HTML forms and clients without a body send one.
     has_content = policy.offers("creation-with-upload") and _is_content(fields)
     return creation, _parse_content(fields, 0, size, policy) if has_content else None

@@ -19,6 +19,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadNotFound: 404,
     errors.UploadExpired: 410,
     errors.UploadClosed: 403,
+    errors.KeyReused: 422,
     errors.OffsetMismatch: 409,
     errors.LengthConflict: 400,
     errors.TooLarge: 413,

@@ -66,6 +66,7 @@ class Upload:
     concat: Concat | None = None
     owner: str | None = None  # who created it; None: nobody in particular
     key: str | None = None  # unique; by which clients find it that name their uploads themselves
+    request_key: str | None = None  # unique; by which a creation that is repeated finds it
     status: Status = Status.NEW
     created_at: datetime
     updated_at: datetime | None = None  # when a request last claimed or saved it
@@ -149,6 +150,7 @@ class Creation:
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
     key: str | None = None  # what the client will find it by
+    idempotency_key: str | None = None  # what the client calls this creation, however often it sends it
     storage: JSONObject = field(default_factory=dict)  # what the storage has to know from the start
 
 

@@ -54,6 +54,15 @@ class ProcessContract:
         for number, upload_id in (pair for some in winners for pair in some):
             assert repository.find(id_of(number)).id == upload_id
 
+    def test_processes_that_race_for_a_request_key_have_one_winner(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Of the records that four processes create for one repeated request, one is created, which all can find."""
+        winners = together(_create_by_request)
+        assert sorted(number for some in winners for number, _ in some) == [*range(50)]
+        for number, upload_id in (pair for some in winners for pair in some):
+            assert repository.find_request(id_of(number)).id == upload_id
+
     def test_processes_count_every_byte_once(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
@@ -122,9 +131,17 @@ def _do(work: Work, number: int) -> Any:
 
 
 def _create_by_key(repository: StateRepository, process: int) -> list[tuple[int, str]]:
+    return _create(repository, process, "key")
+
+
+def _create_by_request(repository: StateRepository, process: int) -> list[tuple[int, str]]:
+    return _create(repository, process, "request_key")
+
+
+def _create(repository: StateRepository, process: int, name: str) -> list[tuple[int, str]]:
     won = []
     for number in range(50):
-        upload = an_upload(1000 * (process + 1) + number, key=id_of(number))
+        upload = an_upload(1000 * (process + 1) + number, **{name: id_of(number)})
         try:
             repository.add(upload, until=None)
         except UploadExists:

@@ -38,6 +38,7 @@ class RecordContract:
             concat=Concat.from_header("final;/files/" + id_of(7) + " " + id_of(8)),
             owner="Ünicode 🙂",
             key="ab" * 32,
+            request_key="cd" * 32,
             expires_at=LATER,
             storage={"path": "a/b", "parts": [1, {"n": None}]},
         )
@@ -72,6 +73,27 @@ class RecordContract:
         with pytest.raises(UploadNotFound):
             repository.find("aa")
         repository.add(an_upload(4, key="aa"), until=None)
+
+    def test_a_request_key_is_taken_once(self, repository: StateRepository) -> None:
+        """A creation that is repeated finds the first one; keys of the two kinds do not stand in each other's way."""
+        for number in (1, 2):
+            repository.add(an_upload(number), until=None)
+        claim = repository.add(an_upload(3, request_key="aa"), until=SOON)
+        repository.add(an_upload(4, key="aa", request_key="bb"), until=None)
+        for clash in ({"request_key": "aa"}, {"key": "cc", "request_key": "bb"}, {"key": "aa", "request_key": "cc"}):
+            with pytest.raises(UploadExists):
+                repository.add(an_upload(5, **clash), until=None)
+        repository.save(replace(repository.get(id_of(3)), received=ByteRanges.prefix(4)), claim, until=None)
+        assert (repository.find_request("aa").id, repository.find("aa").id) == (id_of(3), id_of(4))
+        repository.amend(id_of(4), lambda upload: replace(upload, received=ByteRanges.prefix(4)), now=NOW)
+        assert repository.find_request("bb").offset == 4
+        repository.amend(id_of(3), lambda upload: replace(upload, request_key=None), now=NOW)
+        with pytest.raises(UploadNotFound):
+            repository.find_request("aa")
+        claim = repository.add(an_upload(5, request_key="aa"), until=SOON)
+        repository.remove(repository.get(id_of(5)), claim)
+        repository.add(an_upload(6, request_key="aa"), until=None)
+        assert repository.find_request("aa").id == id_of(6)
 
     def test_removing_leaves_nothing(self, repository: StateRepository) -> None:
         """A removed record is gone, and its hook is told afterwards with the upload as it was."""

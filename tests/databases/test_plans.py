@@ -34,6 +34,7 @@ DUE = 20
 QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "HEAD": lambda repository: repository.get(id_of(77)),
     "a chunk": lambda repository: repository.find(id_of(77)),
+    "a repeated POST": lambda repository: repository.find_request(id_of(77)),
     "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON),
     "delete_expired": lambda repository: repository.expired(SOON, limit=100),
 }
@@ -47,9 +48,10 @@ def repository(request: pytest.FixtureRequest) -> Iterator[EmbeddedRepository]:
     # Through SQLAlchemy, whose events tell what is asked; the statements are the same.
     repository = EmbeddedRepository(EmbeddedUpload, Pooled(LazyEngine(lambda: emptied.engine)))
     say = repository._say
-    first = {**_values(repository), "new_id": "", "new_key": ""}
+    first = _values(repository)
     rows = [
-        {**first, "new_id": id_of(n), "new_key": id_of(n), "new_removable_at": NOW if n < DUE else LATER}
+        {**first, **dict.fromkeys(("new_id", "new_key", "new_request_key"), id_of(n))}
+        | {"new_removable_at": NOW if n < DUE else LATER}
         for n in range(RECORDS)
     ]
     with repository.engine.connect() as connection:
@@ -107,11 +109,11 @@ def _uses_index(dialect: str, plan: list[Any]) -> bool:
 
 
 def test_mongodb_has_an_index_for_each(mongo: DatabaseServer) -> None:
-    """By id, by key, and by the time of removal; the key is unique."""
+    """By id, by key, by request, and by the time of removal; both keys are unique."""
     repository = empty_mongo(mongo.uri)
     with pytest.raises(UploadNotFound):  # the first use makes them
         repository.find(id_of(1))
     repository.add(replace(an_upload(), key=id_of(1)), until=None)
     indexes = MongoengineModel._get_collection().index_information().values()
     leading = {index["key"][0][0]: bool(index.get("unique")) for index in indexes}
-    assert leading["key"] and {"_id", "removable_at"} <= leading.keys()
+    assert leading["key"] and leading["request_key"] and {"_id", "removable_at"} <= leading.keys()

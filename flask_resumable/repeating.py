@@ -1,0 +1,185 @@
+"""Creations that are repeated, by a client that has not heard the answer or a proxy that has not waited for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from .errors import BodyIncomplete
+from .errors import BytesLost
+from .errors import ClaimLost
+from .errors import UploadExists
+from .errors import UploadLocked
+from .errors import UploadNotFound
+from .holding import Clock
+from .holding import Hold
+from .interfaces import Body
+from .interfaces import Piped
+from .interfaces import StateRepository
+from .sansio.repeats import check_same
+from .sansio.repeats import is_wanted
+from .sansio.upload import Creation
+from .sansio.upload import Limits
+from .sansio.upload import Status
+from .sansio.upload import Upload
+from .sansio.upload import Write
+from .steps import Steps
+
+PATIENCE = 25.0  # seconds to wait for the first request; proxies wait for 30 to 60, and who gives up comes again
+_POLL = 0.05  # seconds
+
+Content = tuple[Write, Body]
+Receive = Callable[[Hold, Write, Body, Limits], None]
+
+
+class Holding(Protocol):
+    """See :meth:`~flask_resumable.service.UploadService.holding`."""
+
+    def __call__(
+        self, upload_id: str, *, preempt: bool = True, known: Upload | None = None
+    ) -> AbstractContextManager[Hold]: ...
+
+
+class Repeats:
+    """Finds what an earlier request of the same kind has made, and brings it to where that would have brought it.
+
+    So hooks are called once for all of them. While the first is at work, the others wait for it; if it has died or
+    failed, the next one goes on. Once the upload is removed, or has expired, it is as if there had been none.
+    """
+
+    def __init__(
+        self, repository: StateRepository, steps: Steps, holding: Holding, receive: Receive, now: Clock
+    ) -> None:
+        self._repository = repository
+        self._steps = steps
+        self._holding = holding
+        self._receive = receive
+        self._now = now
+
+    def once(
+        self, request_key: str, creation: Creation, content: Content | None, limits: Limits, make: Callable[[], Upload]
+    ) -> Upload:
+        """The upload that there is for this request, or else a new one, by ``make``.
+
+        :raises KeyReused: The one that there is was asked for in other words.
+        :raises UploadLocked: Another request is still making it.
+        """
+        deadline = time.monotonic() + PATIENCE
+        overtaken: ClaimLost | None = None  # by a newer request, with the same content, before that was all here
+        while True:
+            upload = self._known(request_key)
+            if upload is None and overtaken:
+                raise overtaken
+            try:
+                if upload is None:
+                    return make()
+                check_same(upload, creation)
+                if overtaken:
+                    return self._made_by_another(upload)
+                return self._resumed(upload, content, limits)
+            except UploadExists:  # made by another request, just now
+                continue
+            except ClaimLost as error:
+                overtaken = error
+            except UploadNotFound:
+                if upload is None:
+                    raise
+                continue  # removed by another request, just now
+            except UploadLocked:
+                if upload is None:
+                    raise
+            if time.monotonic() > deadline:
+                raise UploadLocked
+            time.sleep(_POLL)
+
+    def _known(self, request_key: str) -> Upload | None:
+        """What an earlier request has made, unless its time is over: that one is from now on known by its id alone."""
+        try:
+            upload = self._repository.find_request(request_key)
+            if not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
+                return upload
+            with suppress(UploadLocked):
+                self._repository.amend(upload.id, lambda known: replace(known, request_key=None), now=self._now())
+                return None
+            return upload
+        except UploadNotFound:
+            return None
+
+    def _resumed(self, upload: Upload, content: Content | None, limits: Limits) -> Upload:
+        """The upload as far as it can be brought."""
+        if upload.is_expired(self._now()):
+            raise UploadLocked  # by whoever removes it
+        brings_more = content is not None and is_wanted(upload, content[0])
+        if not brings_more and self._is_at_rest(upload):
+            return upload
+        # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
+        with self._holding(upload.id, preempt=brings_more, known=upload) as hold:
+            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+                self._steps.settle(hold)
+            if content is not None and is_wanted(hold.upload, content[0]):
+                with suppress(BodyIncomplete):  # the answer tells how much was kept
+                    self._receive_rest(hold, *content, limits)
+            return hold.upload
+
+    def _made_by_another(self, upload: Upload) -> Upload:
+        """The upload, once the request is done that has taken it over."""
+        if upload.is_claimed(self._now()):
+            raise UploadLocked
+        return self._resumed(upload, None, Limits())
+
+    def _is_at_rest(self, upload: Upload) -> bool:
+        """Whether the record can be reported as it is: no step is due, and none is being taken."""
+        if upload.is_final and upload.status is Status.ACTIVE:
+            return not upload.is_claimed(self._now()) and not self._steps.outlook(upload)[1]
+        return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_whole)
+
+    def _receive_rest(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+        """Add what the upload lacks of content that comes from the start."""
+        offset = hold.upload.offset
+        size = None if write.size is None else write.size - offset
+        self._receive(hold, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
+
+
+class _Rest:
+    """A body without its first bytes; see :class:`~flask_resumable.interfaces.Body`."""
+
+    def __init__(self, body: Body, skipped: int) -> None:
+        self._body = body
+        self._skipped = skipped
+        self.size = None if body.size is None else body.size - skipped
+        self.unseen = 0
+        self.counts_only_whole = body.counts_only_whole
+
+    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+        left = self._skipped
+        told_at = time.monotonic()
+        with closing(self._body.blocks(self._skipped + room)) as blocks:
+            for block in blocks:
+                # Blocks are left in the kernel, as Piped, only when there is nothing more to skip.
+                if left and not isinstance(block, Piped):
+                    skipped = min(left, len(block))
+                    left -= skipped
+                    block = memoryview(block)[skipped:]
+                    if not left:
+                        self._body.unseen = max(0, self.unseen - len(block))
+                    elif not block and time.monotonic() - told_at < 1:
+                        continue  # an empty block keeps the claim alive
+                    told_at = time.monotonic()
+                yield block
+
+    @property
+    def is_whole(self) -> bool:
+        return self._body.is_whole
+
+    @property
+    def is_overlong(self) -> bool:
+        return self._body.is_overlong
+
+    def trailer(self, name: str) -> str | None:
+        return self._body.trailer(name)
