@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.npm import demand_packages
 
 from .browser import Browser
 from .demo_server import DemoServer
@@ -34,10 +33,7 @@ def chromium() -> str:
     if chromium is None or None in others:
         _give_up("chromium, node or npm is missing: apt-get install chromium nodejs npm")
     for folder in PACKAGES:
-        with (folder / "package.json").open() as manifest:
-            fcntl.flock(manifest, fcntl.LOCK_EX)  # other test processes want the same
-            if not _is_installed(folder, json.load(manifest)["dependencies"]):
-                _install(folder)
+        demand_packages(folder)
     return chromium
 
 
@@ -45,21 +41,6 @@ def _give_up(message: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
-
-
-def _is_installed(folder: Path, wanted: dict[str, str]) -> bool:
-    manifests = {name: folder / "node_modules" / name / "package.json" for name in wanted}
-    return all(
-        manifest.exists() and json.loads(manifest.read_text())["version"] == wanted[name]
-        for name, manifest in manifests.items()
-    )
-
-
-def _install(folder: Path) -> None:
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        _give_up(f"npm install failed in {folder.relative_to(ROOT)}:\n{done.stderr}")
 
 
 @pytest.fixture
