@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
 from typing import Any
@@ -123,7 +124,9 @@ class FlaskResumable:
             repository=repository,
             storage=kept_in,
             files=Files(service, settings.chunk_size),
-            limits=_limits(settings, sliding=settings.sliding_expiration),
+            limits=replace(
+                _limits(settings, sliding=settings.sliding_expiration), parts_expiration=settings.parts_expiration
+            ),
             tus=_tus_policy(settings, kept_in),
             flow=_flow_state(flow, service, kept_in),
             blueprints={
@@ -288,8 +291,8 @@ def _tus_policy(settings: Settings, storage: Storage) -> Policy:
     offered = set(EXTENSIONS) - set(settings.disabled_extensions)
     if not isinstance(storage, Concatenates):
         offered -= {"concatenation", "concatenation-unfinished"}
-    if settings.expiration is None:
-        offered -= {"expiration"}
+    if settings.expiration is None and "concatenation" not in offered:
+        offered -= {"expiration"}  # else parts expire all the same
     return Policy(
         extensions=frozenset(offered),
         max_size=settings.max_size,

@@ -63,6 +63,12 @@ class Settings(ProtocolSettings):
     sliding_expiration: bool = _setting(
         checks.flag, False, "Whether that time begins anew with all content that comes in."
     )
+    parts_expiration: timedelta = _setting(
+        checks.seconds,
+        timedelta(days=7),
+        "How long a part of a concatenation waits for the others after its last content, where `EXPIRATION` is `None` "
+        "or slides and is shorter. Once a file has been made of it, it goes after a day at the latest.",
+    )
     chunk_size: int = _setting(
         checks.whole(1), 64 * 1024, "The block, in bytes, in which `md5` and `digest()` read a file."
     )

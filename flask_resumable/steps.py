@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from .abilities import Concatenates
 from .errors import BytesLost
@@ -89,8 +91,8 @@ class Steps:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
                 self.remove(hold, remembered_until=None if upload.key is None else upload.expires_at)
                 raise
-        if upload.is_partial:
-            self._assemble_finals_of(upload.id)
+        if upload.is_partial and self._assemble_finals_of(upload.id):
+            hold.upload = self._repository.get(upload.id)  # its end has come nearer
 
     def _step(self, hold: Hold, upload: Upload, name: str | None, *, last: bool = False) -> None:
         """Save the next state together with what the hook writes, or neither; then tell the observers."""
@@ -149,7 +151,8 @@ class Steps:
         except (UploadNotFound, UploadExpired):
             raise UploadExpired("A part of this upload is gone; create a new one.") from None
         upload = rules.assemble(hold.upload, parts, Limits())
-        if all(part.status is Status.COMPLETE for part in parts):
+        is_copied = all(part.status is Status.COMPLETE for part in parts)
+        if is_copied:
             assert upload.length is not None
             with self._keeper.keeping(hold):
                 stored = self._storage.concatenate(upload, parts, hold.claim.fence)
@@ -157,19 +160,35 @@ class Steps:
             upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
         if upload != hold.upload:
             hold.save(upload)
+        if is_copied:
+            self._use(parts)
 
-    def _assemble_finals_of(self, part_id: str) -> None:
-        """Finish the final uploads that have waited for this part. Spec: tus 1.0 "Concatenation-Unfinished"."""
+    def _use(self, parts: list[Upload]) -> None:
+        """Give parts a time to live that have been copied."""
+        for part in {part.id: part for part in parts}.values():
+            now = self._now()
+            if rules.used(part, now) is not part:
+                with suppress(UploadLocked, UploadNotFound):  # then it goes when its time comes, or is gone already
+                    self._repository.amend(part.id, partial(rules.used, now=now), now=now, known=part)
+
+    def _assemble_finals_of(self, part_id: str) -> bool:
+        """Finish the final uploads that have waited for this part; whether there were any.
+
+        Spec: tus 1.0 "Concatenation-Unfinished".
+        """
+        is_used = False
         for final in self._repository.awaiting(part_id):
             # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
             if self.outlook(final)[1]:
                 try:
                     with self._holder.take(final.id) as hold:
+                        is_used = True
                         self.settle(hold)
                 except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
                     continue  # no business of the client that sent this part; it has its own answer
                 except Exception:
                     logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
+        return is_used
 
     def outlook(self, final: Upload) -> tuple[Upload, bool]:
         """A waiting final upload, with its length if that can be told by now; and whether a step is due.

@@ -98,6 +98,7 @@ WRONG: dict[str, list[Any]] = {
     "TUS_CHUNK_SIZE": [0, 1.5, None],
     "RESUMABLE_IDLE_TIMEOUT": [0, -1, "60", None, True],
     "RESUMABLE_LEASE": [0, None],
+    "TUS_PARTS_EXPIRATION": [0, -1, None, timedelta(0), True],
     "RESUMABLE_DURABILITY": ["some", None],
     "RESUMABLE_DOWNLOADS": ["yes", 1, 0, None, []],
     "RESUMABLE_LINK_LIFETIME": [0, None, 0.5, timedelta(days=8)],

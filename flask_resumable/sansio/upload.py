@@ -29,6 +29,7 @@ from .ranges import ByteRanges
 
 JSONObject = Mapping[str, Any]
 
+AFTER_USE = timedelta(days=1)  # that a part is kept at most: its client may ask again, or make another file of it
 MAX_LENGTH = 2**63 - 1  # bytes; what every database's integer column can hold
 
 
@@ -177,6 +178,7 @@ class Limits:
     max_size: int | None = None
     expiration: timedelta | None = None
     sliding: bool = False  # each write moves the expiry forward
+    parts_expiration: timedelta | None = None  # how long a part waits for others, if an upload may wait for longer
 
     def check_length(self, length: int | None) -> None:
         """Refuse a whole upload that is too long.
@@ -186,9 +188,21 @@ class Limits:
         if length is not None and self.max_size is not None and length > self.max_size:
             raise TooLarge(f"Uploads may have {self.max_size} bytes at most.", self.max_size)
 
-    def expiry(self, now: datetime) -> datetime | None:
-        """When an upload that is touched ``now`` expires."""
-        return None if self.expiration is None else now + self.expiration
+    def expiry(self, upload: Upload, now: datetime) -> datetime | None:
+        """When an upload that is touched ``now`` expires.
+
+        A part always does, since no client comes back for one whose final is done. If it is whole, it may have to wait
+        for others that go on sliding.
+        """
+        lifetime = self.expiration
+        if upload.is_partial and self.parts_expiration is not None:
+            if lifetime is None or (self.sliding and upload.is_whole):
+                lifetime = max(lifetime or timedelta(0), self.parts_expiration)
+        return None if lifetime is None else now + lifetime
+
+    def slides(self, upload: Upload) -> bool:
+        """Whether a write moves the expiry of ``upload``."""
+        return self.sliding or (upload.is_partial and self.expiration is None)
 
 
 def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits, now: datetime) -> Upload:
@@ -197,7 +211,7 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
     :raises TooLarge: The declared length passes the maximum.
     """
     limits.check_length(creation.length)
-    return Upload(
+    upload = Upload(
         id=upload_id,
         length=creation.length,
         metadata=creation.metadata,
@@ -207,8 +221,8 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         storage=creation.storage,
         created_at=now,
         updated_at=now,
-        expires_at=limits.expiry(now),
     )
+    return replace(upload, expires_at=limits.expiry(upload, now))
 
 
 def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[Upload, int]:
@@ -259,8 +273,14 @@ def check_alive(upload: Upload, now: datetime) -> None:
 
 def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
     """The upload with the bytes from ``start`` to ``stop`` in it; see :meth:`ByteRanges.add`."""
-    expires_at = limits.expiry(now) if limits.sliding else upload.expires_at
-    return replace(upload, received=upload.received.add(start, stop, unit), expires_at=expires_at)
+    longer = replace(upload, received=upload.received.add(start, stop, unit))
+    return replace(longer, expires_at=limits.expiry(longer, now)) if limits.slides(longer) else longer
+
+
+def used(part: Upload, now: datetime) -> Upload:
+    """A part of which a file has been made: it takes its space twice, and not for long."""
+    until = now + AFTER_USE
+    return part if part.expires_at is not None and part.expires_at <= until else replace(part, expires_at=until)
 
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:

@@ -30,7 +30,10 @@ TOMORROW = "Tue, 05 May 2026 12:00:00 GMT"
 def test_t63_it_is_offered_when_uploads_may_expire(serve: Serve) -> None:
     """expiration is listed exactly when unfinished uploads may be removed."""
     assert "expiration" in words(serve().tus.options().headers["Tus-Extension"])
-    assert "expiration" not in words(serve(EXPIRATION=None).tus.options().headers["Tus-Extension"])
+    never = serve(
+        EXPIRATION=None, DISABLED_EXTENSIONS=["concatenation"]
+    )  # parts of a concatenation expire all the same
+    assert "expiration" not in words(never.tus.options().headers["Tus-Extension"])
 
 
 def test_t63_without_it_nothing_expires(serve: Serve) -> None:

@@ -64,7 +64,7 @@ def is_there_once(server: Server, path: str) -> None:
     assert [file.name for file in server.folder.iterdir() if file.is_file()] == [path.rpartition("/")[2]]
 
 
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "parts": {"parallelUploads": 3},
     "parts with data": {"parallelUploads": 3, "uploadDataDuringCreation": True, "headers": KEY},
     "one request": {"uploadDataDuringCreation": True, "headers": KEY},
@@ -86,6 +86,20 @@ def test_a_proxy_that_gives_up_on_a_slow_hook_does_no_harm(serve: Serve, library
     assert len(server.journal.notes("on_complete")) == 1
 
 
+@pytest.mark.parametrize("mode", ["parts", "parts with data"])
+def test_parts_do_not_stay_where_uploads_never_expire(serve: Serve, library: Path, mode: str) -> None:
+    """Two days after tus-js-client has sent a file in parts, delete_expired leaves the file and nothing else."""
+    server = serve("gthread", EXPIRATION=None)
+    outcome = run_client(server, library, patience=PATIENCE, **MODES[mode])
+    assert len(server.query("SELECT id FROM upload")) == 4
+    done = server.flask("tus", "delete_expired", ahead=2 * 24 * 3600)
+    assert done.returncode == 0, done.stderr
+    assert server.query("SELECT id FROM upload") == [(outcome["path"].rpartition("/")[2],)]
+    files = [file for file in server.folder.rglob("*") if file.is_file() and file.stat().st_size]
+    assert files == [server.finished(outcome["path"])]
+    is_there_once(server, outcome["path"])
+
+
 # The same on bare sockets, where each request may leave when it likes.
 
 
@@ -94,17 +108,20 @@ def parts_of(server: Server) -> Request:
     pieces = (CONTENT[:100_000], CONTENT[100_000:])
     paths = [server.tus.create(len(piece), {"Upload-Concat": "partial"}, piece) for piece in pieces]
     server.journal.path.unlink()
-    return {"Upload-Concat": "final;" + " ".join(paths), **NAMED}, b""
+    headers: Headers = {"Upload-Concat": "final;" + " ".join(paths), **NAMED}
+    return headers, b""
 
 
 def whole_file(server: Server) -> Request:
     """A creation with all the content."""
-    return {"Upload-Length": len(CONTENT), "Content-Length": len(CONTENT), "Content-Type": OCTETS, **KEY}, CONTENT
+    size = len(CONTENT)
+    headers: Headers = {"Upload-Length": size, "Content-Length": size, "Content-Type": OCTETS, **KEY}
+    return headers, CONTENT
 
 
 def whole_file_in_chunks(server: Server) -> Request:
     """The same without Content-Length."""
-    headers = {"Upload-Length": len(CONTENT), "Transfer-Encoding": "chunked", "Content-Type": OCTETS, **KEY}
+    headers: Headers = {"Upload-Length": len(CONTENT), "Transfer-Encoding": "chunked", "Content-Type": OCTETS, **KEY}
     return headers, chunked([CONTENT[:70_000], CONTENT[70_000:]])
 
 
