@@ -117,21 +117,27 @@ class Repeats:
             raise UploadLocked  # by whoever removes it
         brings_more = content is not None and is_wanted(upload, content[0])
         if not brings_more and self._is_at_rest(upload):
-            return upload
+            return _with_content_read(upload, content)
         # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
         with self._holding(upload.id, preempt=brings_more, known=upload) as hold:
-            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
-                self._steps.settle(hold)
+            self._settled(hold)
             if content is not None and is_wanted(hold.upload, content[0]):
                 with suppress(BodyIncomplete):  # the answer tells how much was kept
                     self._receive_rest(hold, *content, limits)
-            return hold.upload
+                return hold.upload
+        return _with_content_read(hold.upload, content)
+
+    def _settled(self, hold: Hold) -> Upload:
+        with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+            self._steps.settle(hold)
+        return hold.upload
 
     def _made_by_another(self, upload: Upload) -> Upload:
         """The upload, once the request is done that has taken it over."""
-        if upload.is_claimed(self._now()):
-            raise UploadLocked
-        return self._resumed(upload, None, Limits())
+        if upload.status is Status.COMPLETE:
+            return upload
+        with self._holding(upload.id, preempt=False, known=upload) as hold:
+            return self._settled(hold)
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: no step is due, and none is being taken."""
@@ -144,6 +150,17 @@ class Repeats:
         offset = hold.upload.offset
         size = None if write.size is None else write.size - offset
         self._receive(hold, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
+
+
+def _with_content_read(upload: Upload, content: Content | None) -> Upload:
+    """Read content that is not needed: most clients hear no answer before they have sent all of it."""
+    if content is not None:
+        write, body = content
+        room = write.size if write.size is not None else upload.length or upload.offset
+        with closing(body.blocks(room)) as blocks:
+            for _ in blocks:
+                pass
+    return upload
 
 
 class _Rest:

@@ -22,6 +22,7 @@ from .server import Server
 from .tus_client import Body
 from .tus_client import checksum
 from .tus_client import DEFERRED
+from .tus_client import EndlessBody
 from .tus_client import final
 from .tus_client import Headers
 from .tus_client import metadata
@@ -276,14 +277,28 @@ def test_a_repeated_final_takes_no_content(server: Server) -> None:
 # --- whole files in one request ---
 
 
-def test_a_file_that_is_there_is_not_read_again(server: Server) -> None:
-    """The content of a repeated request stays unread when nothing of it is missing."""
+@pytest.mark.parametrize("pieces", [(CONTENT,), (CONTENT[:3], CONTENT[3:]), (CONTENT[:3], OSError("cut"))])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_content_that_is_there_is_read_and_dropped(
+    server: Server, pieces: tuple[bytes | OSError, ...], chunked: bool
+) -> None:
+    """A client may hear no answer before it has sent all; nothing of it is stored again."""
     first = server.tus.create_with(CONTENT, len(CONTENT), KEY)
-    body = Body(CONTENT)
-    again = server.tus.create_with(body, len(CONTENT), KEY, announced=len(CONTENT))
-    assert url_of(server.tus, again) == url_of(server.tus, first)
+    url = url_of(server.tus, first)
+    with server.unchanged(url):
+        body = Body(*pieces)
+        again = server.tus.create_with(body, 10, KEY, announced=None if chunked else 10, chunked=chunked)
+    assert url_of(server.tus, again) == url
     assert again.headers["Upload-Offset"] == str(len(CONTENT))
-    assert body.reads == 0
+    assert body.taken == sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+
+
+def test_content_without_end_is_not_read_for_ever(server: Server) -> None:
+    """What goes on past the end of the upload is left alone."""
+    url = url_of(server.tus, server.tus.create_with(CONTENT, len(CONTENT), KEY))
+    body = EndlessBody()
+    assert url_of(server.tus, server.tus.create_with(body, len(CONTENT), KEY, chunked=True)) == url
+    assert body.taken < body.PATIENCE
 
 
 @pytest.mark.parametrize("chunked", [False, True])

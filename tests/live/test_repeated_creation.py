@@ -25,6 +25,7 @@ from .raw import Connection
 from .raw import Headers
 from .raw import OCTETS
 from .servers import Server
+from .servers import STREAMING
 
 pytestmark = pytest.mark.live
 
@@ -234,6 +235,27 @@ def test_a_connection_that_hangs_does_not_hold_up_the_next(serve: Serve) -> None
         server.journal.wait_for("pre_save", None)
         path = post_until_created(server, request)
         assert connection.is_silent() or connection.answer("POST").status == 201
+    is_there_once(server, path)
+
+
+@pytest.mark.parametrize("kind", [*STREAMING, "sync"])
+@pytest.mark.parametrize("request_of", [whole_file, whole_file_in_chunks])
+def test_content_that_is_not_needed_is_in_nobodys_way(serve: Serve, kind: str, request_of: RequestOf) -> None:
+    """Equal requests on one connection are each answered when they have been sent; so is the one that follows."""
+    server = serve(kind)
+    request = request_of(server)
+    answers: list[Answer] = []
+    with server.tus.connect() as connection:
+        while not connection.is_closing and len(answers) < 3:
+            connection.start("POST", "/files/", request[0], body=request[1])
+            answers.append(connection.answer("POST"))
+        path = "/files/" + answers[0].headers["location"]
+        if not connection.is_closing:
+            assert connection.request("HEAD", path).offset == len(CONTENT)
+    assert post_until_created(server, request) == path
+    assert {(answer.status, answer.headers["location"], answer.offset) for answer in answers} == {
+        (201, path.rpartition("/")[2], len(CONTENT))
+    }
     is_there_once(server, path)
 
 

@@ -16,6 +16,8 @@ from werkzeug.test import TestResponse
 
 from flask_resumable import FlaskResumable
 from flask_resumable.storage.s3 import S3Storage
+from tests.conformance.tus_client import Body
+from tests.conformance.tus_client import Tus
 
 from .conftest import Store
 
@@ -36,6 +38,11 @@ class Client:
         self._machines.append(self._machines.pop(0))
         fields = {"Tus-Resumable": "1.0.0", **{name: str(value) for name, value in headers.items()}}
         return self._machines[0].open(path, method=method, headers=fields, data=body)
+
+    def tus(self) -> Tus:
+        """One whose bodies can break off, of the next machine."""
+        self._machines.append(self._machines.pop(0))
+        return Tus(self._machines[0])
 
     def create(self, headers: Mapping[str, Any], body: bytes = b"") -> str:
         """A new upload; its path."""
@@ -89,6 +96,25 @@ def test_content_may_come_with_the_creation(client: Client, store: Store) -> Non
     empty = client.create({"Upload-Length": 0})
     assert store.content(_key(store, empty)) == b""
     assert len(store.kept()) == 3
+
+
+@pytest.mark.parametrize("cuts", [(1000, 2000), (6 * MIB, 11 * MIB), (11 * MIB, 6 * MIB)], ids=str)
+def test_content_that_was_cut_comes_again_with_its_creation(
+    client: Client, store: Store, cuts: tuple[int, ...]
+) -> None:
+    """The same request with a key, at one machine and the other: what is there is skipped, the rest is added."""
+    size = len(CONTENT)
+    key = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
+    kept = 0
+    for cut in cuts:
+        answer = client.tus().create_with(Body(CONTENT[:cut], OSError("cut")), size, key, announced=size)
+        kept = max(kept, cut)
+        assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, str(kept))
+    for _ in range(2):
+        answer = client.tus().create_with(Body(CONTENT[:MIB], CONTENT[MIB:]), size, key, announced=size)
+        assert answer.headers["Upload-Offset"] == str(size)
+        assert store.content(_key(store, "/" + answer.headers["Location"])) == CONTENT
+    assert len(store.kept()) == 1
 
 
 def test_the_length_may_come_late(client: Client, store: Store) -> None:
