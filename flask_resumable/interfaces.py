@@ -7,7 +7,6 @@ decides races, a storage keeps bytes, and neither needs to know the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -285,14 +284,6 @@ class Body(Protocol):
 
     def incoming(self, room: int) -> AbstractContextManager[Incoming]:
         """Begin to read the content, at most ``room`` bytes of it. Leaving the context closes it."""
-        ...
-
-    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        """The content as it comes in, at most ``room`` bytes of it: ``incoming`` for who needs no turns.
-
-        An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
-        A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
-        """
         ...
 
     counts_only_whole: bool  # this server's reader can hand out garbage when a body is cut

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from collections.abc import Generator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from contextlib import closing
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -20,6 +20,7 @@ from .errors import UploadNotFound
 from .holding import Clock
 from .holding import Hold
 from .interfaces import Body
+from .interfaces import Incoming
 from .interfaces import Piped
 from .interfaces import StateRepository
 from .sansio.repeats import check_same
@@ -42,7 +43,12 @@ class Holding(Protocol):
     """See :meth:`~flask_resumable.service.UploadService.holding`."""
 
     def __call__(
-        self, upload_id: str, *, preempt: bool = True, known: Upload | None = None
+        self,
+        upload_id: str,
+        *,
+        known: Upload | None = None,
+        make_way: Callable[[Upload], Upload] | None = None,
+        is_receiving: bool = False,
     ) -> AbstractContextManager[Hold]: ...
 
 
@@ -54,11 +60,18 @@ class Repeats:
     """
 
     def __init__(
-        self, repository: StateRepository, steps: Steps, holding: Holding, receive: Receive, now: Clock
+        self,
+        repository: StateRepository,
+        steps: Steps,
+        holding: Holding,
+        make_way: Callable[[Upload], Upload],
+        receive: Receive,
+        now: Clock,
     ) -> None:
         self._repository = repository
         self._steps = steps
         self._holding = holding
+        self._make_way = make_way
         self._receive = receive
         self._now = now
 
@@ -119,7 +132,8 @@ class Repeats:
         if not brings_more and self._is_at_rest(upload):
             return _with_content_read(upload, content)
         # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
-        with self._holding(upload.id, preempt=brings_more, known=upload) as hold:
+        make_way = self._make_way if brings_more else None
+        with self._holding(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as hold:
             self._settled(hold)
             if content is not None and is_wanted(hold.upload, content[0]):
                 with suppress(BodyIncomplete):  # the answer tells how much was kept
@@ -136,7 +150,7 @@ class Repeats:
         """The upload, once the request is done that has taken it over."""
         if upload.status is Status.COMPLETE:
             return upload
-        with self._holding(upload.id, preempt=False, known=upload) as hold:
+        with self._holding(upload.id, known=upload) as hold:
             return self._settled(hold)
 
     def _is_at_rest(self, upload: Upload) -> bool:
@@ -157,9 +171,10 @@ def _with_content_read(upload: Upload, content: Content | None) -> Upload:
     if content is not None:
         write, body = content
         room = write.size if write.size is not None else upload.length or upload.offset
-        with closing(body.blocks(room)) as blocks:
-            for _ in blocks:
-                pass
+        with body.incoming(room) as incoming:
+            while (block := incoming.take()) is None or block:
+                if block is None:
+                    incoming.wait()
     return upload
 
 
@@ -173,22 +188,10 @@ class _Rest:
         self.unseen = 0
         self.counts_only_whole = body.counts_only_whole
 
-    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        left = self._skipped
-        told_at = time.monotonic()
-        with closing(self._body.blocks(self._skipped + room)) as blocks:
-            for block in blocks:
-                # Blocks are left in the kernel, as Piped, only when there is nothing more to skip.
-                if left and not isinstance(block, Piped):
-                    skipped = min(left, len(block))
-                    left -= skipped
-                    block = memoryview(block)[skipped:]
-                    if not left:
-                        self._body.unseen = max(0, self.unseen - len(block))
-                    elif not block and time.monotonic() - told_at < 1:
-                        continue  # an empty block keeps the claim alive
-                    told_at = time.monotonic()
-                yield block
+    @contextmanager
+    def incoming(self, room: int) -> Iterator[Incoming]:
+        with self._body.incoming(self._skipped + room) as incoming:
+            yield _IncomingRest(self._body, incoming, self._skipped, self.unseen)
 
     @property
     def is_whole(self) -> bool:
@@ -200,3 +203,31 @@ class _Rest:
 
     def trailer(self, name: str) -> str | None:
         return self._body.trailer(name)
+
+
+class _IncomingRest:
+    """What comes in after so many bytes; see :class:`~flask_resumable.interfaces.Incoming`."""
+
+    def __init__(self, body: Body, incoming: Incoming, skipped: int, unseen: int) -> None:
+        self._body = body
+        self._incoming = incoming
+        self._left = skipped
+        self._unseen = unseen
+        self.withholds = incoming.withholds
+        self.wait = incoming.wait
+        self.interrupt = incoming.interrupt
+        self.close = incoming.close
+
+    def take(self) -> bytes | memoryview | Piped | None:
+        while self._left:
+            block = self._incoming.take()
+            if not block or isinstance(block, Piped):  # nothing is left in the kernel before it may be
+                return block
+            skipped = min(self._left, len(block))
+            self._left -= skipped
+            rest = memoryview(block)[skipped:]
+            if not self._left:
+                self._body.unseen = max(0, self._unseen - len(rest))
+            if rest:
+                return rest
+        return self._incoming.take()

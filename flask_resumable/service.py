@@ -64,7 +64,8 @@ class UploadService:
         self._newcomers = Newcomers(repository, storage, self._holder, now)
         listener = Listener(repository, self._holder)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
-        self._repeats = Repeats(repository, self._steps, self.holding, self._receive, now)
+        make_way = partial(self._newcomers.make_way, None)
+        self._repeats = Repeats(repository, self._steps, self.holding, make_way, self._receive, now)
         self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
 
     def create(

@@ -60,7 +60,11 @@ class RequestBody:
         return RequestContent(self, source, room, self._idle_timeout)
 
     def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        """See :meth:`~flask_resumable.interfaces.Body.blocks`."""
+        """The content as it comes in, at most ``room`` bytes of it, for one thread alone.
+
+        An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
+        A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
+        """
         with self.incoming(room) as incoming:
             has_waited = False
             while (block := incoming.take()) is None or block:
