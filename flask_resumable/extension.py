@@ -145,8 +145,11 @@ class FlaskResumable:
 
     # --- for subclasses to override; each may also be written without the argument ---
 
-    def current_owner(self) -> str | None:
-        """Who is asking: a user's id, up to 255 characters, or ``None`` for nobody in particular.
+    def current_owner(self) -> Any:
+        """Who is asking: a user's id, or ``None`` for nobody in particular. May be ``async``.
+
+        A ``str`` of up to 255 characters, or what has only one text: an ``int``, a ``UUID``, an ``ObjectId``. Anything
+        else is an error of the app, raised in the request. ``upload.owner`` is that text.
 
         An upload belongs to who created it; to all others it does not exist. Called in each request.
         """

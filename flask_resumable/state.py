@@ -17,6 +17,7 @@ from .chunks import ChunkService
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .sansio.flow import FlowPolicy
+from .sansio.owner import owner_of
 from .sansio.tus import Policy
 from .sansio.upload import JSONObject
 from .sansio.upload import Limits
@@ -77,8 +78,11 @@ class State:
         """Who is asking. To find out, the app may have used its database; from here on it holds no connection.
 
         Else every request would hold one and wait for another: with as many requests as connections, for ever.
+
+        :raises TypeError: The app says something that names nobody; see :func:`~.sansio.owner.owner_of`.
+        :raises ValueError: The same.
         """
-        owner = self.extension.current_owner()
+        owner = owner_of(current_app.ensure_sync(self.extension.current_owner)())
         self.repository.let_go()
         return owner
 
