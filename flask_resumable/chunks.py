@@ -17,6 +17,7 @@ from .abilities import IncomingChunk
 from .abilities import PlacesChunks
 from .abilities import ReceivesChunks
 from .errors import ClaimLost
+from .errors import RemovalRefused
 from .errors import UploadExists
 from .errors import UploadLocked
 from .errors import UploadNotFound
@@ -232,11 +233,16 @@ class ChunkService:
     def _forget(self, upload: Upload) -> None:
         """Free the key. A finished upload stays, and is from now on known by its id alone."""
         if upload.status is Status.COMPLETE:
-            self._repository.amend(upload.id, lambda current: replace(current, key=None), now=self._service.now())
-            return
-        with suppress(UploadNotFound), self._service.holding(upload.id) as hold:
-            if self._is_over(replace(hold.upload, claimed_until=None)):
-                self._service.remove(hold)
+            return self._free_key(upload)
+        try:
+            with suppress(UploadNotFound), self._service.holding(upload.id) as hold:
+                if self._is_over(replace(hold.upload, claimed_until=None)):
+                    self._service.remove(hold)
+        except RemovalRefused:  # something of the app's refers to it, which is no reason to refuse the file
+            self._free_key(upload)
+
+    def _free_key(self, upload: Upload) -> None:
+        self._repository.amend(upload.id, lambda current: replace(current, key=None), now=self._service.now())
 
     def _patiently(self, act: Callable[[], Upload]) -> Upload:
         deadline = time.monotonic() + PATIENCE

@@ -10,6 +10,7 @@ from dataclasses import field
 from datetime import timedelta
 
 from .errors import ClaimLost
+from .errors import RemovalRefused
 from .errors import ResumableError
 from .errors import UploadExpired
 from .errors import UploadLocked
@@ -73,6 +74,10 @@ class Cleaner:
                 return
         except (UploadLocked, ClaimLost):
             report.busy += 1
+            return
+        except RemovalRefused as error:
+            logger.error("Upload %s has expired, but the database keeps its record: %s", upload.id, error.reason)
+            report.failed.append(upload.id)
             return
         except Exception:
             logger.exception("Upload %s has expired but could not be removed.", upload.id)

@@ -15,6 +15,7 @@ No status codes live here: each protocol has one table that turns these into HTT
     ├── UploadExpired           the time to finish has passed
     ├── UploadClosed            accepts no bytes (a final upload)
     ├── UploadRejected          a hook said no
+    │   └── RemovalRefused          the database said no: something of the app's refers to the record
     ├── OffsetMismatch          the content does not start where the upload ends
     ├── LengthConflict          the declared length contradicts what is known
     ├── TooLarge                passes the length or a limit
@@ -101,6 +102,17 @@ class UploadRejected(ResumableError):
             raise ValueError(f"UploadRejected takes a status from 400 to 599, not {status}.")
         super().__init__(message)
         self.status = status
+
+
+class RemovalRefused(UploadRejected):
+    """The database does not let the record go, by a foreign key of the app's for instance. The upload is as it was.
+
+    :param reason: What the database says, for the log; clients are not told the names of tables.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(409, "The app still refers to this upload; it was not removed.")
+        self.reason = reason
 
 
 class OffsetMismatch(ResumableError):

@@ -124,8 +124,18 @@ class StateRepository(Protocol):
         """Give the upload free. A lost claim is no error."""
         ...
 
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        """Find out whether ``remove`` would be allowed, and change nothing.
+
+        Raises ``RemovalRefused`` if something of the app's refers to the record and may not lose it, ``ClaimLost``.
+        """
+        ...
+
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
-        """Delete the record, then call ``hook`` with what was the app's own instance. Raises ``ClaimLost``."""
+        """Delete the record, then call ``hook`` with what was the app's own instance.
+
+        Raises ``ClaimLost``, and ``RemovalRefused`` as above; then the record is as it was.
+        """
         ...
 
     def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:

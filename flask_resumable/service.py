@@ -178,7 +178,7 @@ class UploadService:
         """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
 
         :param remembered_for: How long to keep a tombstone.
-        :raises UploadRejected: ``pre_delete`` refused.
+        :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
         """
         upload = self.find(upload_id, owner=owner)
         with self.holding(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as hold:
@@ -233,7 +233,7 @@ class UploadService:
         """Remove an upload, if ``pre_delete`` agrees.
 
         :param remembered_until: Keep its record until then, as a tombstone.
-        :raises UploadRejected: It does not.
+        :raises UploadRejected: It does not, or the database does not.
         """
         with self._keeper.keeping(hold):
             self.call_hook("pre_delete", hold.upload)
@@ -301,5 +301,5 @@ class UploadService:
         except BodyIncomplete:
             pass  # the answer tells how much was kept, should the client still hear it
         except (ChecksumMismatch, InvalidRequest):
-            self._steps.remove(hold)
+            self._steps.discard(hold)
             raise

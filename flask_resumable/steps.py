@@ -16,6 +16,7 @@ from functools import partial
 from .abilities import Concatenates
 from .errors import BytesLost
 from .errors import InvalidRequest
+from .errors import RemovalRefused
 from .errors import UploadExpired
 from .errors import UploadLocked
 from .errors import UploadNotFound
@@ -60,8 +61,15 @@ class Steps:
             with self._keeper.keeping(hold):
                 self._step(hold, hold.upload.to(Status.ACTIVE), "on_create")
         except Exception:
-            self._repository.remove(hold.upload, hold.claim)
+            self._unmake(hold)
             raise
+
+    def _unmake(self, hold: Hold) -> None:
+        """Remove an upload that has no bytes yet."""
+        try:
+            self._repository.remove(hold.upload, hold.claim)
+        except RemovalRefused as error:  # on_create has committed rows that refer to it, and failed then
+            self._bury(hold, hold.upload.to(Status.DELETING), error)
 
     def settle(self, hold: Hold) -> None:
         """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
@@ -89,7 +97,7 @@ class Steps:
                 self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
-                self.remove(hold, remembered_until=None if upload.key is None else upload.expires_at)
+                self.discard(hold, remembered_until=None if upload.key is None else upload.expires_at)
                 raise
         if upload.is_partial and self._assemble_finals_of(upload.id):
             hold.upload = self._repository.get(upload.id)  # its end has come nearer
@@ -108,19 +116,57 @@ class Steps:
         """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
 
         :param remembered_until: Keep the record until then, as a tombstone.
+        :raises RemovalRefused: The database does not let the record go; the upload is as it was.
         """
         if hold.upload.status is Status.GONE:
             return self._repository.remove(hold.upload, hold.claim)
         if hold.upload.status is not Status.DELETING:
+            # Bytes that were removed do not come back, so the database is asked first.
+            self._repository.rehearse_removal(hold.upload, hold.claim)
+        self._remove(hold, remembered_until)
+
+    def discard(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload that was refused: its bytes in any case, and its record if the database lets it go.
+
+        ``pre_delete`` has no say in that. But it may be what removes the rows that stand in the way.
+        """
+        try:
+            return self.remove(hold, remembered_until=remembered_until)
+        except RemovalRefused:
+            with self._keeper.keeping(hold):
+                try:
+                    self.call_hook("pre_delete", hold.upload)
+                except UploadRejected:
+                    pass
+                except Exception:
+                    logger.exception("pre_delete of upload %s failed; it was refused, and is removed.", hold.upload.id)
+        self._remove(hold, remembered_until)
+
+    def _remove(self, hold: Hold, remembered_until: datetime | None) -> None:
+        if hold.upload.status is not Status.DELETING:
             hold.save(hold.upload.to(Status.DELETING))
         with self._keeper.keeping(hold):
             self._storage.delete(hold.upload)
-            if remembered_until is None:
+            if remembered_until is not None:
+                self._remember(hold, hold.upload, remembered_until)
+                return self.call_hook("post_delete", hold.upload)
+            try:
                 self._repository.remove(hold.upload, hold.claim, self._hooks.named("post_delete"))
-                self.observe("post_delete", hold.upload)
-            else:
-                hold.save(replace(hold.upload.to(Status.GONE), expires_at=remembered_until), last=True)
+            except RemovalRefused as error:
+                self._bury(hold, hold.upload, error)
                 self.call_hook("post_delete", hold.upload)
+            else:
+                self.observe("post_delete", hold.upload)
+
+    def _bury(self, hold: Hold, upload: Upload, error: RemovalRefused) -> None:
+        """Keep the record of an upload that is gone, for the rows that refer to it, until the database lets it go."""
+        logger.warning("Upload %s is gone, but its record stays until it is let go: %s", upload.id, error.reason)
+        self._remember(hold, upload, self._now())
+
+    @staticmethod
+    def _remember(hold: Hold, upload: Upload, until: datetime) -> None:
+        """DELETING to GONE: the record is now a tombstone."""
+        hold.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
 
     # --- concatenation ---
 

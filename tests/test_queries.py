@@ -166,6 +166,15 @@ def test_a_patch_at_the_wrong_offset_takes_four(tus: Tus, statements: Statements
     assert verbs == ["SELECT", "UPDATE", "UPDATE", "SELECT"]
 
 
+def test_a_removal_takes_nine(tus: Tus, statements: Statements) -> None:
+    """SELECT and UPDATE as above. SAVEPOINT, DELETE, ROLLBACK, RELEASE: whether the record could go, before bytes do.
+    UPDATE: from here on it is to be removed, whatever happens. DELETE: after the bytes. UPDATE: the claim, if it is there.
+    """
+    url = tus.upload(CONTENT)
+    verbs = statements.of(lambda: tus.delete(url), 204)
+    assert verbs == ["SELECT", "UPDATE", "SAVEPOINT", "DELETE", "ROLLBACK", "RELEASE", "UPDATE", "DELETE", "UPDATE"]
+
+
 def test_the_first_chunk_takes_four(tus: Tus, statements: Statements) -> None:
     """flow.js. SELECT: whether the file's key is known. INSERT: it was not. SELECT: once nobody else can be placing
     this chunk, whether it is still wanted. UPDATE: it is here.

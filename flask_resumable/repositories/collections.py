@@ -11,6 +11,8 @@ from typing import Any
 from typing import TypeVar
 
 from mongoengine.connection import ConnectionFailure
+from mongoengine.errors import NotUniqueError
+from mongoengine.errors import OperationError
 from mongoengine.queryset import QuerySet
 from pymongo import ReadPreference
 from pymongo import WriteConcern
@@ -19,7 +21,9 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.errors import PyMongoError
 from pymongo.errors import ServerSelectionTimeoutError
 
+from ..errors import RemovalRefused
 from ..errors import Unavailable
+from .references import check_references
 
 T = TypeVar("T")
 
@@ -54,6 +58,13 @@ class Collection:
     def delete(self, query: dict[str, Any]) -> int:
         """Remove documents by MongoEngine's rules: references with a ``reverse_delete_rule`` follow."""
         return self.run(lambda collection: int(QuerySet(self._model, collection)(__raw__=query).delete()))
+
+    def check_references(self, document_id: str) -> None:
+        """Whether no ``reverse_delete_rule`` denies the removal of a document.
+
+        :raises RemovalRefused: One does; the reason says which.
+        """
+        self.run(lambda collection: check_references(QuerySet(self._model, collection)(pk=document_id)))
 
     def _ready(self) -> Any:
         collection = self._found()
@@ -105,3 +116,7 @@ def _translated() -> Iterator[None]:
         raise
     except (PyMongoError, ConnectionFailure) as error:
         raise Unavailable("The server cannot reach its records right now; try again later.") from error
+    except OperationError as error:  # while references follow
+        if isinstance(error.__context__, PyMongoError) and not isinstance(error, NotUniqueError):
+            raise Unavailable("The server cannot reach its records right now; try again later.") from error
+        raise RemovalRefused(str(error)) from error

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from .engines import connect
 from .engines import LazyEngine
 from .engines import translated
+from .rehearsal import rehearse
 from .statements import Parameters
 
 T = TypeVar("T")
@@ -41,6 +42,13 @@ class Database(Protocol):
         :param lasting: Whether it must survive a loss of power, where that can be chosen.
         :raises IntegrityError: There is such a record already.
         :raises Repeated: The same, but it may have come from this very statement.
+        """
+        ...
+
+    def rehearse(self, statement: Any, parameters: Parameters) -> int:
+        """The same, and undo it: nothing has changed when this returns.
+
+        :raises IntegrityError: The database refuses it, now or on the commit.
         """
         ...
 
@@ -72,6 +80,9 @@ class Pooled:
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
         return self._run(lambda connection: connection.execute(statement, parameters).rowcount)
+
+    def rehearse(self, statement: Any, parameters: Parameters) -> int:
+        return self._run(lambda connection: rehearse(connection, statement, parameters))
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
         row = self._run(lambda connection: connection.execute(query, parameters).first())

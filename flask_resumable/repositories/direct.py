@@ -6,7 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy import Dialect
@@ -20,8 +22,10 @@ from .engines import LazyEngine
 from .engines import leave_when_forked
 from .engines import translated
 from .engines import TROUBLE
+from .rehearsal import rehearse_on_sqlite
 from .statements import Parameters
 
+T = TypeVar("T")
 Convert = Callable[[Any], Any]
 
 _left: list[Connection] = []  # in a process that was forked: not even closed, which SQLite forbids
@@ -60,6 +64,13 @@ class Direct:
         count: int = self._execute(statement, parameters, self._is_durable and lasting)[0]
         return count
 
+    def rehearse(self, statement: Any, parameters: Parameters) -> int:
+        def work(raw: sqlite3.Connection, prepared: _Prepared) -> int:
+            delete = partial(raw.execute, prepared.text, prepared.values(parameters))
+            return rehearse_on_sqlite(lambda text: raw.execute(text).fetchall(), lambda: delete().rowcount)
+
+        return self._with(statement, work)
+
     def first(self, query: Any, parameters: Parameters) -> Row | None:
         rows = self._execute(query, parameters, None)[1]
         return self._prepared[query].row(rows[0]) if rows else None
@@ -90,19 +101,26 @@ class Direct:
 
     def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
         """Execute a statement: how many records it has changed, and what it has found."""
+
+        def work(raw: sqlite3.Connection, prepared: _Prepared) -> tuple[int, list[Any]]:
+            if lasting is not None and lasting is not self._is_lasting:
+                self._is_lasting = None  # should a signal end this request right here
+                raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._is_lasting = lasting
+            cursor = raw.execute(prepared.text, prepared.values(parameters))
+            # To the end: a query that is not finished would go on seeing the database as it is now.
+            return cursor.rowcount, cursor.fetchall() if prepared.is_query else []
+
+        return self._with(statement, work)
+
+    def _with(self, statement: Any, work: Callable[[sqlite3.Connection, _Prepared], T]) -> T:
+        """Do something with the connection while nobody else does."""
         with self._lock:
             try:
                 raw = self._raw or self._open()
-                prepared = self._prepared.get(statement) or self._prepare(statement)
-                if lasting is not None and lasting is not self._is_lasting:
-                    self._is_lasting = None  # should a signal end this request right here
-                    raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
-                    self._is_lasting = lasting
-                cursor = raw.execute(prepared.text, prepared.values(parameters))
-                # To the end: a query that is not finished would go on seeing the database as it is now.
-                return cursor.rowcount, cursor.fetchall() if prepared.is_query else []
+                return work(raw, self._prepared.get(statement) or self._prepare(statement))
             except sqlite3.IntegrityError as error:
-                raise IntegrityError(prepared.text, None, error) from error
+                raise IntegrityError(str(statement), None, error) from error
             except sqlite3.Error as error:
                 self._close()  # the next statement gets a new one
                 raise Unavailable(TROUBLE) from error

@@ -122,6 +122,9 @@ class MemoryRepository:
             asked = [(record.upload, record.asked) for record in self._records.values()]
         return [(Claim(upload.id, upload.fence), wish) for upload, wish in asked if wish is not None]
 
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        self._held(claim)
+
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         with self._lock:
             self._held(claim)

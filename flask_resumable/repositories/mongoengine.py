@@ -145,6 +145,10 @@ class MongoengineRepository:
         found = self._collection.run(lambda collection: [*collection.find({"asked": {"$gt": ""}}, shown)])
         return [(Claim(document["_id"], document["fence"]), document["asked"]) for document in found]
 
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        self._found(_held(claim))
+        self._collection.check_references(upload.id)
+
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         document = self._found(_held(claim))
         if not self._collection.delete(_held(claim)):

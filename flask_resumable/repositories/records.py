@@ -33,6 +33,7 @@ from ..sansio.upload import Upload
 from .database import Database
 from .database import Repeated
 from .digests import Digests
+from .refusals import telling_refusals
 from .statements import new
 from .statements import Parameters
 from .statements import Statements
@@ -180,8 +181,13 @@ class Records:
             return self._say.settle, self._say.under(claim, values)
         return self._say.save, self._say.under(claim, values | {"digests": digests})
 
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        with telling_refusals():
+            self._check(self._database.rehearse(self._say.remove, self._say.under(claim)))
+
     def _remove(self, claim: Claim) -> None:
-        self._check(self._database.change(self._say.remove, self._say.under(claim)))
+        with telling_refusals():
+            self._check(self._database.change(self._say.remove, self._say.under(claim)))
 
     # --- many records ---
 

@@ -40,6 +40,7 @@ class ClaimContract:
         acts: list[Callable[[], object]] = [
             lambda: repository.save(upload, old, until=SOON),
             lambda: repository.renew(old, until=SOON),
+            lambda: repository.rehearse_removal(upload, old),
             lambda: repository.remove(upload, old),
             lambda: repository.settle(upload, old, lambda instance: None, until=None),
         ]

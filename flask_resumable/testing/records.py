@@ -108,6 +108,14 @@ class RecordContract:
         repository.remove(repository.get(id_of(1)), hold, hook)
         assert seen == [(id_of(1), 4)]
 
+    def test_a_rehearsed_removal_removes_nothing(self, repository: StateRepository) -> None:
+        """It only finds out whether the record could go; the claim holds on."""
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        before = repository.get(id_of(1))
+        repository.rehearse_removal(before, claim)
+        assert repository.get(id_of(1)) == before
+        repository.save(before, claim, until=None)
+
     def test_expired_uploads_are_found_by_pages(self, repository: StateRepository) -> None:
         """Every unclaimed upload whose time has come is listed once, the longest overdue first; no other is."""
         overdue = [an_upload(number, expires_at=NOW - timedelta(seconds=number % 3)) for number in range(1, 8)]
