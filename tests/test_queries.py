@@ -168,7 +168,7 @@ def test_a_patch_at_the_wrong_offset_takes_four(tus: Tus, statements: Statements
 
 def test_a_removal_takes_nine(tus: Tus, statements: Statements) -> None:
     """SELECT and UPDATE as above. SAVEPOINT, DELETE, ROLLBACK, RELEASE: whether the record could go, before bytes do.
-    UPDATE: from here on it is to be removed, whatever happens. DELETE: after the bytes. UPDATE: the claim, if it is there.
+    UPDATE: from here on it is to be removed, whatever happens. DELETE: after the bytes. UPDATE: the claim is given up.
     """
     url = tus.upload(CONTENT)
     verbs = statements.of(lambda: tus.delete(url), 204)

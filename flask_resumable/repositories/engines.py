@@ -26,11 +26,17 @@ TROUBLE = "The server cannot reach its records right now; try again later."
 
 
 class LazyEngine:
-    """An engine in autocommit, found when it is first needed, then once more to prepare the database."""
+    """An engine in autocommit, found when it is first needed.
 
-    def __init__(self, find: Callable[[], Engine], prepare: Callable[[Engine], None] | None = None) -> None:
+    :param prepare: Called once with the engine, to prepare the database. What it returns is called each time.
+    """
+
+    def __init__(
+        self, find: Callable[[], Engine], prepare: Callable[[Engine], Callable[[], None] | None] | None = None
+    ) -> None:
         self._find = find
         self._prepare = prepare
+        self._check: Callable[[], None] | None = None
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         leave_when_forked(self)
@@ -41,10 +47,12 @@ class LazyEngine:
                 if self._engine is None:
                     found = self._find()
                     if self._prepare is not None:
-                        self._prepare(found)
+                        self._check = self._prepare(found)
                     # Where it is not the engine's own way, each connection is switched over and back: statements more.
                     is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
                     self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
+        if self._check is not None:
+            self._check()
         return self._engine
 
     def dispose(self) -> None:

@@ -1,0 +1,71 @@
+"""Warnings of what an app's tables and models promise about removal, and what will not happen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import RelationshipDirection
+from sqlalchemy.orm import RelationshipProperty
+
+logger = logging.getLogger(__package__)
+
+_REFERRING = (
+    "SELECT DISTINCT tables.name FROM sqlite_master AS tables, pragma_foreign_key_list(tables.name) AS keys "
+    "WHERE tables.type = 'table' AND lower(keys.\"table\") = lower(?)"
+)
+
+
+def warn(engine: Engine, model: type[Any]) -> None:
+    """Look once, when the database is first used: by then all models are mapped."""
+    # What is wrong there will be told by whoever needs it.
+    with suppress(SQLAlchemyError):
+        _warn_of_cascades(model)
+    with suppress(SQLAlchemyError):
+        if engine.dialect.name == "sqlite":
+            _warn_of_foreign_keys(engine, model)
+
+
+def _warn_of_foreign_keys(engine: Engine, model: type[Any]) -> None:
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA foreign_keys").scalar():
+            return
+        found = connection.exec_driver_sql(_REFERRING, (model.__table__.name,)).scalars()
+        names = sorted({*_referring(model.__table__), *found})
+    if names:
+        logger.warning(
+            "SQLite does not look at the foreign keys of %s to %s on this app's connections: ondelete does nothing, "
+            "and rows will refer to uploads that are gone. Execute PRAGMA foreign_keys=ON on each connect event.",
+            ", ".join(names),
+            model.__table__.name,
+        )
+
+
+def _referring(table: Any) -> Iterable[str]:
+    """The mapped tables with foreign keys to one, whether they are made yet or not."""
+    for other in table.metadata.tables.values():
+        if any(key.target_fullname.rpartition(".")[0] == table.fullname for key in other.foreign_keys):
+            yield other.name
+
+
+def _warn_of_cascades(model: type[Any]) -> None:
+    for relationship in model.__mapper__.relationships:
+        if relationship.cascade.delete and not _is_done_by_database(relationship, model.__table__):
+            logger.warning(
+                "%s cascades deletions, but uploads are removed by a DELETE statement, which no cascade of the ORM "
+                "follows. Give the foreign key ondelete=, or remove these rows in pre_delete or post_delete.",
+                relationship,
+            )
+
+
+def _is_done_by_database(relationship: RelationshipProperty[Any], table: Any) -> bool:
+    """Whether all foreign keys to the upload say what is to become of their rows."""
+    if relationship.direction is not RelationshipDirection.ONETOMANY:
+        return False
+    keys = [key for _, remote in relationship.local_remote_pairs or () for key in remote.foreign_keys]
+    keys = [key for key in keys if key.references(table)]
+    return bool(keys) and all(key.ondelete for key in keys)
