@@ -84,7 +84,8 @@ class Cleaner:
             report.failed.append(upload.id)
             return
         report.removed += 1
-        report.bytes += upload.received.total
+        if upload.status is not Status.GONE:  # then they went when it became a tombstone
+            report.bytes += upload.received.total
 
     def _delete_orphans(self, report: Report, older_than: timedelta) -> Iterator[str]:
         found: dict[str, Callable[[], int]] = {}

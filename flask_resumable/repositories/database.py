@@ -98,13 +98,19 @@ class Pooled:
         """
         with translated():
             try:
-                with connect(self.engine) as connection:
-                    return work(connection)
+                return self._run_once(work)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
             try:
-                with connect(self.engine) as connection:
-                    return work(connection)
+                return self._run_once(work)
             except IntegrityError as error:
                 raise Repeated from error
+
+    def _run_once(self, work: Callable[[Connection], T]) -> T:
+        with connect(self.engine) as connection:
+            done = work(connection)
+            # SQLAlchemy's recipe for savepoints on SQLite has the app say BEGIN by itself, in autocommit as well.
+            if getattr(connection.connection.driver_connection, "in_transaction", False):
+                connection.commit()
+            return done

@@ -81,7 +81,7 @@ def create_app() -> Flask:
     """The app, as a WSGI server starts it."""
     home = Path(os.environ["LIVE_HOME"])
     app = Flask(__name__, instance_path=str(home / "instance"))
-    app.config["RESUMABLE_UPLOAD_DIR"] = str(home / "uploads")
+    app.config.update(RESUMABLE_UPLOAD_DIR=str(home / "uploads"), FLOW_ENABLED=True)
     uri, plain = os.environ["DATABASE_URI"], os.environ.get("PLAIN")
     db: Any
     session: Any

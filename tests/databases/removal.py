@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
@@ -83,7 +84,7 @@ class Site:
         raise NotImplementedError
 
     def forget(self, upload: Any = None) -> None:
-        """Remove these rows again."""
+        """Remove these rows again; within a hook, if there is an upload."""
         raise NotImplementedError
 
     def references(self) -> int:
@@ -115,13 +116,26 @@ class Site:
 class SQLSite(Site):
     """In a SQL database, with a foreign key."""
 
-    def __init__(self, app: Flask, clock: Clock, uri: str, key: dict[str, Any], *, enforcing: bool = True) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        clock: Clock,
+        uri: str,
+        key: dict[str, Any],
+        *,
+        enforcing: bool = True,
+        begins: bool = False,  # as SQLAlchemy's documentation advises for savepoints on SQLite
+    ) -> None:
         super().__init__(app, clock)
         app.config["SQLALCHEMY_DATABASE_URI"] = uri
         self.db = db = SQLAlchemy(app)
         if uri.startswith("sqlite") and enforcing:
             with app.app_context():
                 event.listen(db.engine, "connect", lambda raw, record: raw.execute("PRAGMA foreign_keys=ON"))
+        if begins:
+            with app.app_context():
+                event.listen(db.engine, "connect", lambda raw, record: setattr(raw, "isolation_level", None))
+                event.listen(db.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
 
         later = NO_ACTION if uri.startswith("mysql") else DEFERRED
 
@@ -149,7 +163,8 @@ class SQLSite(Site):
         self.db.session.commit()
 
     def forget(self, upload: Any = None) -> None:
-        with self.app.app_context():
+        # A hook has a session already, and a transaction in it.
+        with self.app.app_context() if upload is None else nullcontext():
             for table in (self.note, self.paper):
                 self.db.session.execute(self.db.delete(table))
             self.db.session.commit()

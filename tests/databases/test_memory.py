@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -89,8 +90,9 @@ def send(server: Memory, number: int) -> tuple[str, bytes]:
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("kind", ["werkzeug", "gthread"])
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    ("kind", "site"), [*product(["werkzeug", "gthread"], SITES), ("gevent", "flask-sqlalchemy"), ("gevent", "plain")]
+)
 def test_uploads_that_come_together_keep_apart(serve: Callable[..., Memory], kind: str, site: str) -> None:
     """Eight clients, with hooks and requests of the app's that write and read beside them: nothing is missing, doubled
     or somebody else's.
@@ -107,6 +109,40 @@ def test_uploads_that_come_together_keep_apart(serve: Callable[..., Memory], kin
         assert written == ["on_complete", "on_create", *["pre_save"] * 4]
     assert sum(what == "request" for what, _ in rows["visits"]) >= len(done) * 9
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.live
+def test_chunks_that_come_together_make_one_file(serve: Callable[..., Memory]) -> None:
+    """flow.js: eight chunks of each of two files at once, under the server that takes most at a time."""
+    server = serve("gthread", *SITES["flask-sqlalchemy"])
+    content = random.Random(1).randbytes(TOGETHER * 5_000)
+
+    def send_chunk(place: tuple[int, str]) -> bool:
+        number, name = place
+        parameters = {
+            "flowChunkNumber": number,
+            "flowChunkSize": 5_000,
+            "flowTotalSize": len(content),
+            "flowTotalChunks": TOGETHER,
+            "flowIdentifier": name,
+            "flowFilename": name,
+            "flowRelativePath": name,
+        }
+        chunk = content[(number - 1) * 5_000 : number * 5_000]
+        fields = {"Content-Type": "application/octet-stream"}
+        answer = server.tus.request("POST", f"/flow/?{urlencode(parameters)}", fields, chunk)
+        assert answer.status == 200, answer
+        return bool(json.loads(answer.body)["complete"])
+
+    with ThreadPoolExecutor(2 * TOGETHER) as pool:
+        told = [*pool.map(send_chunk, product(range(1, TOGETHER + 1), ["a", "b"]))]
+    assert any(told)
+    rows = json.loads(server.tus.request("GET", "/rows").body)
+    assert sorted(rows["notes"].values()) == ["a", "b"]
+    for upload_id in rows["notes"]:
+        assert (server.folder / upload_id).read_bytes() == content
+        written = [what for what, about in rows["visits"] if about == upload_id]
+        assert sorted(written) == ["on_complete", "on_create", *["pre_save"] * TOGETHER]
 
 
 def bound(app: Flask, uri: str, **options: Any) -> Any:

@@ -39,6 +39,7 @@ def on_server(kind: str, name: str) -> Any:
 SITES = [
     pytest.param(("sql", "sqlite"), id="sqlite"),
     pytest.param(("sql", "sqlite deferred"), id="sqlite deferred"),
+    pytest.param(("sql", "sqlite that begins"), id="sqlite that begins"),
     *(on_server("sql", name) for name in ("postgresql", "postgresql deferred", "mariadb")),
     *(on_server("mongo", name) for name in ("mongo", "mongo deep")),
 ]
@@ -73,7 +74,8 @@ def site(app: Flask, clock: Clock, start: Start, request: pytest.FixtureRequest)
     kind, name = request.param
     server, _, more = name.partition(" ")
     if kind == "sql":
-        yield start(server, DEFERRED if more else NO_ACTION)
+        begins = more == "that begins"
+        yield start(server, DEFERRED if more else NO_ACTION, begins=begins)
         return
     site = MongoSite(app, clock, request.getfixturevalue("mongo").uri, deep=bool(more))
     yield site
