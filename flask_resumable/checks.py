@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from .sansio.flow import DIALECTS
+from .sansio.flow import PARAMETERS
 from .sansio.upload import MAX_LENGTH
 
 
@@ -136,6 +138,15 @@ def names(*allowed: str) -> Callable[[Any], tuple[str, ...]]:
         return tuple(value)
 
     return check
+
+
+def identity_parameters(value: Any) -> tuple[str, ...]:
+    """Names of parameters of the app's own. The protocol's say what they are about by themselves."""
+    found = names()(value)
+    own = {dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS if parameter != "type"}
+    if "" in found or len({*found}) < len(found) or own & {*found}:
+        raise ValueError("a list of different names, with none of the protocol's own, such as flowChunkNumber")
+    return found
 
 
 def origins(value: Any) -> tuple[str, ...]:

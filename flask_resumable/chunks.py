@@ -6,10 +6,7 @@ the place of one chunk. Whichever commit makes the upload whole goes on to finis
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import BinaryIO
 
@@ -17,38 +14,32 @@ from .abilities import IncomingChunk
 from .abilities import PlacesChunks
 from .abilities import ReceivesChunks
 from .errors import ClaimLost
-from .errors import RemovalRefused
-from .errors import UploadExists
-from .errors import UploadLocked
+from .errors import UploadExpired
 from .errors import UploadNotFound
+from .keys import Keys
+from .keys import patiently
 from .sansio import upload as rules
 from .sansio.ranges import ChunkSpan
-from .sansio.upload import Creation
 from .sansio.upload import Limits
 from .sansio.upload import Status
 from .sansio.upload import Upload
 from .service import UploadService
 
 LEAST_IN_PLACE = 64 * 1024  # bytes of a chunk that is put in its place as it comes; smaller ones come at once
-PATIENCE = 40.0  # seconds that a request waits for another: longer than the lease of one that has died
-_POLL = 0.02  # seconds
 
 
 class ChunkService:
-    """Find, test, store and cancel, by the key that the client has chosen.
+    """Store and cancel.
 
-    :param remembered: How long a finished upload is still found by its key, for clients that lost the last answer.
-    :param tombstone: How long a cancelled one refuses chunks that come late.
+    :param tombstone: How long a cancelled upload refuses chunks that come late.
     """
 
-    def __init__(
-        self, service: UploadService, storage: PlacesChunks, *, remembered: timedelta, tombstone: timedelta
-    ) -> None:
+    def __init__(self, service: UploadService, keys: Keys, storage: PlacesChunks, *, tombstone: timedelta) -> None:
         self._service = service
+        self._keys = keys
         self._repository = service.repository
         self._storage = storage
         self._in_place = storage if isinstance(storage, ReceivesChunks) else None
-        self._remembered = remembered
         self._tombstone = tombstone
 
     def let_go(self) -> None:
@@ -60,60 +51,15 @@ class ChunkService:
         self.let_go()
         return self._storage.spool()
 
-    def look(self, key: str) -> Upload | None:
-        """The upload as far as it is, for a client that asks what it still has to send. Creates nothing.
-
-        :raises UploadNotFound: It was cancelled a moment ago.
-        """
-        try:
-            upload = self._repository.find(key)
-        except UploadNotFound:
-            return None
-        if self._is_over(upload):
-            return None
-        if upload.status in (Status.DELETING, Status.GONE):
-            raise UploadNotFound(upload.id)
-        return self._finished(upload)
-
-    def prepare(self, creation: Creation, *, owner: str | None, limits: Limits) -> Upload:
-        """The upload for a chunk that is coming: the one that is there, or a new one.
-
-        :raises UploadNotFound: It was cancelled a moment ago.
-        :raises UploadRejected: ``on_create`` refused.
-        :raises UploadLocked: Another request creates it, and takes too long.
-        """
-        assert creation.key is not None
-        if creation.length == 0:
-            limits = replace(limits, expiration=self._remembered)  # finished as soon as it is there
-        return self._patiently(lambda: self._found_or_made(creation, owner, limits))
-
-    def _found_or_made(self, creation: Creation, owner: str | None, limits: Limits) -> Upload:
-        try:
-            upload = self._repository.find(creation.key or "")
-        except UploadNotFound:
-            try:
-                return self._service.create(creation, owner=owner, limits=limits)
-            except UploadExists:  # the first chunks of a file come together
-                raise UploadLocked from None
-        if self._is_over(upload):
-            self._forget(upload)
-            raise UploadLocked
-        if upload.status in (Status.DELETING, Status.GONE):
-            raise UploadNotFound(upload.id)
-        if upload.status is not Status.NEW:
-            return self._finished(upload)
-        try:
-            return self._service.make_up(upload.id)
-        except UploadNotFound:  # refused and removed, just now; this chunk asks for itself
-            raise UploadLocked from None
-
     def store(self, upload: Upload, chunk: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
-        """Place a chunk that was received whole; the upload with it.
+        """Place a chunk that was received whole; the upload with it, complete if it has all its bytes.
 
-        :raises UploadNotFound: The upload was removed meanwhile.
+        :raises UploadNotFound: The upload was cancelled meanwhile.
+        :raises UploadExpired: Its time was over meanwhile; the chunk belongs to a new one.
+        :raises UploadLocked: Another request completes it, and takes too long.
         """
         if not _is_wanted(upload, chunk):
-            return self._finished(upload)
+            return self._told(upload, chunk)
         self._service.call_hook("pre_save", upload)
         self._repository.let_go()
 
@@ -157,9 +103,8 @@ class ChunkService:
         return _is_wanted(current, chunk)
 
     def settle(self, upload: Upload, chunk: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
-        """The upload with a chunk that has come in whole.
+        """The upload with a chunk that has come in whole. Raises as ``store``, and:
 
-        :raises UploadNotFound: The upload was removed meanwhile.
         :raises ClaimLost: A later request with the same chunk has taken over, and is not done.
         """
 
@@ -173,28 +118,26 @@ class ChunkService:
         """What ``act`` has made of the upload, and whether it did; or what others have made of it meanwhile."""
         try:
             current, has_stored = act()
-        except (ClaimLost, UploadNotFound):
+        except (ClaimLost, UploadNotFound, UploadExpired):
             self._service.discard_stray(upload)
-            current = self._repository.get(upload.id)
-            is_stored = current.status is Status.ACTIVE and current.received.has(chunk)
-            return current if is_stored else self._overtaken(current)
+            return self._told(self._keys.current(upload), chunk)
         if current.status not in (Status.ACTIVE, Status.FINISHING):
             self._service.discard_stray(upload)  # its fence was just put up again
-            return self._overtaken(current)
-        if has_stored:
+        elif has_stored:
             self._service.call_hook("post_save", current)
-        return self._finished(current)
+        return self._told(current, chunk)
 
-    def _overtaken(self, upload: Upload) -> Upload:
-        """The answer to a chunk whose upload was finished or removed by others, while it was being placed.
-
-        :raises UploadNotFound: It was removed.
-        """
-        if upload.status in (Status.DELETING, Status.GONE):
-            raise UploadNotFound(upload.id)
-        if upload.status is Status.ACTIVE:
+    def _told(self, upload: Upload, chunk: ChunkSpan) -> Upload:
+        """What a client hears that has sent a chunk: the upload that has it, and that stays."""
+        completed = self._keys.completed(upload)
+        if completed.status is Status.COMPLETE:
+            return completed
+        present = self._keys.present(completed)
+        if present is None or present.key is None:
+            raise UploadExpired
+        if present.status is Status.ACTIVE and not present.received.has(chunk):
             raise ClaimLost
-        return self._finished(upload)
+        return present
 
     def cancel(self, upload: Upload, *, owner: str | None) -> None:
         """Remove the upload, and refuse what comes late for a while."""
@@ -206,53 +149,11 @@ class ChunkService:
                 return upload
             now = self._service.now()
             more = rules.settle(rules.advance(upload, chunk.start, chunk.stop, limits, now, unit=chunk.unit))
-            return replace(more, expires_at=now + self._remembered) if more.status is Status.FINISHING else more
+            if upload.key is None or more.is_expired(now):
+                raise UploadExpired  # others have begun anew, or are about to
+            return more
 
-        return self._patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
-
-    def _finished(self, upload: Upload) -> Upload:
-        """The upload, brought to its end if it waits for that and nobody is at it."""
-        # Or it is an empty file, whose creation was interrupted.
-        is_due = upload.status in (Status.NEW, Status.ACTIVE) and upload.is_whole
-        if upload.status is not Status.FINISHING and not is_due:
-            return upload
-        try:
-            return self._service.make_up(upload.id)
-        except UploadLocked:
-            return self._repository.get(upload.id)
-
-    def _is_over(self, upload: Upload) -> bool:
-        """Whether its key is free for another: it has expired, or been remembered for long enough."""
-        now = self._service.now()
-        if upload.status in (Status.COMPLETE, Status.GONE):
-            return upload.expires_at is not None and upload.expires_at <= now
-        if upload.status is Status.DELETING:
-            return not upload.is_claimed(now)  # half removed, and whoever did it is gone
-        return upload.is_expired(now) and not upload.is_claimed(now)
-
-    def _forget(self, upload: Upload) -> None:
-        """Free the key. A finished upload stays, and is from now on known by its id alone."""
-        if upload.status is Status.COMPLETE:
-            return self._free_key(upload)
-        try:
-            with suppress(UploadNotFound), self._service.holding(upload.id) as hold:
-                if self._is_over(replace(hold.upload, claimed_until=None)):
-                    self._service.remove(hold)
-        except RemovalRefused:  # something of the app's refers to it, which is no reason to refuse the file
-            self._free_key(upload)
-
-    def _free_key(self, upload: Upload) -> None:
-        self._repository.amend(upload.id, lambda current: replace(current, key=None), now=self._service.now())
-
-    def _patiently(self, act: Callable[[], Upload]) -> Upload:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return act()
-            except UploadLocked:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_POLL)
+        return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
 
 
 def _is_wanted(upload: Upload, chunk: ChunkSpan) -> bool:

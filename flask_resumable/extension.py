@@ -26,6 +26,7 @@ from .errors import UploadRejected
 from .holding import Clock
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .keys import Keys
 from .models.interface import UploadView
 from .repositories import model_for
 from .repositories import repository_for
@@ -115,7 +116,14 @@ class FlaskResumable:
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
         kept_in = _choice(self, _given(given, flow) or storage_for(settings, flow))
-        service = UploadService(repository, kept_in, _HookCaller(self), lease=settings.lease, now=self._now)
+        service = UploadService(
+            repository,
+            kept_in,
+            _HookCaller(self),
+            lease=settings.lease,
+            remembered=flow.remember,
+            now=self._now,
+        )
         state = State(
             extension=self,
             model=mapped,
@@ -276,6 +284,7 @@ def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage
         return None
     if not isinstance(storage, PlacesChunks):
         raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
+    keys = Keys(service)
     return FlowState(
         settings=settings,
         policy=FlowPolicy(
@@ -283,9 +292,11 @@ def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage
             max_chunks=settings.max_chunks,
             max_chunk_size=settings.max_chunk_size,
             max_metadata=settings.max_metadata,
+            identity_parameters=settings.identity_parameters,
         ),
         limits=_limits(settings, sliding=settings.sliding_expiration),
-        chunks=ChunkService(service, storage, remembered=settings.remember, tombstone=settings.tombstone),
+        keys=keys,
+        chunks=ChunkService(service, keys, storage, tombstone=settings.tombstone),
         layout=storage.layout,
     )
 

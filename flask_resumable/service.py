@@ -52,7 +52,14 @@ class UploadService:
     """Create, look, write, delete."""
 
     def __init__(
-        self, repository: StateRepository, storage: Storage, hooks: Hooks, *, lease: timedelta, now: Clock
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        *,
+        lease: timedelta,
+        remembered: timedelta,
+        now: Clock,
     ) -> None:
         self.repository = repository
         self.storage = storage
@@ -60,7 +67,7 @@ class UploadService:
         self._hooks = hooks
         self._holder = Holder(repository, storage, lease=lease, now=now)
         self._keeper = LeaseKeeper(lease)
-        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now)
+        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now, remembered=remembered)
         self._newcomers = Newcomers(repository, storage, self._holder, now)
         listener = Listener(repository, self._holder)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
@@ -221,11 +228,11 @@ class UploadService:
     ) -> Iterator[Hold]:
         """Claim an upload for the block. See :meth:`Holder.take` for the parameters.
 
-        :raises UploadNotFound: It is not there; if it was half removed, it is gone now.
+        :raises UploadNotFound: It is not there; if it was half removed, it is gone now, but for its tombstone.
         """
         with self._holder.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as hold:
             if hold.upload.status in (Status.DELETING, Status.GONE):
-                self._steps.remove(hold)
+                self._steps.bury(hold)
                 raise UploadNotFound(upload_id)
             yield hold
 

@@ -185,6 +185,11 @@ class FlowSettings(ProtocolSettings):
     tombstone: timedelta = _setting(
         checks.seconds, timedelta(minutes=2), "How long a cancelled file refuses chunks that come late."
     )
+    identity_parameters: tuple[str, ...] = _setting(
+        checks.identity_parameters,
+        (),
+        'Parameters of your own (`query`) that tell uploads of one file apart, a list, such as `["album"]`.',
+    )
     hash_name_callback: Any = _setting(
         checks.callback,
         None,

@@ -16,6 +16,7 @@ from flask import current_app
 from .chunks import ChunkService
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .keys import Keys
 from .sansio.flow import FlowPolicy
 from .sansio.owner import owner_of
 from .sansio.tus import Policy
@@ -54,6 +55,7 @@ class FlowState:
     settings: FlowSettings
     policy: FlowPolicy
     limits: Limits
+    keys: Keys
     chunks: ChunkService
     layout: Callable[[int, int], JSONObject]  # see PlacesChunks
 

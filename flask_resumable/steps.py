@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from datetime import timedelta
 from functools import partial
 
 from .abilities import Concatenates
 from .errors import BytesLost
 from .errors import InvalidRequest
 from .errors import RemovalRefused
+from .errors import ResumableError
 from .errors import UploadExpired
 from .errors import UploadLocked
 from .errors import UploadNotFound
@@ -37,7 +39,10 @@ logger = logging.getLogger(__package__)
 
 
 class Steps:
-    """Moves held uploads on."""
+    """Moves held uploads on.
+
+    :param remembered: How long a finished upload is still found by its key, for clients that lost the last answer.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,8 @@ class Steps:
         holder: Holder,
         keeper: LeaseKeeper,
         now: Clock,
+        *,
+        remembered: timedelta,
     ) -> None:
         self._repository = repository
         self._storage = storage
@@ -54,6 +61,7 @@ class Steps:
         self._holder = holder
         self._keeper = keeper
         self._now = now
+        self._remembered = remembered
 
     def accept(self, hold: Hold) -> None:
         """NEW to ACTIVE, if ``on_create`` agrees."""
@@ -92,15 +100,30 @@ class Steps:
             except BytesLost as error:
                 hold.save(rules.recede(upload, error.offset))
                 raise
-            done = rules.with_storage(upload, stored).to(Status.COMPLETE)
+            done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
             try:
                 self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
-                self.discard(hold, remembered_until=None if upload.key is None else upload.expires_at)
+                until = self._remembered_as(upload).expires_at if upload.key else None
+                self.discard(hold, remembered_until=until)
                 raise
+        self._prolong_memory(done)
         if upload.is_partial and self._assemble_finals_of(upload.id):
             hold.upload = self._repository.get(upload.id)  # its end has come nearer
+
+    def _remembered_as(self, upload: Upload) -> Upload:
+        """An upload that is over now, with the time until which its key stays taken, if it has one."""
+        return upload if upload.key is None else replace(upload, expires_at=self._now() + self._remembered)
+
+    def _prolong_memory(self, upload: Upload) -> None:
+        """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
+        if upload.key is None or upload.expires_at is None:
+            return
+        now = self._now()
+        if upload.expires_at - now < self._remembered / 2:
+            with suppress(ResumableError):  # it is complete, whether it is remembered or not
+                self._repository.amend(upload.id, self._remembered_as, now=now)
 
     def _step(self, hold: Hold, upload: Upload, name: str | None, *, last: bool = False) -> None:
         """Save the next state together with what the hook writes, or neither; then tell the observers."""
@@ -144,7 +167,7 @@ class Steps:
 
     def _remove(self, hold: Hold, remembered_until: datetime | None) -> None:
         if hold.upload.status is not Status.DELETING:
-            hold.save(hold.upload.to(Status.DELETING))
+            hold.save(self._leaving(hold.upload, remembered_until))
         with self._keeper.keeping(hold):
             self._storage.delete(hold.upload)
             if remembered_until is not None:
@@ -167,6 +190,22 @@ class Steps:
     def _remember(hold: Hold, upload: Upload, until: datetime) -> None:
         """DELETING to GONE: the record is now a tombstone."""
         hold.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
+
+    def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
+        """The upload on its way out. One with a key says until when that will stay taken."""
+        leaving = upload.to(Status.DELETING)
+        if upload.key is None:
+            return leaving
+        now = self._now()
+        return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
+
+    def bury(self, hold: Hold) -> None:
+        """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
+        upload = hold.upload
+        if upload.key is None or upload.expires_at is None or upload.expires_at <= self._now():
+            self.remove(hold)
+        elif upload.status is Status.DELETING:
+            self.remove(hold, remembered_until=upload.expires_at)
 
     # --- concatenation ---
 

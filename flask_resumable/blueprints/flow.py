@@ -16,18 +16,19 @@ from ..abilities import IncomingChunk
 from ..errors import InvalidRequest
 from ..errors import MethodNotAllowed
 from ..errors import ResumableError
+from ..errors import UploadExpired
 from ..errors import UploadNotFound
 from ..sansio import flow
+from ..sansio import flow_replies
 from ..sansio.checksum import Checksum
-from ..sansio.concat import ID_PATTERN
 from ..sansio.flow_errors import message
 from ..sansio.flow_errors import reply_error
 from ..sansio.reply import Reply
 from ..sansio.upload import Creation
-from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from ..state import current_state
 from ..state import FlowState
+from .asker import Asker
 from .cors import allow_origin
 from .first_reader import body_of
 from .intake import Intake
@@ -69,9 +70,10 @@ def collection() -> Response:
 def status() -> Response:
     """``/flow/status``: all that is missing of the file that the parameters name."""
 
-    def view(state: FlowState) -> Response:
-        file = flow.parse_file(request.args, state.policy)
-        return respond(flow.reply_status(file.total_size, state.chunks.look(_key(state, file))), JSON)
+    def view(asker: Asker) -> Response:
+        file = flow.parse_file(request.args, asker.state.policy)
+        last = flow.Chunk(file=file, number=file.total_chunks).span
+        return respond(flow_replies.reply_status(file.total_size, asker.look(file), last), JSON)
 
     return _dispatch({"GET": view, "HEAD": view, "OPTIONS": _options}, _state())
 
@@ -79,47 +81,45 @@ def status() -> Response:
 def resource(upload_id: str) -> Response:
     """``/flow/<id>``: one upload, by the id that every answer tells."""
 
-    def known(view: Callable[[FlowState, Upload], Response]) -> Callable[[FlowState], Response]:
-        return lambda state: view(state, _found(state, upload_id))
+    def show(asker: Asker) -> Response:
+        upload = asker.find(upload_id)
+        return respond(flow_replies.reply_status(upload.length, upload), JSON)
 
-    def show(state: FlowState, upload: Upload) -> Response:
-        return respond(flow.reply_status(upload.length, upload), JSON)
-
-    def cancel(state: FlowState, upload: Upload) -> Response:
-        state.chunks.cancel(upload, owner=_owner())
+    def cancel(asker: Asker) -> Response:
+        asker.cancel(asker.find(upload_id))
         return respond(Reply(status=204))
 
-    views = {"GET": known(show), "HEAD": known(show), "DELETE": known(cancel), "OPTIONS": _options}
+    views = {"GET": show, "HEAD": show, "DELETE": cancel, "OPTIONS": _options}
     return _dispatch(views, _state())
 
 
-def _dispatch(views: Mapping[str, Callable[[FlowState], Response]], state: FlowState) -> Response:
+def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowState) -> Response:
     if request.method not in views:
         raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(views)} are.", tuple(views))
-    return views[request.method](state)
+    return views[request.method](Asker(state))
 
 
-def _options(state: FlowState) -> Response:
+def _options(asker: Asker) -> Response:
     return respond(Reply(status=204, headers={"Allow": ", ".join(METHODS)}))
 
 
-def _ask(state: FlowState) -> Response:
-    return _test(state, flow.merge(request.args.items(multi=True)))
+def _ask(asker: Asker) -> Response:
+    return _test(asker, flow.merge(request.args.items(multi=True)))
 
 
-def _test(state: FlowState, parameters: Mapping[str, str]) -> Response:
-    chunk = flow.parse_chunk(parameters, state.policy)
-    upload = state.chunks.look(_key(state, chunk.file))
-    # Before there is an upload nothing is here, not even the empty chunk of an empty file.
-    if upload is None or upload.status is Status.NEW or not upload.received.has(chunk.span):
-        return respond(flow.reply_missing())
-    return respond(flow.reply_stored(upload), JSON)
+def _test(asker: Asker, parameters: Mapping[str, str]) -> Response:
+    chunk = flow.parse_chunk(parameters, asker.state.policy)
+    upload = asker.look(chunk.file)
+    if upload is None or not flow_replies.is_stored(upload, chunk.span):
+        return respond(flow_replies.reply_missing())
+    return respond(flow_replies.reply_stored(upload), JSON)
 
 
-def _receive(state: FlowState) -> Response:
+def _receive(asker: Asker) -> Response:
+    state = asker.state
     body = body_of(request, state.settings.idle_timeout)
     state.chunks.let_go()
-    arrival = _Arrival(state)
+    arrival = _Arrival(asker)
     intake = Intake(
         request,
         body,
@@ -134,7 +134,7 @@ def _receive(state: FlowState) -> Response:
         if not intake.has_file:
             if request.method not in state.settings.test_methods:
                 raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
-            return _test(state, intake.parameters)
+            return _test(asker, intake.parameters)
         return arrival.store(intake)
     finally:
         g.flow_parameters = intake.known  # an error has to be told in the client's way
@@ -144,8 +144,9 @@ def _receive(state: FlowState) -> Response:
 class _Arrival:
     """A chunk that comes in, from the moment its parameters are known."""
 
-    def __init__(self, state: FlowState) -> None:
-        self._state = state
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._state = asker.state
         self._chunk: flow.Chunk | None = None
         self._upload: Upload | None = None
         self._decided_by: Mapping[str, str] = {}
@@ -167,10 +168,10 @@ class _Arrival:
         creation = Creation(
             length=file.total_size,
             metadata=file.metadata(state.policy),
-            key=_key(state, file),
+            key=self._asker.key(file),
             storage=state.layout(file.chunk_size, file.total_chunks),
         )
-        self._upload = state.chunks.prepare(creation, owner=_owner(), limits=state.limits)
+        self._upload = state.keys.prepare(creation, owner=self._asker.owner, limits=state.limits)
         self._chunk = chunk
 
     def place(self) -> tuple[IncomingChunk, int] | None:
@@ -195,7 +196,7 @@ class _Arrival:
             raise InvalidRequest(f"Chunk {chunk.number} must have {expected} bytes, not {intake.size}.")
         _verify(intake)
         upload = self._stored(intake, chunk)
-        reply, content_type = _shaped(flow.reply_stored(upload), parameters)
+        reply, content_type = _shaped(flow_replies.reply_stored(upload), parameters)
         return respond(reply, content_type)
 
     def _stored(self, intake: Intake, chunk: flow.Chunk) -> Upload:
@@ -210,13 +211,21 @@ class _Arrival:
             self._prepare(chunk)
         assert self._upload is not None
         assert intake.content is not None
+        try:
+            return self._state.chunks.store(self._upload, chunk.span, intake.content, limits)
+        except UploadExpired:
+            if not intake.is_kept:
+                raise
+        # Its time was over while the chunk came in: it is the first one of the next upload.
+        intake.content.seek(0)
+        self._prepare(chunk)
         return self._state.chunks.store(self._upload, chunk.span, intake.content, limits)
 
     def _is_placed_as(self, chunk: flow.Chunk) -> bool:
         known = self._chunk
         if known is None or known == chunk:
             return known is not None
-        return known.number == chunk.number and _key(self._state, known.file) == _key(self._state, chunk.file)
+        return known.number == chunk.number and self._asker.key(known.file) == self._asker.key(chunk.file)
 
 
 def _verify(intake: Intake) -> None:
@@ -232,12 +241,12 @@ def _verify(intake: Intake) -> None:
     intake.content.seek(0)
 
 
-def _cancel(state: FlowState) -> Response:
-    file = flow.parse_file(request.args, state.policy)
-    upload = state.chunks.look(_key(state, file))
+def _cancel(asker: Asker) -> Response:
+    file = flow.parse_file(request.args, asker.state.policy)
+    upload = asker.look(file)
     if upload is None:
         raise UploadNotFound(file.identifier)
-    state.chunks.cancel(upload, owner=_owner())
+    asker.cancel(upload)
     return respond(Reply(status=204))
 
 
@@ -245,21 +254,6 @@ def _state() -> FlowState:
     state = current_state().flow
     assert state is not None  # else there would be no blueprint
     return state
-
-
-def _owner() -> str | None:
-    return current_state().owner()
-
-
-def _key(state: FlowState, file: flow.File) -> str:
-    callback = state.settings.hash_name_callback
-    return file.key(_owner(), None if callback is None else str(callback(file)))
-
-
-def _found(state: FlowState, upload_id: str) -> Upload:
-    if not ID_PATTERN.fullmatch(upload_id):
-        raise UploadNotFound(upload_id)
-    return current_state().service.look(upload_id, owner=_owner())
 
 
 def _is_whole_file(parameters: Mapping[str, str]) -> bool:

@@ -88,6 +88,11 @@ class Intake:
         """
         return flow.merge(self._pairs)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether ``content`` has the chunk; not if its bytes were not wanted."""
+        return self.content is not None and self._is_wanted
+
     def read(self) -> None:
         """Read to the end.
 

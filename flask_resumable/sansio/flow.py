@@ -21,10 +21,7 @@ from ..errors import InvalidRequest
 from ..errors import TooLarge
 from .metadata import UploadMetadata
 from .ranges import ChunkSpan
-from .reply import Reply
 from .upload import MAX_LENGTH
-from .upload import Status
-from .upload import Upload
 
 # int() also takes "1_0", "+3", " 7 " and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -72,6 +69,7 @@ class FlowPolicy:
     max_name: int = 1024
     max_depth: int = 32  # folders
     max_metadata: int = 16 * 1024  # characters
+    identity_parameters: tuple[str, ...] = ()  # of the app's own, that tell apart what is otherwise one file
 
     @property
     def max_body(self) -> int:
@@ -92,6 +90,7 @@ class File:
     chunk_size: int  # 0 where there is one chunk only: then it says nothing
     total_chunks: int
     query: Mapping[str, str] = field(default_factory=dict)  # what the app makes its clients send along
+    identity: tuple[str | None, ...] = ()  # what the client says to ``FlowPolicy.identity_parameters``
 
     def key(self, owner: str | None, name: str | None = None) -> str:
         """What the upload is found by: whose it is, what the client calls it, and how it is cut.
@@ -102,7 +101,7 @@ class File:
         :param name: What to go by instead of the identifier and the names.
         """
         called = [self.identifier, self.filename, self.relative_path] if name is None else [name]
-        parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks]
+        parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks, *self.identity]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def metadata(self, policy: FlowPolicy) -> UploadMetadata:
@@ -175,6 +174,7 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
         chunk_size=chunk_size,
         total_chunks=total_chunks,
         query={key: value for key, value in parameters.items() if key not in ours and key not in _SECRETS},
+        identity=tuple(parameters.get(key) for key in policy.identity_parameters),
     )
 
 
@@ -270,39 +270,3 @@ def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -
     if len(parts) > policy.max_depth:
         raise InvalidRequest(f"{dialect.spell('relativePath')} is deeper than {policy.max_depth} folders.")
     return "/".join(parts)
-
-
-def describe(upload: Upload) -> dict[str, object]:
-    """What every 200 says: the client hands over whichever answer came last, not the one that completed the file."""
-    return {
-        "id": upload.id,
-        "status": upload.status.value,
-        "received": upload.received.total,
-        "length": upload.length,
-        "complete": upload.status is Status.COMPLETE,
-    }
-
-
-def reply_stored(upload: Upload) -> Reply:
-    """The chunk is here. Always 200: resumable.js takes nothing else but 201, flow.js retries on 204."""
-    return Reply(status=200, body=json.dumps(describe(upload)) + "\n")
-
-
-def reply_missing() -> Reply:
-    """The chunk is not here: 204. A 404 would end the whole file in both clients."""
-    return Reply(status=204)
-
-
-def reply_status(length: int | None, upload: Upload | None) -> Reply:
-    """What is missing, as ``[start, stop)`` pairs of bytes, so that nobody must ask for each chunk.
-
-    :param length: Of the file, for an upload that is not known here.
-    """
-    if upload is None:
-        known: dict[str, object] = {"id": None, "status": "unknown", "received": 0, "length": length, "complete": False}
-        missing = [(0, length)] if length else []
-    else:
-        known = describe(upload)
-        is_open = upload.status in (Status.NEW, Status.ACTIVE)
-        missing = list(upload.received.missing(upload.length or 0)) if is_open else []
-    return Reply(status=200, body=json.dumps({**known, "missing": missing}) + "\n")

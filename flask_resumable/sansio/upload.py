@@ -90,6 +90,11 @@ class Upload:
         return self.length is not None and self.received.covers(0, self.length)
 
     @property
+    def is_due(self) -> bool:
+        """Whether all bytes are here, but a step of the server is missing until it is complete."""
+        return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_whole)
+
+    @property
     def is_partial(self) -> bool:
         """Whether it is only a part for a final upload (tus concatenation)."""
         return self.concat is not None and self.concat.is_partial

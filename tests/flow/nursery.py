@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flask_resumable import chunks
+from flask_resumable import keys
 from tests.live import tracing
 from tests.live.servers import TESTS
 
@@ -60,6 +60,6 @@ def act(what: str, home: Path, begin: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    chunks.PATIENCE = 0.1  # seconds; nobody else is there to be waited for
+    keys.PATIENCE = 0.1  # seconds; nobody else is there to be waited for
     tracing._act = act
     tracing.serve()
