@@ -82,12 +82,15 @@ class Keys:
     def current(self, upload: Upload) -> Upload:
         """The upload as others have left it.
 
-        :raises UploadExpired: Nothing is left of it.
+        :raises UploadExpired: Its time was over, and nothing is left of it.
+        :raises UploadNotFound: It has gone before its time.
         """
         try:
             return self._repository.get(upload.id)
         except UploadNotFound:
-            raise UploadExpired from None
+            if upload.is_expired(self._service.now()):
+                raise UploadExpired from None
+            raise
 
     def _finished(self, upload: Upload) -> Upload:
         """The upload, brought to its end if it waits for that and nobody is at it."""

@@ -213,10 +213,10 @@ class _Arrival:
         assert intake.content is not None
         try:
             return self._state.chunks.store(self._upload, chunk.span, intake.content, limits)
-        except UploadExpired:
+        except (UploadExpired, UploadNotFound):
             if not intake.is_kept:
                 raise
-        # Its time was over while the chunk came in: it is the first one of the next upload.
+        # It has gone while the chunk came in. Unless it left a tombstone, this is the first chunk of the next one.
         intake.content.seek(0)
         self._prepare(chunk)
         return self._state.chunks.store(self._upload, chunk.span, intake.content, limits)
