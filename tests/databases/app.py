@@ -3,7 +3,7 @@
 Configured by the environment, so that any WSGI server can start it::
 
     LIVE_HOME       folder for the uploads, the journal and the orders
-    LIVE_SETTINGS   app.config as JSON
+    LIVE_SETTINGS   app.config as JSON; EXPIRATION in seconds
     DATABASE_URI    a SQLAlchemy URL, or mongodb://...
     DATABASE_POOL   how many connections a process may have
 """
@@ -11,7 +11,6 @@ Configured by the environment, so that any WSGI server can start it::
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import time
@@ -30,6 +29,7 @@ from sqlalchemy import text
 from flask_resumable import FlaskResumable
 from flask_resumable.models import MongoengineBaseModel
 from flask_resumable.models import SQLAlchemyMixin
+from tests.live.app import settings_of
 from tests.live.journal import Journal
 
 COLLECTION = "uploads"
@@ -78,7 +78,7 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     home = Path(environ["LIVE_HOME"])
     app = Flask(__name__, instance_path=str(home / "instance"))
     app.config["RESUMABLE_UPLOAD_DIR"] = str(home / "uploads")
-    app.config.update(json.loads(environ.get("LIVE_SETTINGS", "{}")))
+    app.config.update(settings_of(environ))
     uri, pool = environ["DATABASE_URI"], int(environ.get("DATABASE_POOL", "5"))
     if uri.startswith("mongodb:"):
         _on_mongo(app, home, uri, pool)

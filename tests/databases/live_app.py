@@ -18,15 +18,14 @@ from .servers import DatabaseServer
 class LiveApp(Server):
     """``databases.app`` on gunicorn."""
 
+    app = "databases.app:create_app"
+
     def __init__(
         self, database: DatabaseServer, home: Path, *options: str, kind: str = "gthread", pool: int = 5, **settings: Any
     ) -> None:
         self.database = database
         environ = {"DATABASE_URI": database.uri, "DATABASE_POOL": str(pool)}
         super().__init__(kind, home, settings, options, environ)
-
-    def _command(self) -> list[str]:
-        return [part.replace("live.app:", "databases.app:") for part in super()._command()]
 
     def receipts(self, path: str) -> list[str]:
         """The digests that on_complete has left for an upload."""

@@ -58,3 +58,22 @@ class Comeback:
                 assert int(answer.headers["retry-after"]) > 0
             assert time.monotonic() < deadline, f"Chunk {number} is not taken."
             time.sleep(0.1)
+
+
+def left_behind(port: int, prefix: str = "", count: int = 15) -> list[Sample]:
+    """Files of three chunks, small ones and such as are placed while they come in, of each of which some were sent."""
+    files = []
+    for at in range(count):
+        chunk = 70_000 if at % 2 else 700
+        content = bytes((at + index * 7) % 251 for index in range(3 * chunk + at))
+        files.append(Sample(content, chunk, f"{prefix}{at}.bin"))
+        with Connection(port) as connection:
+            for number in range(1, at % 3 + 1):
+                assert octet(connection, files[-1], number).status == 200
+    return files
+
+
+def back_at_once(ports: Sequence[int], files: Sequence[Sample]) -> list[dict[str, Any]]:
+    """All chunks of all files in parallel, by a client that takes nothing but 200; what it ends with for each file."""
+    with ThreadPoolExecutor(len(files)) as pool:
+        return list(pool.map(lambda file: Comeback(ports, file, is_retrying=False).run(), files))

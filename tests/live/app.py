@@ -94,7 +94,7 @@ def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ
     app = Flask(__name__, instance_path=str(home / "instance"))
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{home / 'app.sqlite'}"
     app.config["RESUMABLE_UPLOAD_DIR"] = str(home / "uploads")
-    app.config.update(_settings(environ))
+    app.config.update(settings_of(environ))
     db = SQLAlchemy(app)
 
     class Upload(SQLAlchemyMixin, db.Model):  # type: ignore[name-defined, misc]
@@ -133,7 +133,8 @@ def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ
     return app
 
 
-def _settings(environ: Mapping[str, str]) -> dict[str, Any]:
+def settings_of(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What LIVE_SETTINGS says."""
     settings = json.loads(environ.get("LIVE_SETTINGS", "{}"))
     for name in settings:
         if name.endswith("_EXPIRATION") and settings[name] is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+from typing import ClassVar
 
 import gunicorn.config
 
@@ -27,7 +28,6 @@ from .raw import Tus
 from .tls import Certificate
 
 TESTS = Path(__file__).resolve().parents[1]
-APP = "live.app:create_app"
 STREAMING = ("werkzeug", "gthread", "gevent")  # servers that one would choose for uploads
 ALL = (*STREAMING, "sync")
 GUNICORN = {
@@ -57,6 +57,8 @@ make_server("127.0.0.1", int(sys.argv[1]), create_app()).serve_forever()
 @dataclass
 class Server:
     """One app on one WSGI server. ``settings`` go into ``app.config`` under RESUMABLE_, ``options`` to gunicorn."""
+
+    app: ClassVar[str] = "live.app:create_app"
 
     kind: str
     home: Path
@@ -152,7 +154,7 @@ class Server:
 
     def flask(self, *args: str, ahead: float = 0) -> subprocess.CompletedProcess[str]:
         """Run the ``flask`` command, its clock some seconds ahead, beside the server."""
-        command = [sys.executable, "-m", "flask", "--app", APP, *args]
+        command = [sys.executable, "-m", "flask", "--app", self.app, *args]
         env = self.env(LIVE_AHEAD=str(ahead))
         return subprocess.run(command, env=env, cwd=self.home, capture_output=True, text=True, timeout=4 * PATIENCE)
 
@@ -161,16 +163,16 @@ class Server:
         if self.kind == "wsgiref":
             return ["-c", WSGIREF, str(self.port)]
         if self.kind == "werkzeug":
-            run = ["-m", "flask", "--app", APP, "run", "--host", "127.0.0.1", "--port", str(self.port)]
+            run = ["-m", "flask", "--app", self.app, "run", "--host", "127.0.0.1", "--port", str(self.port)]
             return [*run, "--no-reload", "--no-debugger", *self._tls("--cert", "--key"), *self.options]
         if self.kind in OTHERS:
-            start = OTHERS[self.kind].format(port=self.port, app=APP).split()
+            start = OTHERS[self.kind].format(port=self.port, app=self.app).split()
             return [*start, *self._tls("--ssl-certificate", "--ssl-keyfile"), *self.options]
         bind = ["--bind", f"127.0.0.1:{self.port}", "--graceful-timeout", "3"]
         if any(setting.name == "control_socket_disable" for setting in gunicorn.config.KNOWN_SETTINGS):
             bind.append("--no-control-socket")  # it would be one socket in the home folder for all instances
         bind += self._tls("--certfile", "--keyfile")
-        return ["-m", "gunicorn", *bind, *GUNICORN[self.kind], *self.options, f"{APP}()"]
+        return ["-m", "gunicorn", *bind, *GUNICORN[self.kind], *self.options, f"{self.app}()"]
 
     def _tls(self, certificate: str, key: str) -> list[str]:
         """The options by which this server is told to speak TLS."""
