@@ -125,6 +125,8 @@ WRONG: dict[str, list[Any]] = {
     "FLOW_TEST_METHODS": [["DELETE"], "GET"],
     "FLOW_MAX_CHUNKS": [0],
     "FLOW_REMEMBER": [-1],
+    "FLOW_IDENTITY_PARAMETERS": ["album", 5, [5], [""], ["a", "a"], ["flowChunkNumber"], ["resumableIdentifier"]],
+    "RESUMABLE_IDENTITY_PARAMETERS": [["album", "chunkNumber"], None],
     "FLOW_HASH_NAME_CALLBACK": ["sha1"],
     "FLOW_TEMP_DIR": [5, ""],
 }

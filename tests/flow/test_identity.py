@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from .client import Part
 from .client import Sample
 from .conftest import Serve
 from .site import sample
@@ -119,3 +123,118 @@ def test_f53_the_app_may_name_files(serve: Serve) -> None:
     assert site.client(X_User="anna").test(two, 1, {"tag": "../t"}).status_code == 204
     assert site.stored(site.flow.post(two, 2, changes={"tag": "../t"})) == one.content
     assert (seen[0].identifier, seen[0].filename, seen[0].total_size) == ("25-one.bin", "one.bin", 25)
+
+
+def test_parameters_of_the_app_may_tell_uploads_apart(serve: Serve) -> None:
+    """FLOW_IDENTITY_PARAMETERS: the same file for another album is another upload, right after the first, and each is
+    found again with its own parameter; one that comes without it is a third.
+    """
+    site = serve(IDENTITY_PARAMETERS=["album", "page"])
+    file = sample()
+    albums: list[dict[str, Any]] = [{"album": 1}, {"album": 2}, {"album": ""}, {}, {"page": 1}, {"album": 1, "page": 1}]
+    answers = []
+    for album in albums:
+        assert site.flow.test(file, 1, album).status_code == 204
+        site.flow.post(file, 1, changes=album)
+        assert site.flow.test(file, 1, album).status_code == 200
+        answers.append(site.flow.octet(file, 2, changes=album))
+    assert len({(answer.json or {})["id"] for answer in answers}) == len(albums)
+    assert [site.stored(answer) for answer in answers] == [file.content] * len(albums)
+    assert site.count("on_complete") == len(albums)
+    again = site.flow.post(file, 1, changes={"album": 2})
+    assert again.json == answers[1].json
+    cancel = site.flow.open("DELETE", site.flow.spelt(file, 1, {"album": 1}))
+    assert cancel.status_code == 204
+    assert site.flow.test(file, 1, {"album": 1}).status_code == 404
+    assert site.flow.test(file, 1, {"album": 2}).status_code == 200
+    status = site.flow.open("GET", site.flow.spelt(file, 1, {"album": 3}), path="status")
+    assert (status.json or {})["status"] == "unknown"
+
+
+def test_all_other_parameters_tell_nothing_apart(serve: Serve) -> None:
+    """Tokens and the like change as they want; what is not named does not count, with the setting and without it."""
+    for settings in ({}, {"IDENTITY_PARAMETERS": ["album"]}):
+        site = serve(**settings)
+        file = sample()
+        site.flow.post(file, 1, changes={"token": "a", "album": 1})
+        assert site.flow.test(file, 1, {"token": "b", "album": 1}).status_code == 200
+        is_other = site.flow.test(file, 1, {"token": "b", "album": 2}).status_code == 204
+        assert is_other is bool(settings)
+
+
+@pytest.mark.parametrize("dialect", ["flow", "resumable", "simple-uploader"])
+def test_named_parameters_count_beside_the_callback_and_in_each_dialect(serve: Serve, dialect: str) -> None:
+    """The callback stands for the identifier and the names; a parameter of the app's own counts all the same."""
+    site = serve(IDENTITY_PARAMETERS=("album",), HASH_NAME_CALLBACK=lambda file: "same")
+    one, two = sample(name="one.bin"), sample(name="two.bin")
+    client = site.client(dialect)
+    client.post(one, 1, changes={"album": 1})
+    assert client.test(two, 1, {"album": 1}).status_code == 200
+    assert client.test(one, 1, {"album": 2}).status_code == 204
+
+
+def test_a_parameter_behind_the_file_makes_no_other_upload(serve: Serve) -> None:
+    """A form whose album comes after its chunk: small ones are stored where they belong, and those that were being
+    placed already are refused; none goes to the upload without an album.
+    """
+    site = serve(IDENTITY_PARAMETERS=["album"])
+    for size in (10, 100_000):
+        file = Sample(bytes(2 * size), size, f"{size}.bin")
+        parts = [*site.flow.parts(file, 1), Part("album", b"7")]
+        answer = site.flow.form(parts)
+        is_refused = size > 10 and site.chunks is None
+        assert answer.status_code == (400 if is_refused else 200)
+        assert site.flow.test(file, 1).status_code == 204
+        assert site.flow.test(file, 1, {"album": 7}).status_code == (204 if is_refused else 200)
+
+
+@pytest.mark.parametrize("settings", [{}, {"IDENTITY_PARAMETERS": ["album"]}])
+def test_the_app_is_asked_once_in_each_request(serve: Serve, settings: dict[str, Any]) -> None:
+    """Who is asking, and what a file is called: each once, whatever the request."""
+    asked: list[str] = []
+
+    def name(file: Any) -> str:
+        asked.append("name")
+        return str(file.identifier)
+
+    site = serve(HASH_NAME_CALLBACK=name, **settings)
+    extension = site.server.hooks
+
+    def owner() -> str:
+        asked.append("owner")
+        return "anna"
+
+    extension.current_owner = owner  # type: ignore[method-assign]
+    flow, file, empty, large = site.flow, sample(35), sample(0), Sample(bytes(200_000), 100_000)
+
+    def once(act: Callable[[], Any], *expected: str) -> None:
+        asked.clear()
+        answer = act()
+        assert answer.status_code in (200, 204), answer.text
+        assert sorted(asked) == sorted(expected)
+
+    for chunk in (1, 2):
+        once(lambda chunk=chunk: flow.test(file, chunk), "owner", "name")  # type: ignore[misc]
+        once(lambda chunk=chunk: flow.post(file, chunk), "owner", "name")  # type: ignore[misc]
+        once(lambda chunk=chunk: flow.octet(file, chunk), "owner", "name")  # type: ignore[misc]
+        once(lambda chunk=chunk: flow.octet(large, chunk), "owner", "name")  # type: ignore[misc]
+    once(lambda: flow.post(file, 3), "owner", "name")
+    once(lambda: flow.post(file, 3), "owner", "name")
+    once(lambda: flow.test(file, 3, method="HEAD"), "owner", "name")
+    once(lambda: flow.post(empty, 1), "owner", "name")
+    once(lambda: flow.form([*flow.parts(sample(20), 1), Part("token", b"behind the file")]), "owner", "name", "name")
+    once(lambda: flow.status(file), "owner", "name")
+    upload_id = str((flow.status(file).json or {})["id"])
+    once(lambda: flow.open("GET", path=upload_id), "owner")
+    once(lambda: flow.open("DELETE", path=upload_id), "owner")
+    once(lambda: flow.cancel(large), "owner", "name")
+    once(lambda: flow.open("OPTIONS"))
+    tus = site.server.tus
+    url = tus.new(5)
+    once(lambda: tus.head(url), "owner")
+    once(lambda: tus.patch(url, 0, b"hello"), "owner")
+    once(lambda: tus.delete(url), "owner")
+    asked.clear()
+    assert tus.create(5).status_code == 201
+    assert tus.patch(tus.new(5), 3, b"x").status_code == 409
+    assert asked == ["owner"] * 3
