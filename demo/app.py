@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from datetime import UTC
 from pathlib import Path
@@ -60,7 +61,7 @@ class DemoUploads(FlaskResumable):
         current_app.logger.info("%r is complete: %d bytes (worker %d)", upload.filename, upload.length, os.getpid())
 
 
-def create_app() -> Flask:
+def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     """The app, for ``gunicorn 'demo.app:create_app()'`` and ``flask --app demo.app run``."""
     app = Flask(__name__, instance_path=str(HERE / "instance"))
     app.config.update(
@@ -69,6 +70,7 @@ def create_app() -> Flask:
         RESUMABLE_DOWNLOADS=True,
     )
     app.config.from_prefixed_env()
+    app.config.update(settings or {})
     app.logger.setLevel("INFO")
     DemoUploads(app, model=_model(os.environ.get("STATE", "sql")))
     app.register_blueprint(page)

@@ -79,6 +79,10 @@ class Browser:
     def go_offline(self, is_offline: bool = True) -> None:
         self._do("offline", isOffline=is_offline)
 
+    def forget_cookies(self) -> None:
+        """Be somebody else from now on."""
+        self._do("forgetCookies")
+
     # --- what a person sees ---
 
     def wait_for(self, selector: str, state: str = "visible") -> None:

@@ -1,21 +1,34 @@
 // What an app does with flow.js or resumable.js, and a record of what comes of it.
 
-const story = { requests: [], succeeded: {}, failed: {} };
+const story = { requests: [], succeeded: {}, failed: {}, retries: 0 };
 let client;
+
+const LIBRARIES = { flow: "Flow", resumable: "Resumable", "simple-uploader": "Uploader" };
 
 /** Get ready for files: options are the library's, and `asksStatus`: use the status resource. */
 globalThis.begin = ({ library, target, asksStatus, ...options }) => {
-  client = library === "flow" ? new Flow({ target, ...options }) : new Resumable({ target, ...options });
-  client.on("fileSuccess", (file, message) => {
-    story.succeeded[file.relativePath] = JSON.parse(message);
+  client = new globalThis[LIBRARIES[library]]({ target, ...options });
+  // simple-uploader tells of the folder first.
+  const about = (...told) => told.slice(library === "simple-uploader" ? 1 : 0);
+  client.on("fileSuccess", async (...told) => {
+    const [file, message] = about(...told);
+    const answer = JSON.parse(message);
+    story.succeeded[file.relativePath] = answer;
+    // As the guide says.
+    if (answer.complete || (await fetch(target + answer.id).then((it) => it.json())).complete) return;
+    story.retries += 1;
+    file.tries = (file.tries ?? 0) + 1;
+    if (library === "simple-uploader") file.completed = told[0].completed = false;
+    if (file.tries < 4) file.retry();
   });
-  client.on("fileError", (file, message) => {
+  client.on("fileError", (...told) => {
+    const [file, message] = about(...told);
     story.failed[file.relativePath] = message;
   });
   client.on("complete", () => {
     document.body.dataset.state = "complete";
   });
-  client.on(library === "flow" ? "filesSubmitted" : "filesAdded", async (files) => {
+  client.on(library === "resumable" ? "filesAdded" : "filesSubmitted", async (files) => {
     if (asksStatus) await Promise.all(files.map((file) => skipWhatIsThere(target, file)));
     client.upload();
   });

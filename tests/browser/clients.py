@@ -1,11 +1,13 @@
-"""A page with flow.js and resumable.js, for what the demo does not show; served by the app, or from elsewhere."""
+"""A page with flow.js and its kin, for what the demo does not show; served by the app, or from elsewhere."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import SimpleHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -24,12 +26,14 @@ PAGES = {
     "/clients/clients.js": HERE / "clients.js",
     "/clients/flow.min.js": HERE / "node_modules/@flowjs/flow.js/dist/flow.min.js",
     "/clients/resumable.js": HERE / "node_modules/resumablejs/resumable.js",
+    "/clients/uploader.js": HERE / "node_modules/simple-uploader.js/dist/uploader.js",
 }
 
 
 def create_app() -> Flask:
-    """The demo with the page, on the same origin."""
-    app = create_demo()
+    """The demo with the page, on the same origin. Uploads expire after CLIENTS_EXPIRATION, in seconds."""
+    seconds = float(os.environ.get("CLIENTS_EXPIRATION", "86400"))
+    app = create_demo({"RESUMABLE_EXPIRATION": timedelta(seconds=seconds)})
     for url, path in PAGES.items():
         app.add_url_rule(url, url, send_file, defaults={"path_or_file": path})
     return app

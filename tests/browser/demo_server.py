@@ -40,6 +40,7 @@ class DemoServer:
         **settings: Any,
     ) -> None:
         self.port = free_port()
+        self._app = app
         self._command = [sys.executable, *WAYS[way].format(port=self.port, app=app).split()]
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = home / "uploads"
@@ -61,6 +62,12 @@ class DemoServer:
                 start_new_session=True,
             )
         until(self._answers, "the server starts")
+
+    def clean(self) -> None:
+        """What cron does: remove what has expired."""
+        command = [sys.executable, "-m", "flask", "--app", self._app, "tus", "delete_expired"]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **self._environ}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def kill(self) -> None:
         """``kill -9``, master and workers."""

@@ -57,6 +57,7 @@ const COMMANDS = {
     const [download] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
     return download.path();
   },
+  forgetCookies: () => context.clearCookies(),
   offline: ({ isOffline }) => context.setOffline(isOffline),
   screenshot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
   complaints: () => complaints,

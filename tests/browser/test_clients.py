@@ -1,8 +1,9 @@
-"""flow.js and resumable.js as they are used elsewhere, on the app's own pages and on those of another origin."""
+"""flow.js and its kin as they are used elsewhere, on the app's own pages and on those of another origin."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,3 +191,39 @@ def test_stranger(library: str, gate: Gate, browser: Browser, server: DemoServer
     assert story["failed"] == {file.name: ""}
     assert {request["status"] for request in story["requests"]} == {0}
     assert server.uploads()["unfinished"] == []
+
+
+@pytest.mark.parametrize("library", ["flow", "resumable", "simple-uploader"])
+@pytest.mark.parametrize("is_cleaned", [False, True])
+def test_page_that_is_open_for_long(
+    library: str, is_cleaned: bool, browser: Browser, tmp_path: Path, make_file: MakeFile
+) -> None:
+    """A page goes on when the chunks that it has sent have expired, removed by now or not: told that the file is not
+    complete, it begins again, as the guide says, and sends what is missing.
+    """
+    server = DemoServer(tmp_path, app="tests.browser.clients", environ={"CLIENTS_EXPIRATION": "4"})
+    server.start()
+    try:
+        file = make_file("film.mp4", SIZE)
+        with Gate(server.port) as gate:
+            client = Client(browser, library, gate.url, f"{gate.url}/flow/")
+            gate.let(SIZE // 3)
+            client.begin(chunkSize=CHUNK, chunkRetryInterval=200, maxChunkRetries=300)
+            client.send(file)
+            until(lambda: server.received() >= SIZE // 6, "the server has some chunks")
+            browser.evaluate("client.pause()")
+            gate.cut()  # a chunk that was still on its way would prolong the upload
+            time.sleep(5)  # until it has expired
+            if is_cleaned:
+                server.clean()
+                assert server.parts() == []
+            gate.let(None)
+            browser.evaluate("void (client instanceof Resumable ? client.upload() : client.resume())")
+            until(lambda: client.story()["succeeded"].get(file.name, {}).get("complete"), "the file is complete")
+            story = client.story()
+        assert (story["failed"], story["retries"]) == ({}, 1)
+        assert server.digests() == [sha256(file)]
+        assert server.log.count("is complete") == 1
+        assert "Traceback" not in server.log
+    finally:
+        server.kill()
