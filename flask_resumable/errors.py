@@ -25,7 +25,8 @@ No status codes live here: each protocol has one table that turns these into HTT
     ├── ClaimLost               a newer request took the upload over
     ├── BytesLost               saved bytes are missing in the storage
     └── Unavailable             state or storage cannot be reached for now
-        └── StorageFull             no room left for the bytes
+        ├── StorageFull             no room left for the bytes
+        └── StorageRefuses          the storage does not do what is asked of it, however often
 """
 
 from __future__ import annotations
@@ -193,3 +194,10 @@ class StorageFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The server has no room left; try again later.")
+
+
+class StorageRefuses(Unavailable):
+    """The storage does not do what is asked of it, and will not until somebody changes its settings or ours."""
+
+    def __init__(self, message: str = "The storage refuses this upload; the server's log says why.") -> None:
+        super().__init__(message)

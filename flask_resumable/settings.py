@@ -150,6 +150,11 @@ class Settings(ProtocolSettings):
         None,
         "Where those files are made, for as long as they are needed; `None`: where temporary files go.",
     )
+    s3_equal_parts: bool | None = _setting(
+        checks.optional_flag,
+        None,
+        "Whether the store wants all parts of an object to have one size, as R2 does; `None`: it is found out.",
+    )
     s3_check: bool = _setting(
         checks.flag, True, "Whether the bucket is tried at start. A store that does not answer then is only warned of."
     )

@@ -118,6 +118,7 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_S3_SECRET_KEY": ["", 5],
     "RESUMABLE_S3_PART_SIZE": [5 * 2**20 - 1, "8M", 2**40],
     "RESUMABLE_S3_MEMORY": [0, "64M"],
+    "RESUMABLE_S3_EQUAL_PARTS": ["yes", 1],
     "RESUMABLE_S3_SPOOL_DIRECTORY": ["", 5],
     "RESUMABLE_S3_CHECK": ["no"],
     "FLOW_UPLOAD_URL": ["flow"],

@@ -26,6 +26,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadLocked: 503,
     errors.ClaimLost: 503,
     errors.StorageFull: 507,
+    errors.StorageRefuses: 500,  # nothing that passes by itself
     errors.Unavailable: 503,
 }
 

@@ -31,10 +31,13 @@ class Geometry:
     step: int = 0
 
     @classmethod
-    def fitting(cls, length: int | None, part_size: int) -> Self:
-        """The one for an upload of ``length`` bytes, if that is known, with parts of ``part_size`` if they suffice."""
+    def fitting(cls, length: int | None, part_size: int, *, grows: bool = True) -> Self:
+        """The one for an upload of ``length`` bytes, if that is known, with parts of ``part_size`` if they suffice.
+
+        :param grows: Whether parts may grow while the length is unknown; if not, 10,000 of ``part_size`` are the limit.
+        """
         if length is None:
-            return cls(part_size, _STEP)
+            return cls(part_size, _STEP if grows else 0)
         wanted = max(min(_SMALL_PART, -(-length // _FEW_PARTS)), -(-length // MAX_PARTS))
         return cls(part_size if wanted <= part_size else -(-wanted // MIB) * MIB)
 
@@ -77,25 +80,32 @@ def size_of(piece: Piece) -> int:
     return sum(span.size for span in piece)
 
 
-def join(sizes: Sequence[int], part_size: int, minimum: int = MIN_PART) -> list[Piece]:
+def are_equal(sizes: Sequence[int]) -> bool:
+    """Whether parts of these sizes suit every store: all but the last have one size, and the last has no more."""
+    return all(size == sizes[0] for size in sizes[:-1]) and (not sizes or sizes[-1] <= sizes[0])
+
+
+def join(sizes: Sequence[int], part_size: int, minimum: int = MIN_PART, *, equal: bool = False) -> list[Piece]:
     """How to make one object of sources with these sizes, in order.
 
     If all but the last are large enough to be parts, each part is of one source, so that the store can copy it.
     Otherwise all parts have one size, and those that several sources have a share in must be put together.
+
+    :param equal: The store takes only parts for which :func:`are_equal` holds.
     """
     sources = [(index, size) for index, size in enumerate(sizes) if size]
     if all(size >= minimum for _, size in sources[:-1]):
         pieces = list(_by_source(sources, max(_MAX_COPY, -(-2 * sum(sizes) // MAX_PARTS))))
-        if len(pieces) <= MAX_PARTS:
+        if len(pieces) <= MAX_PARTS and (not equal or are_equal([size_of(piece) for piece in pieces])):
             return pieces
     return list(_by_part(sources, Geometry.fitting(sum(sizes), part_size).first))
 
 
 def _by_source(sources: Sequence[tuple[int, int]], limit: int) -> Iterator[Piece]:
     for index, size in sources:
-        count = -(-size // limit)
-        for at in range(count):
-            yield (Span(index, size * at // count, size * (at + 1) // count),)
+        step = -(-size // -(-size // limit))
+        for start in range(0, size, step):
+            yield (Span(index, start, min(size, start + step)),)
 
 
 def _by_part(sources: Sequence[tuple[int, int]], part_size: int) -> Iterator[Piece]:
@@ -121,3 +131,13 @@ def chunks(length: int, chunk_size: int, count: int) -> Iterator[tuple[int, int,
         stop = length if number == count else start + chunk_size
         if stop > start:
             yield number, start, stop
+
+
+def parts_of_chunk(number: int, start: int, stop: int, chunk_size: int) -> list[tuple[int, int, int]]:
+    """Number, start and stop of the parts that a chunk is put into: one, or two for a last chunk that is longer.
+
+    Some stores want no part to be larger than the first.
+    """
+    if number == 1 or stop - start <= chunk_size:
+        return [(number, start, stop)]
+    return [(number, start, start + chunk_size), (number + 1, start + chunk_size, stop)]

@@ -29,6 +29,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadLocked: 423,
     errors.ClaimLost: 423,
     errors.StorageFull: 507,
+    errors.StorageRefuses: 500,  # nothing that passes by itself
     errors.Unavailable: 503,
 }
 
@@ -53,6 +54,6 @@ def _headers(error: errors.ResumableError) -> dict[str, str]:
         return {"Upload-Offset": str(error.offset)}
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
-    if isinstance(error, errors.Unavailable | errors.UploadLocked):
+    if isinstance(error, errors.Unavailable | errors.UploadLocked) and not isinstance(error, errors.StorageRefuses):
         return {"Retry-After": "1"}
     return {}

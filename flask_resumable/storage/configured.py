@@ -37,6 +37,7 @@ def _s3_storage(settings: Settings) -> Storage:
         part_size=settings.s3_part_size,
         memory=settings.s3_memory,
         spool_directory=settings.s3_spool_directory,
+        equal_parts=settings.s3_equal_parts,
     )
     if settings.s3_check:
         try:

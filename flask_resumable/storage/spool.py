@@ -43,10 +43,14 @@ class Spool(io.RawIOBase):
             block = block[self._file.write(block) :]
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Back to the start; there is nowhere else to go."""
-        assert (offset, whence) == (0, io.SEEK_SET)
-        self._at = 0
-        return 0 if self._file is None else self._file.seek(0)
+        """To a position that is counted from the start."""
+        assert whence == io.SEEK_SET
+        if self._file is not None:
+            return self._file.seek(offset)
+        self._at = at = 0
+        while at < offset and (block := self.read(offset - at)):
+            at += len(block)
+        return at
 
     def read(self, size: int = -1) -> bytes:
         """What comes next: at most ``size`` bytes, and nothing only at the end."""

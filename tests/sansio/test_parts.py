@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_resumable.sansio.parts import are_equal
 from flask_resumable.sansio.parts import chunks
 from flask_resumable.sansio.parts import Geometry
 from flask_resumable.sansio.parts import join
@@ -12,6 +13,7 @@ from flask_resumable.sansio.parts import MAX_OBJECT
 from flask_resumable.sansio.parts import MAX_PARTS
 from flask_resumable.sansio.parts import MIB
 from flask_resumable.sansio.parts import MIN_PART
+from flask_resumable.sansio.parts import parts_of_chunk
 from flask_resumable.sansio.parts import size_of
 
 lengths = st.integers(1, MAX_OBJECT) | st.integers(1, 100 * MIB)
@@ -34,6 +36,12 @@ def test_any_length_can_come(part_size: int) -> None:
     geometry = Geometry.fitting(None, part_size)
     assert geometry.stop(MAX_PARTS) >= MAX_OBJECT
     assert geometry.stop(1) == part_size
+
+
+@given(part_sizes)
+def test_parts_of_one_size_suit_every_store(part_size: int) -> None:
+    """Where nothing is known of the store, parts do not grow either."""
+    assert Geometry.fitting(None, part_size, grows=False) == Geometry(part_size)
 
 
 @given(st.none() | lengths, part_sizes, st.integers(1, MAX_PARTS))
@@ -64,6 +72,23 @@ def test_joined_sources_are_all_there_in_order(sizes: list[int], part_size: int)
     assert all(size_of(piece) >= 5 for piece in pieces[:-1])
 
 
+@given(sources, st.integers(5, 12))
+def test_sources_can_be_joined_to_parts_of_one_size(sizes: list[int], part_size: int) -> None:
+    """Every byte is there, in order; the last part is the only one that may have another size, and no larger one."""
+    pieces = join(sizes, part_size, minimum=5, equal=True)
+    found = [(span.source, at) for piece in pieces for span in piece for at in range(span.start, span.stop)]
+    assert found == [(source, at) for source, size in enumerate(sizes) for at in range(size)]
+    assert are_equal([size_of(piece) for piece in pieces])
+
+
+def test_sources_that_are_equal_are_copied_as_they_are() -> None:
+    """Nothing needs to be read for stores that want parts of one size, if they have it; one source always has."""
+    assert [len(piece) for piece in join([6 * MIB, 6 * MIB, 1], 8 * MIB, equal=True)] == [1, 1, 1]
+    assert [size_of(piece) for piece in join([6 * MIB, 6 * MIB + 1], 8 * MIB, equal=True)] == [8 * MIB, 4 * MIB + 1]
+    whole = [size_of(piece) for piece in join([1025 * MIB + 1], 8 * MIB, equal=True)]
+    assert are_equal(whole) and len(whole) == 3
+
+
 def test_large_sources_are_copied_by_the_store() -> None:
     """Sources that are large enough are parts of their own, cut if they are very large; 5 TiB fit."""
     assert [len(piece) for piece in join([6 * MIB, 7 * MIB, 1], 8 * MIB)] == [1, 1, 1]
@@ -82,3 +107,12 @@ def test_chunks_are_the_clients() -> None:
     assert list(chunks(25, 10, 2)) == [(1, 0, 10), (2, 10, 25)]
     assert list(chunks(20, 10, 3)) == [(1, 0, 10), (2, 10, 20)]
     assert list(chunks(0, 10, 1)) == []
+
+
+def test_a_last_chunk_that_is_longer_makes_two_parts() -> None:
+    """The first of these has the size of all the others; no other chunk is cut."""
+    assert parts_of_chunk(1, 0, 10, 10) == [(1, 0, 10)]
+    assert parts_of_chunk(2, 10, 25, 10) == [(2, 10, 20), (3, 20, 25)]
+    assert parts_of_chunk(2, 10, 20, 10) == [(2, 10, 20)]
+    assert parts_of_chunk(2, 10, 15, 10) == [(2, 10, 15)]
+    assert parts_of_chunk(1, 0, 15, 0) == [(1, 0, 15)]

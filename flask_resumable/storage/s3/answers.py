@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import ConfigurationError
+from ...errors import StorageFull
+from ...errors import StorageRefuses
 from ...errors import Unavailable
 
 try:
@@ -15,6 +17,7 @@ try:
     from botocore.exceptions import BotoCoreError
     from botocore.exceptions import ClientError
     from botocore.exceptions import EndpointConnectionError
+    from botocore.exceptions import ParamValidationError
 except ImportError as error:
     raise ConfigurationError('S3Storage needs boto3: pip install "Flask-Resumable[s3]".') from error
 
@@ -25,6 +28,27 @@ logger = logging.getLogger(__package__)
 _MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores do not agree on which it is
 _CHANGED = ("InvalidPart", "InvalidPartOrder")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+_FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
+# Refusals with a status of 4xx that pass by themselves: the store is busy, a request was garbled on its way, keys are
+# being renewed, a clock is about to be set. All others say that something is wrong which stays wrong.
+_PASSING = (
+    "BadDigest",
+    "ExpiredToken",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestExpired",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TokenRefreshRequired",
+    "TooManyRequests",
+    "XAmzContentSHA256Mismatch",
+)
+_PASSING_STATUS = (408, 409, 421, 425, 429)
+_NEVER = (501, 505)  # what the store cannot do
+_ABOUT_PARTS = ("EntityTooLarge", "EntityTooSmall", "InvalidArgument", "InvalidRequest")
 
 
 class Missing(Exception):
@@ -32,16 +56,24 @@ class Missing(Exception):
 
 
 class PartsChanged(Exception):
-    """The store has other parts than those that were to be put together."""
+    """The store says that it has no such parts as those that were to be put together; its words are the cause."""
 
 
 class Taken(Exception):
     """There is such an object already."""
 
 
+class PartsRefused(StorageRefuses):
+    """The store has the parts that were to be put together, and does not do it: it may want other sizes."""
+
+
 @contextmanager
 def translated(operation: str, key: str, *, is_expected: bool = False) -> Iterator[None]:
-    """Turn errors of the store and of the way to it into those that the other files handle."""
+    """Turn errors of the store and of the way to it into those that the other files handle.
+
+    What passes by itself is ``Unavailable``, what does not is ``StorageRefuses``; either is in the log with the store's
+    own words.
+    """
     try:
         yield
     except ClientError as error:
@@ -52,15 +84,37 @@ def translated(operation: str, key: str, *, is_expected: bool = False) -> Iterat
             raise PartsChanged from error
         if code in _TAKEN:
             raise Taken from error
+        if code in _FULL:
+            raise StorageFull from error
+        if may_pass(error):
+            if not is_expected:
+                logger.warning("The store refused %s for %r: %s", operation, key, error)
+            raise Unavailable from error
         if not is_expected:
-            logger.warning("The store refused %s for %r: %s", operation, key, error)
-        raise Unavailable from error
+            log_refusal(operation, key, error)
+        if operation == "complete_multipart_upload" and code in _ABOUT_PARTS:
+            raise PartsRefused from error
+        raise StorageRefuses from error
+    except ParamValidationError as error:
+        log_refusal(operation, key, error)
+        raise StorageRefuses from error
     except (BotoCoreError, OSError) as error:
         if not is_expected:
             logger.warning("The store did not answer %s for %r: %s", operation, key, error)
         raise Unavailable from error
 
 
+def log_refusal(operation: str, key: str, error: BaseException | None) -> None:
+    """Tell the operator of a refusal that does not pass by itself."""
+    logger.error("The store refuses %s for %r, and asking again is of no use: %s", operation, key, error)
+
+
 def code_of(error: ClientError) -> str:
     """How the store calls its refusal."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def may_pass(error: ClientError) -> bool:
+    """Whether the store may change its mind."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return code_of(error) in _PASSING or status in _PASSING_STATUS or (status >= 500 and status not in _NEVER)

@@ -123,12 +123,14 @@ class Content(io.RawIOBase):
 
 
 class Received(io.RawIOBase):
-    """What has been received whole, with the length that is known of it, as the client of the store wants it."""
+    """Some bytes of what has been received whole, as the client of the store wants them: their length is known."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: BinaryIO, size: int, start: int = 0) -> None:
         self._stream = stream
         self._size = size
+        self._start = start
         self._at = 0
+        stream.seek(start)
 
     def __len__(self) -> int:
         return self._size
@@ -139,7 +141,7 @@ class Received(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Back to the start, or, to tell its length, to the end."""
         if (offset, whence) == (0, io.SEEK_SET):
-            self._stream.seek(0)
+            self._stream.seek(self._start)
             self._at = 0
         elif (offset, whence) == (0, io.SEEK_END):
             self._at = self._size
@@ -148,7 +150,8 @@ class Received(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
+        left = self._size - self._at
+        block = self._stream.read(left if size < 0 else min(size, left))
         self._at += len(block)
         return block
 

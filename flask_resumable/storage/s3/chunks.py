@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from ...errors import ClaimLost
 from ...errors import Unavailable
+from ...sansio.parts import parts_of_chunk
 from ...sansio.upload import Upload
 from .answers import Missing
 from .answers import Taken
@@ -89,10 +90,12 @@ class S3Slot:
         self._markers = markers
         self._upload = upload
         self._number = number
+        self._start = start
         stored = upload.storage
         assert upload.length is not None
         stop = upload.length if number == stored["chunks"] else start + stored["chunk_size"]
         self._size = max(0, stop - start)
+        self._parts = parts_of_chunk(number, start, stop, stored["chunk_size"])
 
     def fill(self, content: BinaryIO, /) -> None:
         if not self._size:
@@ -108,7 +111,9 @@ class S3Slot:
         for _ in range(_TRIES):
             try:
                 multipart = self._markers.get_or_begin(self._upload)
-                self._bucket.put_part(target, multipart, self._number, Received(content, self._size))
+                for number, start, stop in self._parts:
+                    body = Received(content, stop - start, start - self._start)
+                    self._bucket.put_part(target, multipart, number, body)
                 return
             except Missing:
                 if self._bucket.size(target) is not None:
@@ -116,5 +121,4 @@ class S3Slot:
                 # It was removed, or the store has cleaned up. In the first case what comes now is a stray, which is
                 # discarded; in the second, it will be noticed at the end that the other chunks are not there.
                 self._markers.forget(self._upload, multipart)
-                content.seek(0)
         raise Unavailable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
+from urllib.parse import urlsplit
 
 from ...sansio.parts import join
 from ...sansio.parts import MIN_PART
@@ -12,8 +13,35 @@ from .answers import Missing
 from .client import Bucket
 from .sender import Sender
 
+_TAKES_ANY = (".amazonaws.com", ".amazonaws.com.cn")
+_WANTS_EQUAL = (".r2.cloudflarestorage.com",)
+
 Source = tuple[str, int]  # key and size
 Range = tuple[str, int, int]  # key, first byte, and the byte behind the last
+
+
+class EqualParts:
+    """Whether the store wants all parts of an object to have one size, but for a smaller last one.
+
+    :param said: What the settings say; ``None``: it is found out, by the store's address or by what it refuses.
+    """
+
+    def __init__(self, bucket: Bucket, said: bool | None) -> None:
+        self._bucket = bucket
+        self._known = said
+
+    @property
+    def are_wanted(self) -> bool | None:
+        """``None``: it is not known yet."""
+        if self._known is None:
+            host = urlsplit(self._bucket.client.meta.endpoint_url).hostname or ""
+            if host.endswith(_WANTS_EQUAL) or host.endswith(_TAKES_ANY):
+                self._known = host.endswith(_WANTS_EQUAL)
+        return self._known
+
+    def learn(self, are_wanted: bool) -> None:
+        """The store has shown it."""
+        self._known = are_wanted
 
 
 class Joiner:
@@ -27,12 +55,17 @@ class Joiner:
         self._sender = sender
         self._target = target
 
-    def join(self, sources: Sequence[Source], part_size: int, minimum: int) -> tuple[str, list[str]]:
-        """A new multipart upload with all bytes of the sources, in order: its id, and the ETags of its parts."""
+    def join(
+        self, sources: Sequence[Source], part_size: int, minimum: int, *, equal: bool = False
+    ) -> tuple[str, list[str]]:
+        """A new multipart upload with all bytes of the sources, in order: its id, and the ETags of its parts.
+
+        :param equal: The store takes only parts of one size.
+        """
         multipart = self._sender.begin()
         pieces = [
             [(sources[span.source][0], span.start, span.stop) for span in piece]
-            for piece in join([size for _, size in sources], part_size, minimum)
+            for piece in join([size for _, size in sources], part_size, minimum, equal=equal)
         ]
         etags = self.place_all(multipart, dict(enumerate(pieces, 1)))
         return multipart, [etags[number] for number in sorted(etags)]

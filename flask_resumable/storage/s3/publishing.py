@@ -6,18 +6,25 @@ from collections.abc import Callable
 
 from ...errors import BytesLost
 from ...errors import Unavailable
+from ...sansio.parts import are_equal
 from ...sansio.parts import chunks
 from ...sansio.parts import Geometry
+from ...sansio.parts import parts_of_chunk
 from ...sansio.upload import Upload
+from .answers import log_refusal
+from .answers import logger
 from .answers import Missing
 from .answers import PartsChanged
+from .answers import PartsRefused
 from .buffer import Content
 from .client import Bucket
 from .client import Part
+from .joining import EqualParts
 from .joining import Joiner
 from .joining import Range
 from .joining import Source
 from .keys import Keys
+from .leftovers import WHOLE
 from .notes import Notes
 from .notes import STAGED
 from .sender import Sender
@@ -29,10 +36,17 @@ class Publisher:
     """One upload on its way to its target.
 
     :param marked: What knows the multipart upload that chunks were put into; raises ``Missing``.
+    :param equal: What is known of the parts that the store takes.
     """
 
     def __init__(
-        self, bucket: Bucket, keys: Keys, sender: Sender, upload: Upload, marked: Callable[[Upload], str]
+        self,
+        bucket: Bucket,
+        keys: Keys,
+        sender: Sender,
+        upload: Upload,
+        marked: Callable[[Upload], str],
+        equal: EqualParts,
     ) -> None:
         assert upload.length is not None
         self._bucket = bucket
@@ -43,6 +57,7 @@ class Publisher:
         self._target = keys.target(upload)
         self._joiner = Joiner(bucket, sender, self._target)
         self._marked = marked
+        self._equal = equal
 
     def publish(self, part_size: int, minimum: int) -> None:
         """Make the object. May be repeated.
@@ -58,7 +73,7 @@ class Publisher:
             elif "chunks" in stored:
                 self._publish_chunk_objects(part_size, minimum)
             elif "joined" in stored:
-                self._publish_joined()
+                self._publish_joined(part_size, minimum)
             else:
                 notes = Notes.read(stored, Geometry.fitting(self._length, part_size)).cut(self._length, self._length)
                 self._publish_notes(notes)
@@ -91,33 +106,43 @@ class Publisher:
             buffer.close()
 
     def _until_it_holds(self, multipart: str, etags: Callable[[dict[int, Part]], list[str]]) -> None:
-        """Complete the multipart upload with what ``etags`` makes of the parts that are there."""
+        """Complete the multipart upload with what ``etags`` makes of the parts that are there.
+
+        :raises PartsRefused: The store has exactly these parts, and does not take them.
+        """
+        before: dict[int, Part] = {}
         for _ in range(_TRIES):
             try:
                 there = self._bucket.parts(self._target, multipart)
                 wanted = etags(there)
+                if there == before:
+                    break
                 self._bucket.complete(self._target, multipart, wanted)
                 return
-            except PartsChanged:
-                continue
+            except PartsChanged as error:
+                before, refusal = there, error.__cause__
             except Missing:
                 raise BytesLost(0) from None
         if max(there) > len(wanted):
             # Parts behind the end, of a request that died before the upload turned out to be shorter than it meant.
             # Ceph completes nothing while they are there, and they cannot be removed alone.
             raise BytesLost(0)
-        raise Unavailable
+        if there != before:
+            raise Unavailable  # something changes them all the time
+        log_refusal("complete_multipart_upload", self._target, refusal)
+        raise PartsRefused from refusal
 
     # --- chunks ---
 
     def _publish_chunk_parts(self) -> None:
         def etags(there: dict[int, Part]) -> list[str]:
             found = []
-            for number, start, stop in self._chunks():
-                part = there.get(number)
-                if part is None or part.size != stop - start:
-                    raise BytesLost(start)
-                found.append(part.etag)
+            for chunk in self._chunks():
+                for number, start, stop in parts_of_chunk(*chunk, self._upload.storage["chunk_size"]):
+                    part = there.get(number)
+                    if part is None or part.size != stop - start:
+                        raise BytesLost(chunk[1])
+                    found.append(part.etag)
             return found
 
         try:
@@ -148,16 +173,38 @@ class Publisher:
 
     # --- parts of a concatenation ---
 
-    def _publish_joined(self) -> None:
+    def _publish_joined(self, part_size: int, minimum: int) -> None:
         stored = self._upload.storage
+        sizes: list[int] = []
 
         def etags(there: dict[int, Part]) -> list[str]:
             known: list[str] = stored["parts"]
-            if [part.etag for _, part in sorted(there.items())] != known:
+            found = [part for _, part in sorted(there.items())]
+            if [part.etag for part in found] != known:
                 raise BytesLost(0)
+            sizes[:] = [part.size for part in found]
             return known
 
-        self._until_it_holds(stored["multipart"], etags)
+        try:
+            self._until_it_holds(stored["multipart"], etags)
+        except PartsRefused:
+            if are_equal(sizes) or "sources" not in stored:
+                raise
+            self._publish_anew(part_size, minimum)
+            self._equal.learn(True)
+        else:
+            if not are_equal(sizes):
+                self._equal.learn(False)
+
+    def _publish_anew(self, part_size: int, minimum: int) -> None:
+        """Join once more what was joined: the store does not take parts that differ in size."""
+        logger.info("The store wants parts of one size for %r; they are made once more.", self._target)
+        sources = [(self._keys.helper(part, WHOLE), size) for part, size in self._upload.storage["sources"]]
+        try:
+            multipart, joined = self._joiner.join(sources, part_size, minimum, equal=True)
+        except Missing:
+            raise BytesLost(0) from None
+        self._until_it_holds(multipart, lambda _: joined)
 
     def _helper(self, name: str) -> str:
         return self._keys.helper(self._upload.id, name)

@@ -44,6 +44,7 @@ from .buffer import Memory
 from .chunks import MultipartMarkers
 from .chunks import S3Slot
 from .client import Bucket
+from .joining import EqualParts
 from .joining import Joiner
 from .keys import fresh
 from .keys import Keys
@@ -55,6 +56,7 @@ from .reading import stream_of
 from .sender import Sender
 from .verifying import Verifier
 from .writer import S3Writer
+from .writer import too_many_parts
 
 
 class S3Storage:
@@ -69,6 +71,8 @@ class S3Storage:
     :param part_size: The size of parts in bytes, at least 5 MiB; very large uploads have larger ones.
     :param memory: How many bytes of parts on their way a process may have in memory; more of them go to files.
     :param spool_directory: Where those files are made; they have no names and leave no trace.
+    :param equal_parts: Whether the store wants all parts but a smaller last one to have one size, as R2 does; ``None``:
+        it is found out.
     :param client: A client of boto3's, instead of one with the settings above. It is shared by all threads.
     :raises ConfigurationError: An argument is wrong. Nothing is asked of the store yet; see :meth:`check_access`.
     """
@@ -87,6 +91,7 @@ class S3Storage:
         part_size: int = 8 * MIB,
         memory: int = 64 * MIB,
         spool_directory: str | os.PathLike[str] | None = None,
+        equal_parts: bool | None = None,
         client: Any = None,
     ) -> None:
         if not bucket:
@@ -111,6 +116,7 @@ class S3Storage:
         self._directory = None if spool_directory is None else os.fspath(spool_directory)
         self._markers = MultipartMarkers(self._bucket, self._keys)
         self._leftovers = Leftovers(self._bucket, self._keys)
+        self._equal = EqualParts(self._bucket, equal_parts)
 
     # --- writing ---
 
@@ -121,8 +127,11 @@ class S3Storage:
     def _writer(self, upload: Upload, start: int) -> Iterator[Writer]:
         if upload.length is not None and upload.length > MAX_OBJECT:
             raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
-        notes = Notes.read(upload.storage, Geometry.fitting(upload.length, self._part_size))
-        notes = notes.cut(start, upload.length).taken_over()
+        # While it is not known what the store takes, parts do not grow: nothing could be done about it at the end.
+        fitting = Geometry.fitting(upload.length, self._part_size, grows=self._equal.are_wanted is False)
+        notes = Notes.read(upload.storage, fitting).cut(start, upload.length).taken_over()
+        if upload.length is not None and upload.length > (limit := notes.geometry.stop(MAX_PARTS)):
+            raise too_many_parts(limit)
         with self._sending(upload) as sender:
             writer = S3Writer(sender, upload, notes, start)
             try:
@@ -141,7 +150,7 @@ class S3Storage:
     # --- chunks ---
 
     def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        is_direct = chunk_size >= self.min_part_size and total_chunks <= MAX_PARTS
+        is_direct = chunk_size >= self.min_part_size and total_chunks < MAX_PARTS  # the last one may make two parts
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:
@@ -155,7 +164,7 @@ class S3Storage:
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
         with self._sending(upload) as sender:
-            publisher = Publisher(self._bucket, self._keys, sender, upload, self._markers.read)
+            publisher = Publisher(self._bucket, self._keys, sender, upload, self._markers.read, self._equal)
             publisher.publish(self._part_size, self.min_part_size)
         self._leftovers.remove(upload.id, self._keys.target(upload), keep_whole=upload.is_partial)
         return {"finished": True}
@@ -170,8 +179,10 @@ class S3Storage:
             try:
                 if total > self._part_size:
                     joiner = Joiner(self._bucket, sender, self._keys.target(upload))
-                    multipart, etags = joiner.join(sources, self._part_size, self.min_part_size)
-                    return {"joined": total, "multipart": multipart, "parts": etags}
+                    equal = self._equal.are_wanted is True
+                    multipart, etags = joiner.join(sources, self._part_size, self.min_part_size, equal=equal)
+                    noted = [[part.id, part.length or 0] for part in parts]
+                    return {"joined": total, "multipart": multipart, "parts": etags, "sources": noted}
                 buffer = sender.buffer(total)
                 try:
                     for key, size in sources:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ...errors import BytesLost
 from ...sansio.parts import chunks
 from ...sansio.parts import Geometry
+from ...sansio.parts import parts_of_chunk
 from ...sansio.upload import Upload
 from .answers import Missing
 from .client import Bucket
@@ -96,10 +97,15 @@ class Verifier:
                 continue
             if not stored.get("direct"):
                 yield from self._helper(there, f"chunk-{number}", stop - start)
-            elif number not in parts:
-                yield f"Part {number} of {self._target}, a chunk, is missing."
-            elif parts[number].size != stop - start:
-                yield f"Part {number} of {self._target}, a chunk, has {parts[number].size} bytes, not {stop - start}."
+                continue
+            for part, first, last in parts_of_chunk(number, start, stop, stored["chunk_size"]):
+                yield from self._chunk_part(parts.get(part), part, last - first)
+
+    def _chunk_part(self, found: Part | None, number: int, size: int) -> Iterator[str]:
+        if found is None:
+            yield f"Part {number} of {self._target}, a chunk, is missing."
+        elif found.size != size:
+            yield f"Part {number} of {self._target}, a chunk, has {found.size} bytes, not {size}."
 
     def _helper(self, there: dict[str, int], name: str, size: int) -> Iterator[str]:
         key = self._keys.helper(self._upload.id, name)

@@ -29,6 +29,13 @@ _TAIL = 30.0  # seconds after which a part that fills slowly is kept as it is
 _MANY_TAILS = 32
 
 
+def too_many_parts(limit: int) -> TooLarge:
+    """An upload that began with a length unknown has more than its parts can hold."""
+    return TooLarge(
+        f"An upload that begins without a length may have {limit} bytes at most; say its length first.", limit
+    )
+
+
 class S3Writer:
     """Appends to the unfinished bytes; see :class:`~flask_resumable.abilities.Paced`.
 
@@ -71,7 +78,7 @@ class S3Writer:
     def _fill(self, piece: memoryview) -> None:
         if self._filling is None:
             if self._number > MAX_PARTS:
-                raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
+                raise too_many_parts(self._notes.geometry.stop(MAX_PARTS))
             end = self._notes.geometry.stop(self._number, self._length)
             self._filling = self._sender.buffer(end - self._position)
         self._filling.write(piece)
