@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -58,6 +59,30 @@ class Locates(Protocol):
 
     def location(self, upload: Upload) -> str | None:
         """Where the bytes are, or will be, as people write it: ``s3://bucket/key``. Tells no secret."""
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """A storage that puts finished uploads where the app wants them."""
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        """Give the published bytes a second place; the ``Upload.storage`` that names it. May be repeated.
+
+        The first place stays until :meth:`settle_moves`.
+
+        :param target: Below the storage's own folder or prefix; with a ``/`` in front, anywhere.
+        :raises FileExistsError: Something else is there, and ``overwrite`` is not set.
+        :raises ValueError: Nothing can be there.
+        """
+        ...
+
+    def settle_moves(self, upload: Upload) -> None:
+        """Leave the bytes only where ``upload`` says they are, and its record too. May be repeated."""
+        ...
+
+    def delete(self, upload: Upload) -> None:
+        """As every storage does, in all places to which the upload was moved."""
         ...
 
 

@@ -24,7 +24,7 @@ from .holding import advanced
 from .holding import Clock
 from .holding import Hold
 from .holding import Holder
-from .holding import Moving
+from .holding import Transfer
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .sansio.upload import Status
@@ -117,12 +117,12 @@ class Newcomers:
         return self._wait(upload, PATIENCE, lambda now: False)
 
     def _left(self, hold: Hold, upload: Upload, at: int | None) -> Upload:
-        if hold.moving is None:
+        if hold.transfer is None:
             return upload
         deadline = time.monotonic() + PATIENCE
-        if hold.moving.is_withheld:
+        if hold.transfer.is_withheld:
             hold.ended.wait(_SETTLING / 2)
-        left = hold.moving.leave(PATIENCE, at=at)
+        left = hold.transfer.leave(PATIENCE, at=at)
         if left is None:
             hold.ended.wait(deadline - time.monotonic())
         elif at not in (left.offset, None):
@@ -141,11 +141,11 @@ class Newcomers:
         return not upload.is_claimed(self._now()) or self._holder.is_gone(upload)
 
     def _shown(self, hold: Hold, upload: Upload) -> Upload:
-        if hold.moving is None:
+        if hold.transfer is None:
             return upload  # a hook is at work
-        if hold.moving.is_withheld and hold.ended.wait(_SETTLING / 2):
+        if hold.transfer.is_withheld and hold.ended.wait(_SETTLING / 2):
             return self._repository.get(upload.id)
-        shown = hold.moving.show(PATIENCE)
+        shown = hold.transfer.show(PATIENCE)
         if shown is not None:
             return shown
         hold.ended.wait(PATIENCE)
@@ -226,19 +226,19 @@ class Listener:
     def _hear(self) -> None:
         for claim, wish in self._repository.asked():
             hold = self._holder.found(claim.upload_id, claim.fence)
-            if hold is not None and hold.moving is not None and hold not in self._granting:
+            if hold is not None and hold.transfer is not None and hold not in self._granting:
                 self._granting.add(hold)
                 # Each by itself: nobody is to wait for another's store.
-                act = threading.Thread(target=self._grant, args=(hold, hold.moving, wish), name="resumable-wish")
+                act = threading.Thread(target=self._grant, args=(hold, hold.transfer, wish), name="resumable-wish")
                 act.daemon = True
                 act.start()
 
-    def _grant(self, hold: Hold, moving: Moving, wish: str) -> None:
+    def _grant(self, hold: Hold, transfer: Transfer, wish: str) -> None:
         try:
             with suppress(ResumableError):
                 if wish == LEAVE:
-                    moving.leave(PATIENCE, at=None)
+                    transfer.leave(PATIENCE, at=None)
                 else:
-                    moving.show(PATIENCE, answer=True)
+                    transfer.show(PATIENCE, answer=True)
         finally:
             self._granting.discard(hold)

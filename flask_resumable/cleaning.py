@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import timedelta
@@ -96,12 +97,18 @@ class Cleaner:
                 found = {}
         yield from self._delete_unknown(found, report)
 
+    def _settle(self, upload_id: str) -> None:
+        """What is beside a finished upload may be needed to tell which of two places its bytes are in."""
+        with suppress(UploadNotFound):
+            self._service.storage.discard_stray(self._service.repository.get(upload_id))
+
     def _delete_unknown(self, found: dict[str, Callable[[], int]], report: Report) -> Iterator[str]:
         # The bytes were seen before the records are looked at, and a record always comes before its bytes:
         # what has no record now has lost it for good.
         known = self._service.repository.unfinished(list(found))
         for upload_id in found.keys() - known:
             try:
+                self._settle(upload_id)
                 report.bytes += found[upload_id]()
                 report.orphans += 1
             except (OSError, ResumableError):

@@ -41,7 +41,7 @@ _POLL = 0.01  # seconds
 _BEGIN = 0.002  # seconds
 
 
-class Moving(Protocol):
+class Transfer(Protocol):
     """Content on its way into an upload that is held."""
 
     @property
@@ -74,7 +74,7 @@ class Hold:
 
     def __init__(self, repository: StateRepository, *, lease: timedelta, now: Clock, is_receiving: bool) -> None:
         self.is_receiving = is_receiving  # as long as it is, the claim lives for longer
-        self.moving: Moving | None = None
+        self.transfer: Transfer | None = None
         self.ended = threading.Event()
         self._repository = repository
         self._lease = lease
@@ -103,7 +103,7 @@ class Hold:
     def await_begin(self, patience: float) -> None:
         """Wait until content is being taken in, if that is what the upload is held for."""
         deadline = time.monotonic() + patience
-        while self.is_receiving and self.moving is None and not self.ended.is_set() and time.monotonic() < deadline:
+        while self.is_receiving and self.transfer is None and not self.ended.is_set() and time.monotonic() < deadline:
             time.sleep(_BEGIN)
 
     def save(self, upload: Upload, *, last: bool = False) -> None:

@@ -105,7 +105,7 @@ class Receiver:
     @contextmanager
     def _receiving(self, hold: Hold, transfer: _Transfer) -> Iterator[None]:
         """Let newer requests find the transfer for the length of the block."""
-        hold.is_receiving, hold.moving = True, transfer
+        hold.is_receiving, hold.transfer = True, transfer
         try:
             yield
         finally:

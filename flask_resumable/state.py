@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 from flask import current_app
 
+from . import moving
 from .chunks import ChunkService
 from .interfaces import StateRepository
 from .interfaces import Storage
@@ -43,6 +45,9 @@ class Files:
 
     def path(self, upload: Upload) -> Path | None:
         return self._service.storage.path(upload)
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload:
+        return moving.move(upload, target, overwrite=overwrite)
 
     def digest(self, upload: Upload, name: str) -> str:
         return self._service.digest(upload, name, self._block_size)

@@ -30,6 +30,7 @@ from .holding import LeaseKeeper
 from .interfaces import Hooks
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .moving import Mover
 from .sansio import upload as rules
 from .sansio.upload import Limits
 from .sansio.upload import Status
@@ -62,6 +63,7 @@ class Steps:
         self._keeper = keeper
         self._now = now
         self._remembered = remembered
+        self._mover = Mover(repository, storage, now)
 
     def accept(self, hold: Hold) -> None:
         """NEW to ACTIVE, if ``on_create`` agrees."""
@@ -98,11 +100,20 @@ class Steps:
             try:
                 stored = self._storage.finish(upload, hold.claim.fence)
             except BytesLost as error:
+                logger.error(
+                    "Upload %s was whole, but only its first %d of %d bytes are there; the client has to send the rest "
+                    "again. If on_complete moved its file, let it call upload.move_to(), which can be repeated.",
+                    *(upload.id, error.offset, upload.length),
+                )
                 hold.save(rules.recede(upload, error.offset))
                 raise
             done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
             try:
-                self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
+                if upload.is_partial:
+                    self._step(hold, done, None, last=True)
+                else:
+                    with self._mover.completing(hold, done) as done:
+                        self._step(hold, done, "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
                 until = self._remembered_as(upload).expires_at if upload.key else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from flask import current_app
 
 from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import JSONObject
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 
@@ -23,6 +26,8 @@ class _Files(Protocol):
     open: Callable[[Upload], BinaryIO]
     path: Callable[[Upload], Path | None]
     digest: Callable[[Upload, str], str]
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
 
 def _files() -> _Files:
@@ -37,6 +42,9 @@ class UploadInterface:
         def as_upload(self) -> Upload:
             """This record as the frozen value that the rules work on; each model has its own."""
 
+        def _set_storage(self, stored: JSONObject) -> None:
+            """Show where the bytes are by now, without a change that the app's session would save."""
+
     @property
     def filename(self) -> str | None:
         """The client's name for the file. Never use it as a path."""
@@ -49,8 +57,27 @@ class UploadInterface:
 
     @property
     def path(self) -> Path | None:
-        """Where the bytes lie: the finished file, or the unfinished one; ``None`` if they are no local file."""
+        """Where the bytes lie: the finished file, or the unfinished one; ``None`` if they are no local file.
+
+        The file stays the upload's. To have it elsewhere, call :meth:`move_to`; whoever moves it by himself loses it if
+        something fails afterwards.
+        """
         return _files().path(self.as_upload())
+
+    def move_to(self, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path | None:
+        """Put the finished file where the app wants it; only in ``on_complete``. The new :attr:`path`.
+
+        From there it is read, downloaded, verified and deleted. If the hook fails or the server dies, it is as if
+        nothing had been moved, and the hook is called again.
+
+        :param target: A path below the upload folder, or an absolute one anywhere on this machine. In S3: a key below
+            the prefix, or with a ``/`` in front anywhere in the bucket. Folders are made.
+        :param overwrite: Whether something that is there already may be replaced.
+        :raises FileExistsError: Something is there.
+        :raises ValueError: A relative path leads out of the upload folder, or to where unfinished files are.
+        """
+        self._set_storage(_files().move(self.as_upload(), target, overwrite=overwrite).storage)
+        return self.path
 
     def open(self) -> BinaryIO:
         """The bytes so far, readable and seekable."""
@@ -91,3 +118,6 @@ class UploadView(UploadInterface):
 
     def as_upload(self) -> Upload:
         return self._upload
+
+    def _set_storage(self, stored: JSONObject) -> None:
+        self._upload = replace(self._upload, storage=stored)

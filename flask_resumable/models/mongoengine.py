@@ -14,6 +14,7 @@ from mongoengine import StringField
 from mongoengine.base import BaseField
 
 from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import JSONObject
 from ..sansio.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
@@ -94,6 +95,9 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})
+
+    def _set_storage(self, stored: JSONObject) -> None:
+        self._data["storage"] = dict(stored)  # not as a change: save() must not run ahead of the upload's own state
 
 
 class MongoengineModel(MongoengineBaseModel):

@@ -19,8 +19,10 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ..sansio.metadata import UploadMetadata
+from ..sansio.upload import JSONObject
 from ..sansio.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
@@ -93,6 +95,9 @@ class SQLAlchemyMixin(UploadInterface):
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})
+
+    def _set_storage(self, stored: JSONObject) -> None:
+        set_committed_value(self, "storage", dict(stored))
 
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)

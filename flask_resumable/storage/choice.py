@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from ..abilities import Concatenates
 from ..abilities import KeepsProgress
 from ..abilities import LinksDownloads
 from ..abilities import Locates
+from ..abilities import Moves
 from ..abilities import PlacesChunks
 from ..abilities import Slot
 from ..abilities import Verifies
@@ -73,6 +75,8 @@ class Choice:
             self.presigned_url = self._presigned_url
         if any(isinstance(storage, Locates) for storage in storages):
             self.location = self._location
+        if any(isinstance(storage, Moves) for storage in storages):
+            self.move, self.settle_moves = self._move, self._settle_moves
 
     # --- choosing ---
 
@@ -194,3 +198,14 @@ class Choice:
     def _location(self, upload: Upload) -> str | None:
         storage = self._of(upload)
         return storage.location(upload) if isinstance(storage, Locates) else None
+
+    def _move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        storage = self._of(upload)
+        if not isinstance(storage, Moves):
+            raise RuntimeError(f"The storage of upload {upload.id} cannot move it.")
+        return storage.move(upload, target, overwrite=overwrite)
+
+    def _settle_moves(self, upload: Upload) -> None:
+        storage = self._of(upload)
+        if isinstance(storage, Moves):
+            storage.settle_moves(upload)

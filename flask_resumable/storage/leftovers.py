@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..sansio.concat import ID_PATTERN
 
-_SUFFIXES = ("part", "lock")
+_SUFFIXES = ("part", "lock", "moved")
 _WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.({'|'.join(_SUFFIXES)})")
 
 

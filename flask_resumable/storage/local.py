@@ -28,6 +28,7 @@ from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Writer
 from ..sansio.upload import JSONObject
+from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from .chunk_folder import ChunkFolder
 from .fence import CLOSED
@@ -43,6 +44,7 @@ from .files import write_all
 from .in_place import ChunkInPlace
 from .inspection import inspect
 from .leftovers import leftovers
+from .moved import MovedFiles
 from .paths import Paths
 from .spool import Spool
 from .writing import LocalSlot
@@ -72,6 +74,7 @@ class LocalStorage:
         self._durability = durability
         self._merges = chunks is not None
         self._chunks = chunks or ChunkFolder(Path(self._paths.work))
+        self._moved = MovedFiles(self._paths, is_durable=durability != "none")
 
     @property
     def root(self) -> Path:
@@ -219,7 +222,7 @@ class LocalStorage:
         with translated():
             is_published = os.path.exists(target)
         if is_published:
-            self.discard_stray(upload)
+            self._remove_unfinished(upload)
         else:
             if "chunks" in upload.storage:
                 self._merge(upload)
@@ -286,7 +289,7 @@ class LocalStorage:
                 os.close(descriptor)
         return {}
 
-    # --- reading and removing ---
+    # --- reading ---
 
     def open(self, upload: Upload) -> BinaryIO:
         with translated():
@@ -295,8 +298,19 @@ class LocalStorage:
     def path(self, upload: Upload) -> Path:
         return Path(self._paths.current(upload))
 
+    # --- moving ---
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        return self._moved.move(upload, target, overwrite=overwrite)
+
+    def settle_moves(self, upload: Upload) -> None:
+        self._moved.settle(upload)
+
+    # --- removing ---
+
     def delete(self, upload: Upload) -> None:
-        self.discard_stray(upload)
+        self._remove_unfinished(upload)
+        self._moved.forget(upload)
         with translated():
             # Its record may have been written before the rename was noted: look in both places.
             for path in {self._paths.current(upload), self._paths.published(upload)}:
@@ -304,6 +318,11 @@ class LocalStorage:
             self._chunks.delete(upload)
 
     def discard_stray(self, upload: Upload) -> None:
+        self._remove_unfinished(upload)
+        if upload.status is Status.COMPLETE:
+            self._moved.settle(upload)
+
+    def _remove_unfinished(self, upload: Upload) -> None:
         lock = self._paths.lock(upload)
         with translated():
             if os.path.exists(lock):

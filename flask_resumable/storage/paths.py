@@ -30,6 +30,24 @@ class Paths:
         """Its fence."""
         return f"{self.work}/{_checked(upload.id)}.lock"
 
+    def moved(self, upload: Upload) -> str:
+        """The note of where its finished file has been moved to."""
+        return f"{self.work}/{_checked(upload.id)}.moved"
+
+    def chosen(self, target: str | os.PathLike[str]) -> str:
+        """A place for a finished file that the app has chosen, as records have it: below the root, if it is there.
+
+        :raises ValueError: A relative path leads out of the root, or nothing finished belongs there.
+        """
+        given = os.fspath(target)
+        path = os.path.normpath(os.path.join(self.root, given))
+        is_below = path.startswith(os.path.join(self.root, ""))
+        if not os.path.isabs(given) and not is_below:
+            raise ValueError(f"{given!r} is not below the upload folder; elsewhere, the path must be absolute.")
+        if path == self.root or f"{path}/".startswith(f"{self.work}/"):
+            raise ValueError(f"{given!r} is no place for a finished file.")
+        return os.path.relpath(path, self.root) if is_below else path
+
     def name(self, upload: Upload) -> str:
         """The finished file, below the root."""
         folder = upload.created_at.astimezone(UTC).strftime(self._pattern) if self._pattern else ""
@@ -40,7 +58,7 @@ class Paths:
         return os.path.join(self.root, self.name(upload))
 
     def current(self, upload: Upload) -> str:
-        """Where the bytes are, as the record says."""
+        """Where the bytes are, as the record says: below the root, or anywhere, if the app has moved them there."""
         published = upload.storage.get("path")
         return os.path.join(self.root, published) if published else self.part(upload)
 

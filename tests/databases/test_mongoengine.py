@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import mongoengine
@@ -243,6 +244,44 @@ def test_a_hook_that_fails_changes_nothing(app: Flask, connected: Any) -> None:
     assert client.head(url, headers=TUS).status_code == 200
     assert (Picture.objects.get().rating, Picture.objects.get().tags) == (1, [])
     assert calls == ["complete"] * 3
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_files_may_be_moved(app: Flask, connected: Any, tmp_path: Path, saves: bool) -> None:
+    """A hook that moves its file and fails is called again; also if it has saved its document by itself."""
+    tries: list[Path] = []
+
+    class Uploads(FlaskResumable):
+        def on_complete(self, upload: Any) -> None:
+            tries.append(upload.move_to(tmp_path / "data" / f"{len(tries) // 2}"))
+            assert upload.path == tries[-1] and upload.path.read_bytes() == b"hello"
+            upload.tags = ["moved"]
+            if saves:
+                upload.save()
+                assert "data" not in str(Picture.objects.get(id=upload.id).storage)
+            if len(tries) < 3:
+                raise RuntimeError("not yet")
+
+    app.config["RESUMABLE_DOWNLOADS"] = True
+    app.config["TESTING"] = False
+    Uploads(app, model=Picture)
+    client = app.test_client()
+    created = client.post("/files/", headers={**TUS, "Upload-Length": "5"})
+    url = f"/files/{created.headers['Location']}"
+    headers = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    assert client.patch(url, data=b"hello", headers=headers).status_code == 500
+    assert not any((tmp_path / "data").iterdir())
+    assert client.head(url, headers=TUS).status_code == 423
+    assert client.head(url, headers=TUS).status_code == 200
+    assert [*(tmp_path / "data").iterdir()] == [tries[-1]] == [tmp_path / "data" / "1"]
+    with client.get(url) as answer:
+        assert answer.data == b"hello"
+    with app.app_context():
+        (picture,) = Picture.objects
+        assert (picture.path, picture.tags) == (tries[-1], ["moved"])
+    assert app.test_cli_runner().invoke(args=["tus", "verify"]).exit_code == 0
+    assert client.delete(url, headers=TUS).status_code == 204
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_refusal_leaves_no_document(app: Flask, connected: Any) -> None:

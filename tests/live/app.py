@@ -7,6 +7,7 @@ Configured by the environment, so that any WSGI server can start it::
     LIVE_AHEAD      how many seconds the app's clock is ahead
     LIVE_MUTE       "1": no journal, no orders (a traced process makes no system calls of the test's own)
     LIVE_READERS    "1": requests can say who reads their body before the extension
+    LIVE_MOVE       where on_complete moves each file to, with {id} in it; LIVE_OVERWRITE "1": whatever is there
     LIVE_RAW_INPUT  "1": the server does not say that its wsgi.input ends where the body does
 """
 
@@ -108,6 +109,8 @@ def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ
         sha256 = db.Column(db.String(64), nullable=False)
 
     def write_receipt(upload: Any) -> None:
+        if "LIVE_MOVE" in environ:
+            upload.move_to(environ["LIVE_MOVE"].format(id=upload.id), overwrite=environ.get("LIVE_OVERWRITE") == "1")
         with upload.open() as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         db.session.add(Receipt(upload_id=upload.id, sha256=digest))

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def _be_child(what: str, home: Path, is_traced: bool) -> None:
         has_begun = True
         os.write(answers, f"{os.getpid()}\n".encode())
         if is_traced:
-            _wait_for_tracer()
+            _wait_for_tracer(home / "trace")
 
     answers = os.dup(1)
     log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -199,15 +200,21 @@ def _act(what: str, home: Path, begin: Callable[[], None]) -> None:
         case "check":
             begin()
             check(home)
+        case _:
+            from .moving import act
+
+            act(what, home, begin)
 
 
-def _wait_for_tracer() -> None:
+def _wait_for_tracer(trace: Path) -> None:
+    """Make a call that does nothing, and that no story makes, until it has been seen: being attached is not enough."""
     deadline = time.monotonic() + PATIENCE
-    while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+    while not trace.exists() or "writev(-1" not in trace.read_text():
         if time.monotonic() > deadline:
             os._exit(UNTRACED)
+        with suppress(OSError):
+            os.writev(-1, [b""])
         time.sleep(0.001)
-    time.sleep(0.02)  # attached, but not yet at every system call
 
 
 if __name__ == "__main__":

@@ -112,13 +112,33 @@ class Bucket:
             content: bytes = stream.read()
             return content
 
-    def size(self, key: str) -> int | None:
-        """How many bytes an object has; ``None`` if there is none."""
+    def head(self, key: str) -> dict[str, Any] | None:
+        """What the store says of an object; ``None`` if there is none."""
         try:
             with translated("head_object", key):
-                return int(self.client.head_object(Bucket=self.name, Key=key)["ContentLength"])
+                answer: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=key)
+                return answer
         except Missing:
             return None
+
+    def size(self, key: str) -> int | None:
+        """How many bytes an object has; ``None`` if there is none."""
+        found = self.head(key)
+        return None if found is None else int(found["ContentLength"])
+
+    def copy(self, key: str, source: str, **kept: Any) -> None:
+        """Copy an object within the store. Raises ``Missing``.
+
+        :param kept: What is said of the copy, in place of what is said of the source.
+        """
+        with translated("copy_object", key):
+            self.client.copy_object(
+                Bucket=self.name,
+                Key=key,
+                CopySource={"Bucket": self.name, "Key": source},
+                MetadataDirective="REPLACE",
+                **kept,
+            )
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
@@ -140,10 +160,10 @@ class Bucket:
 
     # --- multipart uploads ---
 
-    def begin(self, key: str) -> str:
-        """Start a multipart upload; its id."""
+    def begin(self, key: str, **said: Any) -> str:
+        """Start a multipart upload; its id. ``said``: of the object that it becomes."""
         with translated("create_multipart_upload", key):
-            upload_id: str = self.client.create_multipart_upload(Bucket=self.name, Key=key)["UploadId"]
+            upload_id: str = self.client.create_multipart_upload(Bucket=self.name, Key=key, **said)["UploadId"]
             return upload_id
 
     def put_part(self, key: str, multipart: str, number: int, body: Any) -> str:

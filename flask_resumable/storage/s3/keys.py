@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 
@@ -9,7 +10,9 @@ from ...sansio.concat import ID_PATTERN
 from ...sansio.place import Place
 from ...sansio.upload import Upload
 
-_HELPER = rf"\.partial/({ID_PATTERN.pattern})/(?:(?:tail|part|chunk)-[0-9a-f-]+|multipart|folder|whole)"
+_HELPER = rf"\.partial/({ID_PATTERN.pattern})/(?:(?:tail|part|chunk)-[0-9a-f-]+|multipart|folder|whole|moved)"
+
+_LONGEST = 1024  # bytes of a key
 
 
 class Keys:
@@ -26,6 +29,11 @@ class Keys:
         self._helper = re.compile(re.escape(prefix) + _HELPER)
 
     def target(self, upload: Upload) -> str:
+        """Where the finished upload is: where it is published, unless the app has moved it."""
+        moved_to: str | None = upload.storage.get("moved_to")
+        return moved_to or self.published(upload)
+
+    def published(self, upload: Upload) -> str:
         """Where the upload is published. A part for a concatenation never is: it stays with what is unfinished."""
         upload_id = checked(upload.id)
         if upload.is_partial:
@@ -35,6 +43,19 @@ class Keys:
     def target_in(self, folder: str, upload_id: str) -> str:
         """Where an upload with this id is published in a folder, or in none."""
         return f"{self.prefix}{folder}{'/' if folder else ''}{checked(upload_id)}"
+
+    def chosen(self, target: str | os.PathLike[str]) -> str:
+        """A key for a finished upload that the app has chosen: below the prefix, or with ``/`` in front, anywhere.
+
+        :raises ValueError: It is none, or one of an unfinished upload's.
+        """
+        given = os.fspath(target)
+        key = given[1:] if given.startswith("/") else self.prefix + given
+        if any(segment in ("", ".", "..") for segment in key.split("/")) or len(key.encode()) > _LONGEST:
+            raise ValueError(f"{given!r} is no key for a finished upload.")
+        if key.startswith(self.partial):
+            raise ValueError(f"{given!r} is where unfinished uploads are.")
+        return key
 
     def helper(self, upload_id: str, name: str) -> str:
         """What an upload needs on its way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -35,12 +36,12 @@ class Leftovers:
         self._bucket = bucket
         self._keys = keys
 
-    def remove(self, upload_id: str, target: str, *, keep_whole: bool) -> int:
-        """Remove all but the finished object; how many bytes that freed."""
+    def remove(self, upload_id: str, target: str, *, keep: Collection[str] = ()) -> int:
+        """Remove all but the finished object, and the helpers to be kept; how many bytes that freed."""
         freed = sum(self._abort(key, multipart) for key, multipart in self._multiparts_of(target))
         for key, size, _ in self._bucket.objects(self._keys.helpers(upload_id)):
-            is_whole = key == self._keys.helper(upload_id, WHOLE)
-            if self._keys.id_of_helper(key) == upload_id and not (keep_whole and is_whole):
+            is_kept = key.removeprefix(self._keys.helpers(upload_id)) in keep
+            if self._keys.id_of_helper(key) == upload_id and not is_kept:
                 self._bucket.delete(key)
                 freed += size
         return freed

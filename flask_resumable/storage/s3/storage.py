@@ -49,6 +49,9 @@ from .joining import Joiner
 from .keys import fresh
 from .keys import Keys
 from .leftovers import Leftovers
+from .leftovers import WHOLE
+from .moved import MOVED
+from .moved import MovedObjects
 from .notes import Notes
 from .notes import STAGED
 from .publishing import Publisher
@@ -78,6 +81,7 @@ class S3Storage:
     """
 
     min_part_size = MIN_PART  # what the store asks for
+    max_copy = 5 * 1024 * MIB  # bytes that it copies as a whole
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class S3Storage:
         self._markers = MultipartMarkers(self._bucket, self._keys)
         self._leftovers = Leftovers(self._bucket, self._keys)
         self._equal = EqualParts(self._bucket, equal_parts)
+        self._moved = MovedObjects(self._bucket, self._keys, self._sending, self.max_copy)
 
     # --- writing ---
 
@@ -166,8 +171,18 @@ class S3Storage:
         with self._sending(upload) as sender:
             publisher = Publisher(self._bucket, self._keys, sender, upload, self._markers.read, self._equal)
             publisher.publish(self._part_size, self.min_part_size)
-        self._leftovers.remove(upload.id, self._keys.target(upload), keep_whole=upload.is_partial)
+        self._remove_unfinished(upload)
         return {"finished": True}
+
+    def _remove_unfinished(self, upload: Upload) -> None:
+        kept = (MOVED, WHOLE) if upload.is_partial else (MOVED,)
+        self._leftovers.remove(upload.id, self._keys.published(upload), keep=kept)
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        return self._moved.move(upload, target, overwrite=overwrite, part_size=self._part_size)
+
+    def settle_moves(self, upload: Upload) -> None:
+        self._moved.settle(upload)
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Put the parts together within the store, if all but the last are large enough; else through this process."""
@@ -256,14 +271,17 @@ class S3Storage:
     # --- removing ---
 
     def delete(self, upload: Upload) -> None:
-        target = self._keys.target(upload)
-        self._leftovers.remove(upload.id, target, keep_whole=False)
-        self._bucket.delete(target)
+        self._moved.forget(upload)
+        self._leftovers.remove(upload.id, self._keys.published(upload))
+        for key in {self._keys.target(upload), self._keys.published(upload)}:
+            self._bucket.delete(key)
 
     def discard_stray(self, upload: Upload) -> None:
         if upload.status in (Status.DELETING, Status.GONE):
             return self.delete(upload)  # nobody wants it, and it may have been published late
-        self._leftovers.remove(upload.id, self._keys.target(upload), keep_whole=upload.is_partial)
+        if upload.status is Status.COMPLETE and not upload.is_partial:
+            self._moved.settle(upload)
+        self._remove_unfinished(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         return self._leftovers.orphans(older_than)
