@@ -7,8 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_resumable import FlaskResumable
+from flask_resumable import UploadRejected
+from flask_resumable.models import SQLAlchemyModel
+from tests.conformance.tus_client import metadata
+from tests.conformance.tus_client import Tus
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +50,39 @@ def test_the_apps_of_the_readme_run(code: str, tmp_path: Path) -> None:
     assert done.stdout == "201 CREATED 204 NO CONTENT 11\nTrue\n", done.stderr
     contents = sorted(path.read_bytes() for path in (tmp_path / "instance" / "uploads").glob("?" * 32))
     assert contents == [b"hello", b"hello world"]
+
+
+def test_the_hooks_of_the_readme_work(tmp_path: Path) -> None:
+    """They refuse, move the file, and write down where it is."""
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class MyUploads" in block)
+    app = Flask("app", instance_path=str(tmp_path))
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///app.sqlite"
+    db = SQLAlchemy(app)
+
+    class Document(db.Model):  # type: ignore[name-defined, misc]
+        id = db.Column(db.Integer, primary_key=True)
+        name = db.Column(db.String(255))
+        path = db.Column(db.String(4096))
+        size = db.Column(db.Integer)
+
+    names = {"app": app, "db": db, "Document": Document, "FlaskResumable": FlaskResumable}
+    known = {"current_user": SimpleNamespace(get_id=lambda: "7"), "SQLAlchemyModel": SQLAlchemyModel}
+    exec(code, {**names, **known, "UploadRejected": UploadRejected})
+    tus = Tus(app.test_client())
+    with app.app_context():
+        db.create_all()
+    for name, status in (("a.txt", 415), ("a.csv", 201)):
+        headers = {"Upload-Length": "5", "Upload-Metadata": metadata(filename=name)}
+        answer = tus.request("POST", headers=headers)
+        assert answer.status_code == status
+    assert tus.patch(answer.headers["Location"], 0, b"1;2;3").status_code == 204
+    with app.app_context():
+        (document,) = db.session.scalars(db.select(Document))
+        assert (document.name, document.size) == ("a.csv", 5)
+        path = Path(document.path)
+    assert path.parent == tmp_path / "uploads" / "csv"
+    assert path.read_bytes() == b"1;2;3"
+    assert app.test_cli_runner().invoke(args=["tus", "verify"]).exit_code == 0
 
 
 def test_the_flow_app_is_short() -> None:

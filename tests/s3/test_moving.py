@@ -256,9 +256,8 @@ def test_each_of_several_storages_moves_its_uploads(tmp_path: Path, store: Store
             upload.move_to(f"moved/{upload.filename}")
 
     app = Flask("app", instance_path=str(tmp_path / "instance"))
-    bucket, disk = S3Storage(store.bucket, **store.options), LocalStorage(tmp_path / "disk")
-    storages: dict[str, Any] = {"bucket": bucket, "disk": disk}
-    Uploads(app, storage=storages)
+    bucket = S3Storage(store.bucket, **store.options)
+    Uploads(app, storage={"bucket": bucket, "disk": LocalStorage(tmp_path / "disk")})
     flow = Flow(app.test_client())
     for name in ("bucket.csv", "disk.csv"):
         flow.send(Sample(bytes(35), name=name), [3, 1, 2])
