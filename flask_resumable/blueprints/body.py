@@ -182,7 +182,7 @@ def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_time
     Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
     """
     sock = socket_of(environ, stream)
-    if size is not None and has_length(environ, stream):
+    if size is not None and has_length(environ, stream, size):
         return (GunicornSocket if is_plain(sock) else GunicornRecords)(stream.reader, environ["gunicorn.socket"])
     if size is None and is_framed(environ, stream):
         return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)

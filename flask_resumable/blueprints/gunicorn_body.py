@@ -44,8 +44,10 @@ def socket_of(environ: dict[str, Any], stream: Any) -> socket.socket | None:
     return sock if is_alone and (is_plain(sock) or isinstance(sock, ssl.SSLSocket)) else None
 
 
-def has_length(environ: dict[str, Any], stream: Any) -> bool:
+def has_length(environ: dict[str, Any], stream: Any, size: int) -> bool:
     """Whether this is gunicorn's reader of a body with Content-Length, over a socket that nobody else reads."""
+    if was_read(stream, size):
+        return False
     reader = _reader_of(stream, "LengthReader")
     unreader: Any = getattr(reader, "unreader", None)
     return (
@@ -58,6 +60,8 @@ def has_length(environ: dict[str, Any], stream: Any) -> bool:
 
 def is_framed(environ: dict[str, Any], stream: Any) -> bool:
     """Whether this is gunicorn's reader of a chunked body."""
+    if was_read(stream, None):
+        return False
     reader = _reader_of(stream, "ChunkedReader")
     return (
         isinstance(getattr(reader, "parser", None), GeneratorType)

@@ -192,7 +192,7 @@ class Stream:
         if self._ahead:
             return
         until = time.monotonic() + PAUSE
-        goal = self._received + min(READ_SIZE, max(4 * LEAST_READ, self._received // 64))
+        goal = self._received + min(READ_SIZE, max(8 * LEAST_READ, self._received // 32))
         try:
             while self._received < goal and time.monotonic() < until and self._left != 0:
                 block = self._paced(self._wanted())
