@@ -37,7 +37,6 @@ PATIENCE = 0.75  # seconds to wait for somebody who has been asked
 _RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
 _OVERTAKING = 0.05  # seconds that content may come later than the question about it, on a machine that is not busy
 _STEPS = 10  # of that time, each of which takes longer on a busy one
-_LOOKS = (1, 4, 9)  # of these, those after which the record is read
 _SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
 _LISTENING = 0.2  # seconds between two looks for wishes
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
@@ -61,17 +60,13 @@ class Newcomers:
         """
         if upload.status is not Status.ACTIVE or upload.updated_at is None:
             return upload
-        fence = upload.fence
         is_recent = self._now() - upload.updated_at < _RECENTLY
-        for step in range(_STEPS if is_recent else 1):
-            has_come = self._holder.await_announced(upload.id, PATIENCE)
-            if not has_come and is_recent:
-                time.sleep(_OVERTAKING / _STEPS)
-            if has_come or (is_recent and step in _LOOKS):
-                upload = self._repository.get(upload.id)
-            if upload.fence != fence:
-                break
-        return upload
+        for _ in range(_STEPS if is_recent else 0):
+            if self._holder.await_announced(upload.id, PATIENCE):
+                return self._repository.get(upload.id)
+            time.sleep(_OVERTAKING / _STEPS)
+        has_come = self._holder.await_announced(upload.id, PATIENCE)
+        return self._repository.get(upload.id) if is_recent or has_come else upload
 
     def look(self, upload: Upload) -> Upload:
         """The upload with all that has arrived by now, saved; whoever brings it in goes on.

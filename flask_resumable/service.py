@@ -124,19 +124,22 @@ class UploadService:
                 self._receive_first(hold, *content, limits)
         return hold.upload
 
-    def look(self, upload_id: str, *, owner: str | None) -> Upload:
+    def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
         """The upload, with all that has arrived by now.
 
         A request that brings content in goes on. If it was cut off, the offset is what the next write can use; if it
         still gets more, the next write will be told.
 
+        :param may_have_overtaken: Whether a request that was sent before this one may be at the server and not have
+            begun yet. It is given a moment to do so.
         :raises UploadNotFound: No such upload of this owner.
         :raises UploadExpired: The time to finish has passed.
         :raises UploadLocked: It is being finished right now.
         """
         upload = self.find(upload_id, owner=owner)
         rules.check_alive(upload, self.now())
-        upload = self._newcomers.let_begin(upload)
+        if may_have_overtaken:
+            upload = self._newcomers.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
             upload, is_due = self._steps.outlook(upload)
             if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled

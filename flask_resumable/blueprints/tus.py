@@ -113,7 +113,10 @@ def _create(state: State, upload_id: str) -> Response:
 
 
 def _head(state: State, upload_id: str) -> Response:
-    return respond(tus.reply_head(state.service.look(upload_id, owner=state.owner())))
+    environ = request.environ
+    is_alone = not environ.get("wsgi.multithread", True) and not environ.get("wsgi.multiprocess", True)
+    upload = state.service.look(upload_id, owner=state.owner(), may_have_overtaken=not is_alone)
+    return respond(tus.reply_head(upload))
 
 
 def _patch(state: State, upload_id: str) -> Response:
