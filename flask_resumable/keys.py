@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+from .errors import RemovalRefused
 from .errors import UploadExists
 from .errors import UploadExpired
 from .errors import UploadLocked
@@ -179,8 +180,11 @@ class Keys:
                 with suppress(UploadLocked):
                     self._repository.amend(upload.id, self._without_key, now=self._service.now())
                     return
-            with self._service.holding(upload.id):
-                pass  # what is half removed has gone by this, and a claim of the dead has ended
+            try:
+                with self._service.holding(upload.id):
+                    pass  # what is half removed has gone by this, and a claim of the dead has ended
+            except RemovalRefused:  # something refers to a tombstone, which is no reason to refuse the file
+                self._repository.amend(upload.id, self._without_key, now=self._service.now())
 
     def _without_key(self, upload: Upload) -> Upload:
         return replace(upload, key=None) if upload.key is not None and self._is_over(upload) else upload
