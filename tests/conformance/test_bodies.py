@@ -98,10 +98,10 @@ def test_t31_a_stalled_body_is_given_up(server: Server, stall: TimeoutError, chu
     assert server.content(url) == b"a" * 400
 
 
-@pytest.mark.parametrize("newer", [b"bbbb", b"bbbbbbbb"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_t32_the_newest_patch_wins(server: Server, newer: bytes, chunked: bool) -> None:
-    """Of two PATCHes at one offset the newer is applied at once; the older answers 423 and stores nothing more."""
+@pytest.mark.parametrize("newer", [b"bb", b"bbbb"])
+def test_the_newest_patch_wins_from_where_the_older_has_got_to(server: Server, newer: bytes, chunked: bool) -> None:
+    """A PATCH that goes on where an older one is is applied at once; the older answers 423 and stores nothing more."""
     tus = server.tus
     url = tus.new(8)
     answers = []
@@ -109,35 +109,36 @@ def test_t32_the_newest_patch_wins(server: Server, newer: bytes, chunked: bool) 
     refused(tus.patch(url, 0, body, announced=8, chunked=chunked), 423)
     assert [response.status_code for response in answers] == [204]
     offset = tus.offset(url)
-    assert str(offset) == answers[0].headers["Upload-Offset"]
-    assert server.content(url) == newer[:offset]
+    assert offset == 4 + len(newer)
+    assert server.content(url) == b"aaaa" + newer
     tus.patch(url, offset, b"bbbbbbbb"[offset:])
-    assert server.finished(url).read_bytes() == b"bbbbbbbb"
+    assert server.finished(url).read_bytes() == b"aaaabbbb"
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t32_an_older_patch_that_has_read_everything_still_loses(server: Server) -> None:
-    """It is the saved state that counts: all bytes read, but not yet saved, are not the upload's."""
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_patch_behind_the_older_one_is_too_late(server: Server, chunked: bool) -> None:
+    """What the older one has received counts, though it is not saved yet: the newer is told, and stops nobody."""
     tus = server.tus
     url = tus.new(4)
     answers = []
-    body = Body(b"aaaa", lambda: answers.append(tus.patch(url, 0, b"bbbb")))
-    refused(tus.patch(url, 0, body, chunked=True), 423)
-    assert [response.status_code for response in answers] == [204]
-    assert server.finished(url).read_bytes() == b"bbbb"
+    body = Body(b"aa", lambda: answers.append(tus.patch(url, 0, b"bbbb")), b"aa")
+    assert tus.patch(url, 0, body, announced=4, chunked=chunked).status_code == 204
+    assert [(response.status_code, response.headers["Upload-Offset"]) for response in answers] == [(409, "2")]
+    assert server.finished(url).read_bytes() == b"aaaa"
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t32_three_patches_nested_leave_one(server: Server) -> None:
-    """However many requests pile up, exactly one is applied."""
+def test_of_patches_that_take_over_from_each_other_every_byte_counts(server: Server) -> None:
+    """However many requests pile up, each goes on where the one before has got to."""
     tus = server.tus
-    url = tus.new(4)
+    url = tus.new(6)
     statuses = []
-    second = Body(b"bb", lambda: statuses.append(tus.patch(url, 0, b"cccc").status_code), b"bb")
-    first = Body(b"aa", lambda: statuses.append(tus.patch(url, 0, second, announced=4).status_code), b"aa")
-    statuses.append(tus.patch(url, 0, first, announced=4).status_code)
+    second = Body(b"bb", lambda: statuses.append(tus.patch(url, 4, b"cc").status_code), b"bb")
+    first = Body(b"aa", lambda: statuses.append(tus.patch(url, 2, second, announced=4).status_code), b"aaaa")
+    statuses.append(tus.patch(url, 0, first, announced=6).status_code)
     assert statuses == [204, 423, 423]
-    assert server.finished(url).read_bytes() == b"cccc"
+    assert server.finished(url).read_bytes() == b"aabbcc"
     assert server.hooks.count("on_complete") == 1
 
 

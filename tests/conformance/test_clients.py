@@ -41,7 +41,8 @@ def fail(upload: object) -> None:
 def test_an_interrupted_patch_is_retried(server: Server) -> None:
     """A PATCH that a newer request interrupts answers what tus-js-client retries."""
     url = server.tus.new(6)
-    response = server.tus.patch(url, 0, Body(b"abc", lambda: server.tus.head(url), b"def"), announced=6)
+    response = server.tus.patch(url, 0, Body(b"abc", lambda: server.tus.patch(url, 3, b"d"), b"def"), announced=6)
+    assert response.status_code == 423
     assert retried(response)
 
 
