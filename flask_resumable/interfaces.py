@@ -71,7 +71,8 @@ class StateRepository(Protocol):
         """Take the upload, and read it as the last holder saved it; from then on that holder's saves fail.
 
         A claim that has not run out is respected, unless its fence is ``over``: the caller has asked this holder to
-        let go, or knows that it is gone. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the caller has
+        let go, or knows that it is gone. A holder that has moved the upload on to another status since ``known`` is
+        respected all the same. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the caller has
         just read: it may spare reading it once more, and is not believed if it is no longer so. ``by`` names the
         caller's process; it becomes ``Upload.claimed_by``. The upload that is returned shows the claim that was there
         before.

@@ -65,7 +65,8 @@ class MemoryRepository:
         with self._lock:
             record = self._find(upload_id)
             before = record.upload
-            if before.is_claimed(now) and before.fence != over:
+            may_take = before.fence == over and (known is None or before.status is known.status)
+            if before.is_claimed(now) and not may_take:
                 raise UploadLocked
             self._change(record, replace(before, updated_at=now), until, by=by, fence=before.fence + 1)
             return before, Claim(upload_id, before.fence + 1)

@@ -86,7 +86,8 @@ class MongoengineRepository:
     ) -> tuple[Upload, Claim]:
         free = self._is_unclaimed(now)
         if over is not None:
-            free["$or"].append({"fence": over})
+            status = {} if known is None else {"status": known.status.value}
+            free["$or"].append({"fence": over, **status})
         values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
         change = self._documents.change(values, grows=("fence", "version"))
         found = self._collection.run(

@@ -107,10 +107,12 @@ class Records:
         by: str | None = None,
         over: int | None = None,
     ) -> tuple[Upload, Claim]:
+        status = None if known is None else known.status
         for _ in range(_TRIES):
             read, known = known, None
             upload = read or self.get(upload_id)
-            if upload.is_claimed(now) and upload.fence != over:
+            may_take = upload.fence == over and status in (None, upload.status)
+            if upload.is_claimed(now) and not may_take:
                 if read is None:
                     raise UploadLocked
                 continue  # that claim may be gone by now

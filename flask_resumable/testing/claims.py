@@ -52,6 +52,16 @@ class ClaimContract:
         repository.save(replace(upload, received=ByteRanges.prefix(3)), new, until=SOON)
         assert repository.get(id_of(1)).offset == 3
 
+    def test_a_holder_that_has_come_to_the_end_is_not_taken_over(self, repository: StateRepository) -> None:
+        """Who was asked to let go may have gone on to finish the upload by then; its hook must not run twice."""
+        claim = repository.add(an_upload(), until=SOON, by="a")
+        asked = repository.get(id_of(1))
+        repository.save(replace(asked, status=Status.FINISHING), claim, until=SOON)
+        with pytest.raises(UploadLocked):
+            repository.claim(id_of(1), now=NOW, until=SOON, known=asked, by="b", over=asked.fence)
+        found = repository.get(id_of(1))  # but if it is known to be gone by now
+        repository.claim(id_of(1), now=NOW, until=SOON, known=found, by="b", over=found.fence)
+
     def test_a_fence_is_never_reused(self, repository: StateRepository) -> None:
         """A claim after a release is a new one."""
         first = repository.add(an_upload(), until=SOON)
