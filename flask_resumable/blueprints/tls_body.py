@@ -41,10 +41,11 @@ class GunicornRecords:
             self._ahead.put(block)
             return
         try:
-            found = self._read()
+            found = more = self._read()
             self._socket.settimeout(0)
-            while 0 < found < READ_SIZE and self._reader.length:
-                found += self._read()
+            while more and found < READ_SIZE and self._reader.length:
+                more = self._read()  # nothing: the connection has ended
+                found += more
         except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
             pass  # a part of a record stays in the TLS layer until the rest of it comes
         except NetworkError as error:

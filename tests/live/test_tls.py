@@ -252,3 +252,15 @@ def test_what_came_before_a_cut_is_kept(server: Server, sent: int) -> None:
     offset = server.tus.offset(path)
     assert min(sent * 0.99, sent - 2048) <= offset <= sent
     goes_on(server, path, offset)
+
+
+@pytest.mark.parametrize("sent", [1, 100, RECORD, 40_000, 300_000])
+def test_a_request_ends_with_its_connection(server: Server, sent: int) -> None:
+    """The last bytes come together with the end of the connection: the request ends there, and all of them count."""
+    path = server.tus.create(len(CONTENT))
+    with server.tus.connect() as connection:
+        connection.start_patch(path, 0, ANNOUNCED)
+        connection.send(CONTENT[:sent])
+        connection.finish()  # and stays: session tickets that nobody has read would turn the end into a reset
+        server.journal.wait_for("end PATCH", id_of(path))
+    goes_on(server, path, sent)
