@@ -40,6 +40,7 @@ http {
             proxy_http_version 1.1;
             proxy_request_buffering off;
             proxy_ignore_client_abort on;
+            client_body_buffer_size 4k;
             client_max_body_size 0;
         }
     }
