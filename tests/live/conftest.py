@@ -110,7 +110,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def demand_module(name: str) -> None:
     """A server of the test extra. Without it the test is skipped; on a CI machine, which has all of them, it fails."""
     if name in OTHERS and find_spec(name) is None and (name != "uwsgi" or not UWSGI.exists()):
-        message = f"{name} is missing: pip install {name}"
+        message = f"{name} is missing: pip install {'pyuwsgi' if name == 'uwsgi' else name}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
