@@ -60,7 +60,7 @@ def test_content_comes_whole_in_whatever_frames(ends: tuple[socket.socket, socke
     sending = threading.Thread(target=client.sendall, args=[wire])
     sending.start()
     stream = body_on(server)
-    assert is_framed({"gunicorn.socket": server}, stream)
+    assert is_framed({"gunicorn.socket": server, "SERVER_PROTOCOL": "HTTP/1.1"}, stream)
     source = GunicornFrames(stream, server, 5.0)
     found, asked = bytearray(), random.Random(size)
     while block := read(source, asked.choice((1, 77, 9000, 10_000_000))):
@@ -128,4 +128,4 @@ def test_a_body_that_somebody_has_begun_to_read_is_left_to_gunicorn(
     client.sendall(frames(CONTENT[:4096], [1024] * 3))
     stream = body_on(server)
     assert getattr(stream, how)(2) == CONTENT[:2]
-    assert not is_framed({"gunicorn.socket": server}, stream)
+    assert not is_framed({"gunicorn.socket": server, "SERVER_PROTOCOL": "HTTP/1.1"}, stream)

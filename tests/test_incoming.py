@@ -45,7 +45,7 @@ class Ends:
             "wsgi.input": Body(LengthReader(self.unreader, size)),
             "gunicorn.socket": self.server,
             "CONTENT_LENGTH": str(size),
-            "wsgi.url_scheme": "http",
+            "SERVER_PROTOCOL": "HTTP/1.1",
         }
 
     def frames(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Ends:
             "wsgi.input": Body(ChunkedReader(request, self.unreader)),
             "gunicorn.socket": self.server,
             "HTTP_TRANSFER_ENCODING": "chunked",
-            "wsgi.url_scheme": "http",
+            "SERVER_PROTOCOL": "HTTP/1.1",
         }
 
     def werkzeug(self, size: int = SIZE) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Ends:
             "wsgi.input": self.server.makefile("rb"),
             "werkzeug.socket": self.server,
             "CONTENT_LENGTH": str(size),
-            "wsgi.url_scheme": "http",
+            "SERVER_PROTOCOL": "HTTP/1.1",
         }
 
 

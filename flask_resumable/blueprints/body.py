@@ -181,16 +181,16 @@ def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_time
 
     Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
     """
-    sock = socket_of(environ, stream)
     if size is not None and has_length(environ, stream, size):
-        return (GunicornSocket if is_plain(sock) else GunicornRecords)(stream.reader, environ["gunicorn.socket"])
+        sock = environ["gunicorn.socket"]
+        return (GunicornSocket if is_plain(sock) else GunicornRecords)(stream.reader, sock)
     if size is None and is_framed(environ, stream):
         return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)
-    if stream is server_input(environ) and "werkzeug.socket" in environ:
-        sock = environ["werkzeug.socket"]
-        if size is not None and isinstance(stream, io.BufferedReader) and is_plain(sock):
+    sock = environ.get("werkzeug.socket")
+    if size is not None and sock is not None and stream is server_input(environ) and is_plain(sock):
+        if isinstance(stream, io.BufferedReader):
             return BufferedSocket(stream, sock)
-    return Stream(stream, sock, idle_timeout, size)
+    return Stream(stream, size, idle_timeout, sock or socket_of(environ), is_last=sock is not None)
 
 
 def _give_way() -> None:

@@ -37,10 +37,10 @@ DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body that are read past
 _FRAMING = 64  # bytes: what is longer than that has content in it, and not only the end of a frame
 
 
-def socket_of(environ: dict[str, Any], stream: Any) -> socket.socket | None:
+def socket_of(environ: dict[str, Any]) -> socket.socket | None:
     """The connection of a request of HTTP/1, which has it for itself meanwhile. That of HTTP/2 has many streams."""
     sock = environ.get("gunicorn.socket")
-    is_alone = type(stream).__module__ == "gunicorn.http.body"
+    is_alone = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
     return sock if is_alone and (is_plain(sock) or isinstance(sock, ssl.SSLSocket)) else None
 
 
@@ -54,7 +54,7 @@ def has_length(environ: dict[str, Any], stream: Any, size: int) -> bool:
         isinstance(getattr(reader, "length", None), int)
         and isinstance(getattr(unreader, "buf", None), io.BytesIO)
         and getattr(unreader, "sock", None) is not None
-        and unreader.sock is socket_of(environ, stream)
+        and unreader.sock is socket_of(environ)
     )
 
 
@@ -66,7 +66,7 @@ def is_framed(environ: dict[str, Any], stream: Any) -> bool:
     return (
         isinstance(getattr(reader, "parser", None), GeneratorType)
         and isinstance(getattr(reader, "buf", None), io.BytesIO)
-        and socket_of(environ, stream) is not None
+        and socket_of(environ) is not None
     )
 
 

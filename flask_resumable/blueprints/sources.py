@@ -165,15 +165,18 @@ class Stream:
     So they ask for little: a hundredth of what has come in so far, and no more than a slow client sends in a ``TICK``.
     That much is lost if the read fails, and withheld if it waits.
 
-    :param sock: The connection, if it is this request's alone: then a read does not wait for ever.
     :param size: Bytes that may be read, ``None`` if the stream ends by itself.
+    :param sock: The connection, if it is this request's alone: then a read does not wait for ever.
+    :param is_last: Whether this is the connection's last request: then it can be shut down.
     """
 
     withholds = True
 
-    def __init__(self, stream: Any, sock: socket.socket | None, idle_timeout: float, size: int | None) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: Any, size: int | None, idle_timeout: float, sock: socket.socket | None, *, is_last: bool
+    ) -> None:
         self._socket = sock
+        self._is_last = is_last
         self._left = size
         self._timeout = None if sock is None else sock.gettimeout()
         if sock is not None:
@@ -200,7 +203,6 @@ class Stream:
                 if not block or self._reads_what_is_there:
                     break
         except NetworkError as error:
-            self._ahead.put(self._salvaged())
             self._ahead.fail(error)
 
     def _wanted(self) -> int:
@@ -220,23 +222,13 @@ class Stream:
             self._left -= len(block)
         return block
 
-    def _salvaged(self) -> bytes:
-        """gunicorn still has what a failed read had received; ask once more before giving up."""
-        if not is_plain(self._socket):
-            return b""
-        shut(self._socket)
-        with suppress(NetworkError):
-            block: bytes = self._stream.read(READ_SIZE if self._left is None else min(READ_SIZE, self._left))
-            return block
-        return b""
-
     def take(self, size: int) -> bytes | memoryview | None:
         return self._ahead.take(size)
 
     take_unseen = take
 
     def interrupt(self) -> None:
-        if is_plain(self._socket):
+        if self._is_last and is_plain(self._socket):
             shut(self._socket)
 
     abandon = interrupt

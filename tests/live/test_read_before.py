@@ -144,3 +144,17 @@ def test_what_came_before_a_cut_is_kept_though_the_app_has_read_it(shared: Serve
     assert server.tus.offset(path) == 3000
     server.tus.resume(path, CONTENT)
     assert server.finished(path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("reader", ["wrapped", "middleware_wraps"])
+def test_a_silent_client_is_not_waited_for_behind_a_wrapper(shared: Serve, reader: str) -> None:
+    """What gunicorn's stream is wrapped in knows of no time-out: the connection does, and what came is kept."""
+    server = shared("gthread", environ={"LIVE_READERS": "1"}, IDLE_TIMEOUT=2)
+    path = server.tus.create(len(CONTENT))
+    with server.tus.connect() as connection:
+        headers: Headers = {"Content-Length": len(CONTENT), "X-Reader": reader}
+        connection.start_patch(path, 0, headers, body=CONTENT[:50_000])
+        answer = connection.answer("PATCH")
+    assert answer.status == 409 and 49_000 <= answer.offset <= 50_000
+    server.tus.resume(path, CONTENT)
+    assert server.finished(path).read_bytes() == CONTENT
