@@ -50,17 +50,26 @@ class Pipe:
         self.is_whole = False
         self.waits = threading.Event()  # its own thread does, for more
         self._blocks: list[bytes] = []
-        self._has_more = threading.Event()
+        self._changed = threading.Condition()
+        self._is_awake = False
         self._is_interrupted = False
 
     def send(self, block: bytes) -> None:
-        """As if it had arrived in the kernel: nobody is woken up by it."""
-        self._blocks.append(block)
+        """As if it had arrived in the kernel, whether or not the thread that waits for it gets to run."""
+        with self._changed:
+            self._blocks.append(block)
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """From here on, the thread that waits is woken up by what arrives."""
+        with self._changed:
+            self._is_awake = True
+            self._changed.notify()
 
     def end(self) -> None:
         """The client has sent all."""
-        self._blocks.append(b"")
-        self._has_more.set()
+        self.send(b"")
+        self.wake()
 
     @contextmanager
     def incoming(self, room: int) -> Iterator[Pipe]:
@@ -68,8 +77,8 @@ class Pipe:
 
     def wait(self) -> None:
         self.waits.set()
-        self._has_more.wait(30)
-        self._has_more.clear()
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_interrupted or (self._is_awake and self._blocks), 30)
 
     def take(self) -> bytes | None:
         if self._is_interrupted:
@@ -81,8 +90,9 @@ class Pipe:
         return block
 
     def interrupt(self) -> None:
-        self._is_interrupted = True
-        self._has_more.set()
+        with self._changed:
+            self._is_interrupted = True
+            self._changed.notify()
 
     def close(self) -> None:
         """Nothing to do."""
@@ -216,7 +226,7 @@ def test_looking_waits_for_a_request_that_is_at_its_end(site: Site) -> None:
 def test_another_process_tells_what_was_written(site: Site) -> None:
     """How far a request has written is known beside the bytes; looking neither stops it nor takes its claim."""
     body, request = site.hanging(site.here, 0, b"abc")
-    body._has_more.set()
+    body.wake()
     _eventually(lambda: site.there.look(site.id, owner=None).offset == 3)
     assert read(site) == b"abc"
     assert not request.done()
@@ -228,14 +238,14 @@ def test_another_process_tells_what_was_written(site: Site) -> None:
 def test_another_process_goes_on_where_the_older_has_written(site: Site) -> None:
     """Without a word between them, and without a byte lost."""
     body, request = site.hanging(site.here, 0, b"abc")
-    body._has_more.set()
+    body.wake()
     _eventually(lambda: site.there.look(site.id, owner=None).offset == 3)
     newer = Pipe()
     newer.send(b"DEF")
     newer.end()
     assert site.write(site.there, 3, newer).offset == 6
     body.send(b"xyz")
-    body._has_more.set()
+    body.wake()
     with pytest.raises(ClaimLost):
         request.result(30)
     assert read(site) == b"abcDEF"
@@ -245,7 +255,7 @@ def test_another_process_goes_on_where_the_older_has_written(site: Site) -> None
 def test_what_a_dead_process_has_written_counts(site: Site) -> None:
     """Its record says nothing of it; the next one counts it, and gets the upload without waiting for the lease."""
     body, request = site.hanging(site.here, 0, b"abc")
-    body._has_more.set()
+    body.wake()
     _eventually(lambda: site.storage.progress(site.repository.get(site.id)) == 3)
     upload = site.there.look(site.id, owner=None)
     assert (upload.offset, upload.claimed_by != "", read(site)) == (3, True, b"abc")
@@ -297,10 +307,10 @@ def test_progress_is_not_saved_while_bytes_flow(site: Site) -> None:
     """A request that lasts changes its record when it begins and when it ends, however many blocks come."""
     body, request = site.hanging(site.here, 0, b"a")
     before = site.repository.get(site.id).version
+    body.wake()
     for block in (b"b", b"c", b"d"):
         body.waits.clear()
         body.send(block)
-        body._has_more.set()
         assert body.waits.wait(30)
     assert site.repository.get(site.id).version == before
     body.send(b"efghij")
@@ -311,7 +321,7 @@ def test_progress_is_not_saved_while_bytes_flow(site: Site) -> None:
 def test_what_was_written_before_a_loss_of_power_is_not_believed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may not be on the disk, though the note of it is."""
     body, request = site.hanging(site.here, 0, b"abc")
-    body._has_more.set()
+    body.wake()
     _eventually(lambda: site.storage.progress(site.repository.get(site.id)) == 3)
     monkeypatch.setattr("flask_resumable.storage.fence.boot", lambda: b"another run".ljust(16))
     assert site.storage.progress(site.repository.get(site.id)) == 0
