@@ -35,8 +35,8 @@ LEAVE = "leave"  # and let go
 
 PATIENCE = 0.75  # seconds to wait for somebody who has been asked
 _RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
-_OVERTAKING = 0.05  # seconds that content may come later than the question about it, on a machine that is not busy
-_STEPS = 10  # of that time, each of which takes longer on a busy one
+_OVERTAKING = 0.1  # seconds that content may come later than the question about it, on a machine that is not busy
+_STEPS = 20  # of that time, each of which takes longer on a busy one
 _SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
 _LISTENING = 0.2  # seconds between two looks for wishes
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again

@@ -198,3 +198,30 @@ def test_t32_of_patches_at_one_offset_exactly_one_is_applied(shared: Serve, kind
         assert server.tus.patch(path, size, winner).status == 204
         assert server.finished(path).read_bytes() == winner * 2
     assert workers == {*server.workers()}  # with two of them, both took part
+
+
+@pytest.mark.parametrize("cut", ["FIN", "RST", "silence"])
+@pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
+def test_a_client_that_asks_at_once_after_each_cut_sends_nothing_twice(shared: Serve, kind: str, cut: str) -> None:
+    """Cut after each piece, it asks on a new connection where to go on, without waiting for anything."""
+    server = shared(kind)
+    path = server.tus.create(len(CONTENT))
+    old: list[Connection] = []
+    for number, start in enumerate(range(0, len(CONTENT), 100_000)):
+        old.append(server.tus.connect())
+        old[-1].start_patch(path, start, {"Content-Length": len(CONTENT) - start + 1000})
+        old[-1].send(CONTENT[start : start + 100_000 - 1000])
+        server.journal.wait_for("pre_save", id_of(path), count=number + 1)
+        old[-1].send(CONTENT[start + 100_000 - 1000 : start + 100_000])
+        if cut == "FIN":
+            old[-1].close()
+        elif cut == "RST":
+            old[-1].until_delivered()
+            old[-1].reset()
+        if start + 100_000 < len(CONTENT):
+            assert server.tus.offset(path) == start + 100_000
+    server.tus.resume(path, CONTENT)
+    assert server.finished(path).read_bytes() == CONTENT
+    assert server.receipts(path) == [SHA256]
+    for connection in old:
+        connection.close()
