@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -21,6 +22,7 @@ from tests.conformance.tus_client import Tus
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "flow.md").read_text()
 APPS = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Flask(__name__)" in block]
 
 # Run in a process and a folder of its own, as a reader would; what it prints is compared below.
@@ -104,3 +106,57 @@ def test_every_page_that_is_named_is_there() -> None:
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+VISITS = """
+import io
+from concurrent.futures import ThreadPoolExecutor
+from app import app
+
+def send(cookie, number):
+    client = app.test_client()
+    if cookie:
+        client.set_cookie("session", cookie)
+    form = {"flowIdentifier": "a", "flowFilename": "a.txt", "flowTotalSize": "30", "flowTotalChunks": "3",
+            "flowChunkNumber": str(number), "flowChunkSize": "10", "file": (io.BytesIO(b"0123456789"), "a.txt")}
+    return client.post("/flow/", data=form)
+
+def visit():
+    client = app.test_client()
+    assert client.get("/").status_code == 200
+    cookie = client.get_cookie("session").value
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda number: send(cookie, number), (1, 2, 3)))
+    assert any(answer.json["complete"] for answer in answers), [answer.json for answer in answers]
+    (found,) = {answer.json["id"] for answer in answers}
+    return found
+
+print(len({visit(), visit()}), send(None, 1).status_code)
+"""
+
+
+def test_the_guides_strangers_have_a_number_at_their_first_visit(tmp_path: Path) -> None:
+    """The guide's app with the number in the session: the first three chunks of a first visit come at once and are one
+    upload; another visitor has another one, and who has not seen the page gets 401.
+    """
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "session" in block)
+    (tmp_path / "app.py").write_text(code)
+    (tmp_path / "check.py").write_text(VISITS)
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "upload.html").write_text("<!doctype html>")
+    environ = {"PYTHONPATH": str(ROOT), "FLASK_SECRET_KEY": "test"}
+    done = subprocess.run([sys.executable, "check.py"], cwd=tmp_path, capture_output=True, text=True, env=environ)
+    assert done.stdout == "2 401\n", done.stderr
+    assert [path.read_bytes() for path in (tmp_path / "instance" / "uploads").glob("?" * 32)] == [b"0123456789" * 3] * 2
+
+
+def test_the_hooks_of_the_readme_hold_for_every_client() -> None:
+    """Clients need not tell a name: the example refuses such files, and does not fail."""
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if ".csv" in block)
+    names: dict[str, Any] = {"FlaskResumable": FlaskResumable, "UploadRejected": UploadRejected}
+    exec(code.partition("\nMyUploads(")[0], names)
+    uploads = names["MyUploads"]()
+    uploads.on_create(SimpleNamespace(filename="table.csv"))
+    for name in (None, "", "image.png"):
+        with pytest.raises(UploadRejected):
+            uploads.on_create(SimpleNamespace(filename=name))
