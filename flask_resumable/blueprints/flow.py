@@ -158,6 +158,8 @@ class _Arrival:
         chunk = flow.parse_chunk(parameters, self._state.policy)
         if chunk.file.total_size == 0:
             return True  # it would be finished at once, and there is still no proof that it is empty
+        if None in chunk.file.identity and request.mimetype == "multipart/form-data":
+            return True  # what is missing may come behind the file
         self._prepare(chunk)
         self._decided_by = parameters
         assert self._upload is not None

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.live
 ORDERS = {"forwards": (1, 2, 3, 4), "backwards": (4, 3, 2, 1), "the first alone": (1,), "the last alone": (4,)}
 # After the last commit, before the file is published; within on_complete, when it has written; or one that failed there
 MOMENTS = ("post_save", "on_complete", "failed")
-LEASE = 2  # seconds
+LEASE = 10  # seconds; more than a restart takes, or nobody would meet a claim of the dead
 
 
 def interrupted(server: Server, file: Sample, moment: str) -> None:
