@@ -144,6 +144,7 @@ class StateRepository(Protocol):
 
         Where the database allows, what the hook wrote in the app's session and the save are one transaction: both
         happen or neither. If the hook raises, neither does, and its exception comes through. Raises ``ClaimLost``.
+        The hook may change what is in ``upload.storage``: save that as it is when the hook has returned.
         """
         ...
 

@@ -109,11 +109,8 @@ class Steps:
                 raise
             done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
             try:
-                if upload.is_partial:
-                    self._step(hold, done, None, last=True)
-                else:
-                    with self._mover.completing(hold, done) as done:
-                        self._step(hold, done, "on_complete", last=True)
+                with self._mover.completing(hold, done) as done:
+                    self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
                 until = self._remembered_as(upload).expires_at if upload.key else None

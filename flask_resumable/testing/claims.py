@@ -162,6 +162,19 @@ class ClaimContract:
         assert seen == ["complete"]
         assert repository.get(id_of(1)).status is Status.COMPLETE
 
+    def test_notes_that_a_hook_changes_are_saved(self, repository: StateRepository) -> None:
+        """The hook may move the bytes: the record tells where they are by then."""
+        claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
+        notes: dict[str, object] = {"path": "before", "size": 1}
+        done = an_upload(status=Status.COMPLETE, storage=notes)
+
+        def hook(instance: object) -> None:
+            notes.clear()
+            notes["path"] = "after"
+
+        repository.settle(done, claim, hook, until=None)
+        assert repository.get(done.id).storage == {"path": "after"}
+
     def test_a_failing_hook_leaves_the_state(self, repository: StateRepository) -> None:
         """If the hook raises, the upload is as it was, and its exception comes through."""
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)

@@ -1,4 +1,7 @@
-"""The store under test: moto's server, or with ``S3_SERVER=ceph`` Ceph's gateway (``make test-s3-ceph``)."""
+"""The store under test: moto's server, or with ``S3_SERVER=ceph`` Ceph's gateway (``make test-s3-ceph``).
+
+``S3_SERVER=versitygw`` takes the Versity gateway, if that is installed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ import pytest
 
 from .ceph import Ceph
 from .moto import Moto
+from .versity import Versity
 
 KIB = 1024
-Server = Moto | Ceph
+Server = Moto | Ceph | Versity
 
 
 def _demand(is_there: bool, what: str) -> None:
@@ -34,6 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if os.environ.get("S3_SERVER") == "ceph":
         assert Ceph.is_installed(), "apt-get install ceph-mon ceph-osd radosgw ceph-common"
         store: Server = Ceph(home)
+    elif os.environ.get("S3_SERVER") == "versitygw":
+        assert Versity.program(), "versitygw is not in the PATH."
+        store = Versity(home)
     else:
         store = Moto(home)
     try:
