@@ -359,6 +359,26 @@ def test_flow_js_files_move_as_well(tmp_path: Path, merges: bool) -> None:
     site.command("verify")
 
 
+def test_a_chunk_that_is_sent_again_after_a_failure_completes_the_file(tmp_path: Path, kind: str) -> None:
+    """flow.js sends its last chunk once more: the hook is called again, moves the file, and the client is told."""
+
+    def complete(upload: Any) -> None:
+        upload.move_to(tmp_path / "data" / "file")
+        if len(site.completed) < 3:
+            raise RuntimeError("not yet")
+
+    site = Site(tmp_path, complete, kind=kind)
+    flow = Flow(site.app.test_client())
+    sample = Sample(bytes(range(35)))
+    flow.send(sample, [1, 3])
+    assert [flow.post(sample, number).status_code for number in (2, 3)] == [503, 503]
+    told = flow.post(sample, 2).json
+    assert told is not None and told["complete"] is True
+    assert len(site.completed) == 3
+    assert _files(tmp_path / "data") == [tmp_path / "data" / "file"]
+    assert (tmp_path / "data" / "file").read_bytes() == sample.content
+
+
 def test_what_a_crash_left_in_two_places_is_told_apart_later(tmp_path: Path, kind: str) -> None:
     """The record had been saved, and the first name not yet removed; or the hook was repeated without a move."""
     site = Site(tmp_path, lambda upload: upload.move_to(tmp_path / "data" / upload.id), kind=kind)

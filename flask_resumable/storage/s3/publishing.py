@@ -110,7 +110,7 @@ class Publisher:
 
         :raises PartsRefused: The store has exactly these parts, and does not take them.
         """
-        before: dict[int, Part] = {}
+        before: dict[int, Part] | None = None
         for _ in range(_TRIES):
             try:
                 there = self._bucket.parts(self._target, multipart)
@@ -123,7 +123,7 @@ class Publisher:
                 before, refusal = there, error.__cause__
             except Missing:
                 raise BytesLost(0) from None
-        if max(there) > len(wanted):
+        if max(there, default=0) > len(wanted):
             # Parts behind the end, of a request that died before the upload turned out to be shorter than it meant.
             # Ceph completes nothing while they are there, and they cannot be removed alone.
             raise BytesLost(0)
