@@ -196,3 +196,20 @@ def test_copies_of_too_little_fail(two_files: tuple[int, int]) -> None:
     """A source that is shorter than it should be is an error, not a shorter copy."""
     with pytest.raises(OSError, match="shorter"):
         copy_range(*two_files, 0, 6)
+
+
+@pytest.mark.parametrize("size", [20, 5_000_000])
+def test_what_is_on_its_way_can_be_read_from_anywhere(tmp_path: Path, size: int) -> None:
+    """In memory as in a file: positions are counted from the start, and reading nothing changes nothing."""
+    content = os.urandom(size)
+    storage = LocalStorage(tmp_path)
+    with storage.spool() as spool:
+        for at in range(0, size, 7_000):
+            spool.write(content[at : at + 7_000])
+        for start in (0, 3, size // 2, 7, size):
+            assert spool.seek(start) == start
+            assert bytes(spool.read(0)) == b""
+            pieces = []
+            while piece := spool.read(11_000):
+                pieces.append(bytes(piece))
+            assert b"".join(pieces) == content[start:]

@@ -56,7 +56,7 @@ class Spool(io.RawIOBase):
         """What comes next: at most ``size`` bytes, and nothing only at the end."""
         if self._file is not None:
             return self._file.read(size)
-        if self._at == len(self._blocks):
+        if self._at == len(self._blocks) or size == 0:  # no empty block may get between the others
             return b""
         block = self._blocks[self._at]
         if 0 <= size < len(block):
