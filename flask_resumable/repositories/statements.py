@@ -53,7 +53,7 @@ class Statements:
         self.settle = update(table).where(is_held).values(saved)
         self.tell = update(table).where(is_known).values(self._new("offset", "islands", "digests", "version"))
         self.ask = update(table).where(is_held).values(self._new("asked"))
-        self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"].is_not(None))
+        self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"] > "")
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
         self.amend_with_keys = self.amend.values(self._new("key", "request_key"))
         self.renew = update(table).where(is_held).values(until | grown)

@@ -37,6 +37,7 @@ QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "a repeated POST": lambda repository: repository.find_request(id_of(77)),
     "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON),
     "delete_expired": lambda repository: repository.expired(SOON, limit=100),
+    "a look for wishes": lambda repository: repository.asked(),
 }
 
 

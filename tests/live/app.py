@@ -8,11 +8,13 @@ Configured by the environment, so that any WSGI server can start it::
     LIVE_MUTE       "1": no journal, no orders (a traced process makes no system calls of the test's own)
     LIVE_READERS    "1": requests can say who reads their body before the extension
     LIVE_MOVE       where on_complete moves each file to, with {id} in it; LIVE_OVERWRITE "1": whatever is there
+    LIVE_MORTAL     "1": the process ends when its parent does (granian's workers would spin for ever)
     LIVE_RAW_INPUT  "1": the server does not say that its wsgi.input ends where the body does
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -91,6 +93,8 @@ class Hooks(FlaskResumable):
 def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Flask:
     """The app, as a WSGI server or the ``flask`` command starts it."""
     home = home or Path(environ["LIVE_HOME"])
+    if environ.get("LIVE_MORTAL") == "1":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     is_mute = environ.get("LIVE_MUTE") == "1"
     app = Flask(__name__, instance_path=str(home / "instance"))
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{home / 'app.sqlite'}"

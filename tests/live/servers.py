@@ -148,6 +148,7 @@ class Server:
             "PYTHONUNBUFFERED": "1",
             "LIVE_HOME": str(self.home),
             "LIVE_SETTINGS": json.dumps(settings),
+            **({"LIVE_MORTAL": "1"} if self.kind == "granian" else {}),
             **self.environ,
             **more,
         }
