@@ -31,7 +31,7 @@ from .sansio.upload import Status
 from .sansio.upload import Upload
 
 SHOW = "show"  # the wishes: save what you have
-LEAVE = "leave"  # and let go
+LEAVE = "leave"  # and let go; in any case, or if you have got to the offset that follows
 
 PATIENCE = 0.75  # seconds to wait for somebody who has been asked
 _RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
@@ -108,8 +108,12 @@ class Newcomers:
                 if at not in (offset, None):
                     raise OffsetMismatch(self._told(upload, offset).offset, at)
                 return upload
-        self._repository.ask(upload, LEAVE)
-        return self._wait(upload, PATIENCE, lambda now: False)
+        self._repository.ask(upload, LEAVE if at is None else f"{LEAVE} {at}")
+        now = self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
+        has_answered = now.version != upload.version and now.fence == upload.fence and now.is_receiving
+        if has_answered and at not in (now.offset, None):
+            raise OffsetMismatch(now.offset, at)
+        return now
 
     def _left(self, hold: Hold, upload: Upload, at: int | None) -> Upload:
         if hold.transfer is None:
@@ -231,8 +235,9 @@ class Listener:
     def _grant(self, hold: Hold, transfer: Transfer, wish: str) -> None:
         try:
             with suppress(ResumableError):
-                if wish == LEAVE:
-                    transfer.leave(PATIENCE, at=None)
+                word, _, at = wish.partition(" ")
+                if word == LEAVE:
+                    transfer.leave(PATIENCE, at=int(at) if at else None)
                 else:
                     transfer.show(PATIENCE, answer=True)
         finally:

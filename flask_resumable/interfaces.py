@@ -107,7 +107,7 @@ class StateRepository(Protocol):
         ...
 
     def ask(self, upload: Upload, wish: str) -> None:
-        """Leave a wish, of up to 8 letters, for the holder whose claim ``upload`` shows. Not a change of the record.
+        """Leave a wish, of up to 32 letters, for the holder whose claim ``upload`` shows. Not a change of the record.
 
         The holder's next save or release takes it away, as does the next claim.
         """

@@ -279,14 +279,14 @@ def test_another_machine_asks_and_is_told(site: Site) -> None:
 @pytest.mark.usefixtures("far")
 def test_another_machine_asks_before_it_takes(site: Site) -> None:
     """The holder saves what has arrived, and leaves."""
-    site.hanging(site.here, 0, b"abc")
+    _, request = site.hanging(site.here, 0, b"abc")
     newer = Pipe()
-    newer.send(b"defghij")
+    newer.send(b"DEFGHIJ")
     newer.end()
-    with pytest.raises(OffsetMismatch) as refusal:
-        site.write(site.there, 0, newer)
-    assert refusal.value.expected == 3
     assert site.write(site.there, 3, newer).status is Status.COMPLETE
+    assert read(site) == b"abcDEFGHIJ"
+    with pytest.raises(ClaimLost):
+        request.result(30)
 
 
 @pytest.mark.usefixtures("far")
@@ -327,6 +327,19 @@ def test_what_was_written_before_a_loss_of_power_is_not_believed(site: Site, mon
     assert site.storage.progress(site.repository.get(site.id)) == 0
     body.end()
     request.exception(30)
+
+
+@pytest.mark.usefixtures("far")
+def test_another_machine_that_is_too_late_stops_nobody(site: Site) -> None:
+    """It is told the offset that the holder has reached, who goes on."""
+    body, request = site.hanging(site.here, 0, b"abc")
+    with pytest.raises(OffsetMismatch) as refusal:
+        site.write(site.there, 0, Pipe())
+    assert refusal.value.expected == 3
+    assert not request.done()
+    body.send(b"defghij")
+    body.end()
+    assert request.result(30).status is Status.COMPLETE
 
 
 def _eventually(is_true: Any) -> None:

@@ -87,7 +87,7 @@ class SQLAlchemyMixin(UploadInterface):
     removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired goes by
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_by: Mapped[str | None] = mapped_column(String(64))  # the process that holds the claim
-    asked: Mapped[str | None] = mapped_column(String(8), index=True)  # what another request asks of that process
+    asked: Mapped[str | None] = mapped_column(String(32), index=True)  # what another request asks of that process
     fence: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every claim
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every change
 
