@@ -102,15 +102,16 @@ class KeepsProgress(Protocol):
     What it knows outlives the process of that request. Its writers keep it up to date.
     """
 
-    def progress(self, upload: Upload) -> int | None:
-        """The offset that the holder of ``upload`` has reached, made as durable as the settings promise.
+    def progress(self, upload: Upload, *, durable: bool = True) -> int | None:
+        """The offset that the holder of ``upload`` has reached.
 
-        Never less than ``upload.offset``. ``None``: this upload's bytes are where that is not known.
+        :param durable: Make the bytes up to there as durable as the settings promise, so that it can be told.
+        :return: Never less than ``upload.offset``. ``None``: this upload's bytes are where that is not known.
         """
         ...
 
     def recover(self, upload: Upload, fence: int) -> int:
-        """The same, for a request whose claim is now ``fence``: first locks out whoever wrote before.
+        """The same, durable, for a request whose claim is now ``fence``: first locks out whoever wrote before.
 
         Raises ``ClaimLost`` if a newer claim has been here.
         """

@@ -92,7 +92,7 @@ class Newcomers:
         """Have whoever brings content in save it and leave; the upload as it is then.
 
         :param at: The offset from which the new request goes on; ``None``: it does not.
-        :raises OffsetMismatch: Another offset has been reached, and who has reached it goes on.
+        :raises OffsetMismatch: Another offset has been reached; whoever has reached it goes on.
         """
         hold = self._begun(upload)
         if hold is not None:
@@ -165,10 +165,9 @@ class Newcomers:
         One that is still writing has not lost it.
         """
         assert self._progress is not None
-        before = self._progress.progress(upload)
-        first, *later = _POLLS
-        upload = self._wait(upload, first, lambda now: False)
-        if not upload.is_receiving or self._progress.progress(upload) != before:
+        before = self._progress.progress(upload, durable=False)
+        upload = self._wait(upload, _POLLS[0], lambda now: False)
+        if not upload.is_receiving or self._progress.progress(upload, durable=False) != before:
             return upload
         return self._wait(upload, _SETTLING, lambda now: False)
 

@@ -36,6 +36,7 @@ from bench.units import MIB
 PARTS = ("cuts", "link", "polled")
 SETTINGS = ("disk-sqlite", "disk-postgresql", "s3-sqlite", "s3-postgresql")
 _PEER_SETTING = SETTINGS[0]
+_FULL = {"gthread-2": (SETTINGS[0], SETTINGS[3]), "gevent-2": (SETTINGS[0], SETTINGS[3]), "tls": SETTINGS[:1]}
 _QUICK = {"gthread": SETTINGS, "nginx": (SETTINGS[0], SETTINGS[3])}  # others: on the disk, with SQLite
 
 
@@ -86,7 +87,7 @@ class Run:
             return (_PEER_SETTING,)
         if self.options.settings:
             return list(self.options.settings)
-        return SETTINGS if self.sizes != QUICK else _QUICK.get(server, SETTINGS[:1])
+        return _FULL.get(server, SETTINGS) if self.sizes != QUICK else _QUICK.get(server, SETTINGS[:1])
 
     def _measure(self, server: str, name: str) -> None:
         setting = self._setting(name)

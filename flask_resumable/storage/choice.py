@@ -183,9 +183,9 @@ class Choice:
     def _verify(self, upload: Upload) -> list[str]:
         return cast(Verifies, self._of(upload)).verify(upload)
 
-    def _progress(self, upload: Upload) -> int | None:
+    def _progress(self, upload: Upload, *, durable: bool = True) -> int | None:
         storage = self._of(upload)
-        return storage.progress(upload) if isinstance(storage, KeepsProgress) else None
+        return storage.progress(upload, durable=durable) if isinstance(storage, KeepsProgress) else None
 
     def _recover(self, upload: Upload, fence: int) -> int:
         storage = self._of(upload)

@@ -107,10 +107,12 @@ class LocalStorage:
         sync_directory(self._paths.work)
         return descriptor
 
-    def progress(self, upload: Upload) -> int:
+    def progress(self, upload: Upload, *, durable: bool = True) -> int:
         with translated():
             writer, progress = Fence.progress(self._paths.lock(upload))
-        return self._made_durable(upload, progress) if writer == upload.fence else upload.offset
+        if writer != upload.fence:
+            return upload.offset
+        return self._made_durable(upload, progress) if durable else max(progress, upload.offset)
 
     def recover(self, upload: Upload, fence: int) -> int:
         with translated():
