@@ -35,7 +35,7 @@ Clock = Callable[[], datetime]
 # While content comes in, the record is rarely saved: the claim has to last until then. Any request may take it over.
 RECEIVING = 15  # leases
 # A claim that has run out, though its process is alive: it may be busy with a hook that lets nothing else run.
-STUCK = 10  # leases
+STUCK = 4  # leases
 _PATIENCE = 0.25  # seconds to wait for another process that may be dying, or about to let go
 _POLL = 0.01  # seconds
 _BEGIN = 0.002  # seconds

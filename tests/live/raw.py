@@ -213,6 +213,13 @@ class Tus:
             assert answer.status == 204, answer
             assert answer.offset == len(content)
 
+    def until_complete(self, path: str) -> None:
+        """Ask until the upload is not being finished any more."""
+        deadline = time.monotonic() + PATIENCE
+        while self.head(path).status == 423:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
 
 def chunked(pieces: Iterable[bytes], trailers: Headers | None = None, *, ends: bool = True) -> bytes:
     """A body in chunks, one per piece; without ``ends``, cut after the last piece."""

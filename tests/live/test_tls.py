@@ -52,9 +52,11 @@ class Wire:
     def until_closed(self) -> bytes:
         """All that the server still sends, as it is on the wire."""
         heard, deadline = b"", time.monotonic() + PATIENCE
+        readable = select.poll()  # unlike select(), it takes descriptors above 1023
+        readable.register(self._descriptor, select.POLLIN)
         while True:
             assert time.monotonic() < deadline, "The server keeps the connection."
-            select.select([self._descriptor], [], [], 1)
+            readable.poll(1000)
             try:
                 data = os.read(self._descriptor, 65536)
             except BlockingIOError:

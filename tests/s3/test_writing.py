@@ -216,14 +216,14 @@ def test_a_writer_without_saves_needs_none(storage: S3Storage) -> None:
 def test_slow_content_is_kept_before_it_fills_a_part(
     storage: S3Storage, small_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After some seconds what came is saved, as one more object each time, until there are too many of them."""
+    """Every half minute what came is saved, as one more object each time, until there are too many of them."""
     now = [1000.0]
     monkeypatch.setattr("flask_resumable.storage.s3.writer.time.monotonic", lambda: now[0])
     record = Record(LENGTH)
     with record.request(storage) as slow:
         for start in range(0, 1000, 10):
             slow.writer.write(CONTENT[start : start + 10])
-            now[0] += 4
+            now[0] += 31
             assert slow.writer.is_due
             slow.save()
             assert record.upload.offset == start + 10
