@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -168,7 +169,9 @@ def slow(site: Site, way: str, file: Sample, number: int, meanwhile: Callable[[]
     at = whole.index(file.piece(number)) + len(file.piece(number)) // 2
     query = flow.spelt(file, number) if way == "octet" else {}
     kind = {"content_type": "application/octet-stream"} if way == "octet" else {}
-    return flow.stream(Body(whole[:at], meanwhile, whole[at:]), len(whole), query, **kind)
+    # What comes within a few milliseconds is read together: a pause, so that the first half is seen by itself.
+    body = Body(whole[: at - 1], lambda: time.sleep(0.05), whole[at - 1 : at], meanwhile, whole[at:])
+    return flow.stream(body, len(whole), query, **kind)
 
 
 @pytest.mark.parametrize("is_there", [False, True])

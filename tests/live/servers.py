@@ -39,7 +39,7 @@ GUNICORN = {
 
 # The others: how Python starts them, at a port.
 OTHERS = {
-    "granian": "-m granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 8 --factory {app}",
+    "granian": "-m granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 64 --factory {app}",
     "waitress": "-m waitress --listen=127.0.0.1:{port} --threads 8 --call {app}",
     "cheroot": "-m live.cheroot_server {port}",
     "uwsgi": "-m live.uwsgi_server {port}",

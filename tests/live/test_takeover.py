@@ -220,7 +220,7 @@ def test_a_client_that_asks_at_once_after_each_cut_sends_nothing_twice(shared: S
             old[-1].reset()
         if start + 100_000 < len(CONTENT):
             assert server.tus.offset(path) == start + 100_000
-    server.journal.wait_for("post_save", id_of(path), count=len(old))
+    server.journal.wait_for("on_complete", id_of(path))
     server.tus.until_complete(path)
     assert server.finished(path).read_bytes() == CONTENT
     assert server.receipts(path) == [SHA256]
