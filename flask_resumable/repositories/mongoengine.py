@@ -92,14 +92,18 @@ class MongoengineRepository:
         change = self._documents.change(values, grows=("fence", "version"))
         found = self._collection.run(
             lambda collection: collection.find_one_and_update(
-                {"_id": upload_id} | free, change, return_document=ReturnDocument.BEFORE
+                {"_id": upload_id} | free, change, return_document=ReturnDocument.AFTER
             )
         )
         if found is None:
             self.get(upload_id)
             raise UploadLocked
-        before = upload_from(self._documents.record(found))
-        return before, Claim(upload_id, before.fence + 1)
+        taken = upload_from(self._documents.record(found))
+        before = replace(taken, fence=taken.fence - 1, version=taken.version - 1)
+        if known is not None and known.version == before.version:
+            before = replace(before, claimed_until=known.claimed_until, claimed_by=known.claimed_by)
+        # Else somebody else has been here, and may have left something to be recovered: it shows as claimed.
+        return before, Claim(upload_id, taken.fence)
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "asked": None})

@@ -120,7 +120,8 @@ def test_silent_connection(halfway: Page, gate: Gate, server: DemoServer, file: 
     gate.let(None)
     halfway.browser.forward(30)
     halfway.wait_until("film.mp4", "done")
-    assert halfway.note("film.mp4") == "Arrived whole; resumed once."
+    # Twice, if what the dead connection had sent came after the page had asked how far the upload is.
+    assert halfway.note("film.mp4") in ("Arrived whole; resumed once.", "Arrived whole; resumed 2 times.")
     assert server.digests() == [sha256(file)]
 
 
