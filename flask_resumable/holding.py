@@ -157,13 +157,14 @@ class Holder:
 
     def add(self, upload: Upload, *, is_free: bool, is_receiving: bool = False) -> Hold:
         """A new record, claimed unless it ``is_free``; to be passed to :meth:`keep`."""
-        claims = partial(self._repository.add, upload, by=str(self._name))
+        hold = self._hold(is_receiving)
 
-        def add(until: datetime) -> tuple[Upload, Claim]:
-            claim = claims(until=None if is_free else until)
+        def add() -> tuple[Upload, Claim]:
+            until = None if is_free else hold.hold_until()
+            claim = self._repository.add(upload, until=until, by=str(self._name))
             return replace(upload, fence=claim.fence), claim
 
-        return self._held(upload.id, add, is_receiving, is_released=is_free)
+        return self._begun(hold, upload.id, add, is_released=is_free)
 
     @contextmanager
     def take(
@@ -182,7 +183,7 @@ class Holder:
         :param is_receiving: Whether content is about to come in, so that the claim is renewed rarely.
         :raises UploadLocked: Somebody has it who may not be interrupted.
         """
-        hold = self._held(upload_id, partial(self._claim, upload_id, known, make_way), is_receiving)
+        hold = self._claim(self._hold(is_receiving), upload_id, known, make_way)
         with self.keep(hold):
             if hold.upload.status is Status.ACTIVE and not hold.upload.is_released:
                 self._recover(hold)
@@ -252,27 +253,24 @@ class Holder:
 
     # --- within ---
 
-    def _held(
-        self,
-        upload_id: str,
-        claim: Callable[[datetime], tuple[Upload, Claim]],
-        is_receiving: bool,
-        *,
-        is_released: bool = False,
+    def _hold(self, is_receiving: bool) -> Hold:
+        return Hold(self._repository, lease=self._lease, now=self._now, is_receiving=is_receiving)
+
+    def _begun(
+        self, hold: Hold, upload_id: str, claim: Callable[[], tuple[Upload, Claim]], *, is_released: bool = False
     ) -> Hold:
-        """What ``claim`` has claimed until the time that it is told, known to all requests of this process."""
+        """The hold with what ``claim`` has claimed, known to all requests of this process."""
         self._coming.append(upload_id)
         try:
-            hold = Hold(self._repository, lease=self._lease, now=self._now, is_receiving=is_receiving)
-            hold.begin(*claim(hold.hold_until()), is_released=is_released)
+            hold.begin(*claim(), is_released=is_released)
             self._holds[upload_id, hold.claim.fence] = hold
             return hold
         finally:
             self._coming.remove(upload_id)
 
     def _claim(
-        self, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None, until: datetime
-    ) -> tuple[Upload, Claim]:
+        self, hold: Hold, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None
+    ) -> Hold:
         deadline = time.monotonic() + _PATIENCE
         while True:
             upload = known or self._repository.get(upload_id)
@@ -281,17 +279,17 @@ class Holder:
                 asked, upload = upload.fence, make_way(upload)
                 may_take = upload.is_receiving and upload.fence == asked  # another one would have to be asked as well
             if may_take or not self._is_stuck(upload):
-                try:
-                    return self._repository.claim(
-                        upload_id,
-                        now=self._now(),
-                        until=until,
-                        known=upload,
-                        by=str(self._name),
-                        over=upload.fence if may_take else None,
-                    )
-                except UploadLocked:
-                    pass
+                claim = partial(
+                    self._repository.claim,
+                    upload_id,
+                    now=self._now(),
+                    until=hold.hold_until(),
+                    known=upload,
+                    by=str(self._name),
+                    over=upload.fence if may_take else None,
+                )
+                with suppress(UploadLocked):
+                    return self._begun(hold, upload_id, claim)
             known = None
             # One that has just been killed may take a moment to die.
             is_another = self.is_near(upload) and upload.claimed_by != str(self._name)

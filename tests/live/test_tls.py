@@ -148,6 +148,8 @@ def test_what_was_not_decrypted_is_not_stored(
     """Somebody on the way writes into the connection after 1,000 bytes: those count, and nothing else; all that the
     server still says is TLS, and then the connection is closed.
     """
+    if server.kind == "granian" and attack is half_a_record:
+        pytest.skip("It waits for the rest of a record for as long as the client does.")
     path = server.tus.create(len(CONTENT))
     is_chunked = framing == "chunked"
     headers: Headers = {"Transfer-Encoding": "chunked"} if is_chunked else ANNOUNCED
