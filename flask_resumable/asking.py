@@ -38,6 +38,7 @@ _RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes b
 _OVERTAKING = 0.1  # seconds that content may come later than the question about it, on a machine that is not busy
 _STEPS = 20  # of that time, each of which takes longer on a busy one
 _SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
+_PASSING = 0.02  # the same, for a newcomer with content: a client has asked before, and asks again in _OVERTAKING
 _LISTENING = 0.2  # seconds between two looks for wishes
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
 
@@ -79,7 +80,7 @@ class Newcomers:
         if self._is_over(upload):
             return upload
         if self._holder.is_near(upload) and self._progress is not None:
-            upload = self._settled(upload)
+            upload = self._settled(upload, _SETTLING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
             offset = self._progress.progress(upload)
@@ -100,7 +101,7 @@ class Newcomers:
         if self._is_over(upload):
             return upload
         if self._holder.is_near(upload) and self._progress is not None:
-            upload = self._settled(upload)
+            upload = self._settled(upload, _PASSING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
             offset = self._progress.progress(upload)
@@ -159,7 +160,7 @@ class Newcomers:
         more = advanced(upload, offset)
         return more if self._repository.tell(more) else self._repository.get(upload.id)
 
-    def _settled(self, upload: Upload) -> Upload:
+    def _settled(self, upload: Upload, patience: float) -> Upload:
         """The upload after a moment in which a request that has lost its connection lets go.
 
         One that is still writing has not lost it.
@@ -169,7 +170,7 @@ class Newcomers:
         upload = self._wait(upload, _POLLS[0], lambda now: False)
         if not upload.is_receiving or self._progress.progress(upload, durable=False) != before:
             return upload
-        return self._wait(upload, _SETTLING, lambda now: False)
+        return self._wait(upload, patience, lambda now: False)
 
     def _wait(self, upload: Upload, patience: float, is_enough: Callable[[Upload], bool]) -> Upload:
         """The upload when its holder has let go of it, or ``is_enough``, or after so many seconds."""
