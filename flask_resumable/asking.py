@@ -67,7 +67,15 @@ class Newcomers:
                 return self._repository.get(upload.id)
             time.sleep(_OVERTAKING / _STEPS)
         has_come = self._holder.await_announced(upload.id, PATIENCE)
-        return self._repository.get(upload.id) if is_recent or has_come else upload
+        if not is_recent and not has_come:
+            return upload
+        deadline = time.monotonic() + PATIENCE - _OVERTAKING
+        upload = self._repository.get(upload.id)
+        # One that has come to another process may be waiting for the holder to leave.
+        while (upload.asked or "").startswith(LEAVE) and time.monotonic() < deadline:
+            time.sleep(_POLLS[-1])
+            upload = self._repository.get(upload.id)
+        return upload
 
     def look(self, upload: Upload) -> Upload:
         """The upload with all that has arrived by now, saved; whoever brings it in goes on.

@@ -30,10 +30,11 @@ FIELDS = (
     "claimed_until",
     "claimed_by",
     "fence",
+    "asked",
     "version",
 )
 # What only the repository reads: for its queries, its races and what it remembers.
-OWN_FIELDS = ("kind", "digests", "removable_at", "asked")
+OWN_FIELDS = ("kind", "digests", "removable_at")
 # What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
 # is not written leaves its indexes alone.
 STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "updated_at", "expires_at", "removable_at")
@@ -58,6 +59,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         claimed_until=record["claimed_until"],
         claimed_by=record["claimed_by"],
         fence=record["fence"],
+        asked=record["asked"],
         version=record["version"],
     )
 

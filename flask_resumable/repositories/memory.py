@@ -26,7 +26,6 @@ from ..sansio.upload import Upload
 class _Record:
     upload: Upload
     digests: dict[str, str] = field(default_factory=dict)
-    asked: str | None = None
 
 
 class MemoryRepository:
@@ -116,12 +115,12 @@ class MemoryRepository:
         with self._lock:
             record = self._records.get(upload.id)
             if record is not None and record.upload.fence == upload.fence:
-                record.asked = wish
+                record.upload = replace(record.upload, asked=wish)
 
     def asked(self) -> Sequence[tuple[Claim, str]]:
         with self._lock:
-            asked = [(record.upload, record.asked) for record in self._records.values()]
-        return [(Claim(upload.id, upload.fence), wish) for upload, wish in asked if wish is not None]
+            uploads = [record.upload for record in self._records.values()]
+        return [(Claim(upload.id, upload.fence), upload.asked) for upload in uploads if upload.asked is not None]
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         self._held(claim)
@@ -213,12 +212,12 @@ class MemoryRepository:
         record: _Record, upload: Upload, until: datetime | None, *, by: str | None = None, fence: int | None = None
     ) -> None:
         before = record.upload
-        record.asked = None
         record.upload = replace(
             upload,
             claimed_until=until,
             claimed_by=by or before.claimed_by,
             fence=fence or before.fence,
+            asked=None,
             version=before.version + 1,
         )
 

@@ -77,6 +77,7 @@ class Upload:
     claimed_until: datetime | None = None  # a request holds it until then; None once it has let go
     claimed_by: str | None = None  # the process of that request; see processes.py
     fence: int = 0  # the number of the last claim
+    asked: str | None = None  # what another request asks of whoever holds it
     version: int = 0  # grows with every change of the record
 
     @property
