@@ -70,9 +70,10 @@ class Newcomers:
         if not is_recent and not has_come:
             return upload
         deadline = time.monotonic() + PATIENCE - _OVERTAKING
-        upload = self._repository.get(upload.id)
-        # One that has come to another process may be waiting for the holder to leave.
-        while (upload.asked or "").startswith(LEAVE) and time.monotonic() < deadline:
+        before = upload = self._repository.get(upload.id)
+        # One that has come to another process may be waiting for the holder to leave, and then claims the upload.
+        is_waiting = (before.asked or "").startswith(LEAVE)
+        while is_waiting and upload.fence == before.fence and time.monotonic() < deadline:
             time.sleep(_POLLS[-1])
             upload = self._repository.get(upload.id)
         return upload
