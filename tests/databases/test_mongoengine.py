@@ -37,10 +37,10 @@ from flask_resumable.sansio.ranges import ByteRanges
 from flask_resumable.sansio.upload import Status
 from flask_resumable.testing import RepositoryContract
 from flask_resumable.testing.samples import an_upload
+from flask_resumable.testing.samples import claim_free
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import NOW
 from flask_resumable.testing.samples import SOON
-from flask_resumable.testing.samples import take
 
 from .conftest import started
 from .servers import DatabaseServer
@@ -382,7 +382,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
     host, port = connected.address
     mongoengine.disconnect()
     mongoengine.connect("test", host=host, port=port, event_listeners=[Listener()], uuidRepresentation="standard")
-    claim = take(repository)[1]
+    claim = claim_free(repository)[1]
     repository.save(an_upload(), claim, until=None)
     repository.get(id_of(1))
     assert commands == ["findAndModify", "update", "find"]
