@@ -33,7 +33,7 @@ from .sansio.upload import Upload
 SHOW = "show"  # the wishes: save what you have
 LEAVE = "leave"  # and let go; in any case, or if you have got to the offset that follows
 
-PATIENCE = 0.75  # seconds to wait for somebody who has been asked
+PATIENCE = 0.75  # seconds to wait for an answer
 _RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
 _OVERTAKING = 0.1  # seconds that content may come later than the question about it, on a machine that is not busy
 _STEPS = 20  # of that time, each of which takes longer on a busy one

@@ -319,7 +319,7 @@ class _Transfer:
         self._position += len(block)
 
     def _save_if_due(self) -> None:
-        """Save how far it is, rarely: for onlookers, and because a claim does not live for ever."""
+        """Save how far it is, rarely: for onlookers, and because a claim runs out."""
         if self._paced:
             if self._paced.is_due or self._hold.is_due:
                 self._hold.save(self._so_far(*self._paced.checkpoint(counts=not self._is_guarded)))

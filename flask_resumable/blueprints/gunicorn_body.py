@@ -233,7 +233,7 @@ class GunicornFrames:
     take_unseen = take
 
     def _has_more(self) -> bool:
-        """Whether there is another piece to be had at once."""
+        """Whether another piece can be read at once."""
         if isinstance(self._socket, ssl.SSLSocket):
             return self._socket.pending() > _FRAMING
         return bytes_waiting(self._socket.fileno()) > _FRAMING

@@ -166,7 +166,7 @@ class Stream:
     That much is lost if the read fails, and withheld if it waits.
 
     :param size: Bytes that may be read, ``None`` if the stream ends by itself.
-    :param sock: The connection, if it is this request's alone: then a read does not wait for ever.
+    :param sock: The connection, if it is this request's alone: then a read has a time-out.
     :param is_last: Whether this is the connection's last request: then it can be shut down.
     """
 
