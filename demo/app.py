@@ -30,11 +30,11 @@ from flask import url_for
 
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.interfaces import StateRepository
 from flask_resumable.models.interface import UploadView
-from flask_resumable.sansio.upload import Upload
 
 HERE = Path(__file__).resolve().parent
 NEWEST = 100  # finished uploads on the page

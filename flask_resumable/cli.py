@@ -13,19 +13,19 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from .abilities import Locates
-from .abilities import Verifies
-from .cleaning import Cleaner
-from .cleaning import complete_pending as make_up_hooks
-from .cleaning import Report
+from .core.upload import Status
+from .core.upload import Upload
 from .errors import Unavailable
 from .errors import UploadNotFound
 from .interfaces import Storage
-from .sansio.upload import Status
-from .sansio.upload import Upload
+from .interfaces.capabilities import Locates
+from .interfaces.capabilities import Verifies
+from .service.cleanup import Cleaner
+from .service.cleanup import complete_pending as make_up_hooks
+from .service.cleanup import Report
+from .service.verify import Findings
+from .service.verify import Verifier
 from .state import current_state
-from .verifying import Findings
-from .verifying import Verifier
 
 
 class _DashedGroup(AppGroup):

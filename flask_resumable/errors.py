@@ -1,6 +1,6 @@
 """The error tree: what can go wrong, as data.
 
-No status codes live here: each protocol has one table that turns these into HTTP (``sansio/<protocol>.py``)::
+No status codes live here: each protocol has one table that turns these into HTTP (``protocols/<name>/errors.py``)::
 
     ResumableError
     ├── ConfigurationError      a setting is wrong; raised at start, names every bad key

@@ -15,36 +15,36 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from . import signals
-from .abilities import Concatenates
-from .abilities import PlacesChunks
-from .blueprints import flow as flow_blueprint
-from .blueprints import tus
-from .chunks import ChunkService
 from .cli import tus_commands
+from .core.upload import Limits
+from .core.upload import Upload
 from .errors import ConfigurationError
 from .errors import UploadRejected
-from .holding import Clock
 from .interfaces import StateRepository
 from .interfaces import Storage
-from .keys import Keys
+from .interfaces.capabilities import Concatenates
+from .interfaces.capabilities import PlacesChunks
 from .models.interface import UploadView
+from .protocols.flow import views as flow_blueprint
+from .protocols.flow.messages import FlowPolicy
+from .protocols.tus import views as tus
+from .protocols.tus.messages import EXTENSIONS
+from .protocols.tus.messages import Policy
 from .repositories import model_for
 from .repositories import repository_for
-from .sansio.flow import FlowPolicy
-from .sansio.tus import EXTENSIONS
-from .sansio.tus import Policy
-from .sansio.upload import Limits
-from .sansio.upload import Upload
-from .service import UploadService
-from .settings import FlowSettings
-from .settings import ProtocolSettings
-from .settings import read_settings
-from .settings import Settings
+from .service.chunks import ChunkService
+from .service.claims import Clock
+from .service.client_keys import Keys
+from .service.uploads import UploadService
+from .settings.base import FlowSettings
+from .settings.base import ProtocolSettings
+from .settings.base import read_settings
+from .settings.base import Settings
 from .state import Files
 from .state import FlowState
 from .state import State
-from .storage.choice import Choice
-from .storage.configured import storage_for
+from .storage.factory import storage_for
+from .storage.multiple import Choice
 
 Storages = Storage | Mapping[str, Storage]
 

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 from flask import current_app
 
-from . import moving
-from .chunks import ChunkService
+from .core.owner import owner_of
+from .core.upload import JSONObject
+from .core.upload import Limits
+from .core.upload import Upload
 from .interfaces import StateRepository
 from .interfaces import Storage
-from .keys import Keys
-from .sansio.flow import FlowPolicy
-from .sansio.owner import owner_of
-from .sansio.tus import Policy
-from .sansio.upload import JSONObject
-from .sansio.upload import Limits
-from .sansio.upload import Upload
-from .service import UploadService
-from .settings import FlowSettings
-from .settings import Settings
+from .protocols.flow.messages import FlowPolicy
+from .protocols.tus.messages import Policy
+from .service import moving
+from .service.chunks import ChunkService
+from .service.client_keys import Keys
+from .service.uploads import UploadService
+from .settings.base import FlowSettings
+from .settings.base import Settings
 
 if TYPE_CHECKING:
     from .extension import FlaskResumable
@@ -86,7 +86,7 @@ class State:
 
         Else every request would hold one and wait for another: with as many requests as connections, for ever.
 
-        :raises TypeError: The app says something that names nobody; see :func:`~.sansio.owner.owner_of`.
+        :raises TypeError: The app says something that names nobody; see :func:`~.core.owner.owner_of`.
         :raises ValueError: The same.
         """
         owner = owner_of(current_app.ensure_sync(self.extension.current_owner)())

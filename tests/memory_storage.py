@@ -12,10 +12,10 @@ from typing import Any
 from typing import BinaryIO
 from typing import cast
 
+from flask_resumable.core.upload import JSONObject
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Writer
-from flask_resumable.sansio.upload import JSONObject
-from flask_resumable.sansio.upload import Upload
 
 
 class Stream(io.BytesIO):

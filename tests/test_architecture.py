@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import flask_resumable
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import TRANSITIONS
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import TRANSITIONS
 
 PACKAGE = Path(flask_resumable.__file__).parent
 MODULES = {
@@ -21,37 +21,26 @@ MODULES = {
 # What each room may import of the package, beside errors and itself. What is imported for types only does not count.
 ALLOWED = {
     "errors": set(),
-    "sansio": set(),
-    "abilities": {"interfaces", "sansio"},
-    "interfaces": {"sansio"},
-    "checks": {"sansio"},
-    "settings": {"checks", "sansio"},
     "signals": set(),
-    "digests": set(),
     "processes": set(),
-    "holding": {"abilities", "interfaces", "processes", "sansio"},
-    "asking": {"abilities", "holding", "interfaces", "sansio"},
-    "receiving": {"abilities", "asking", "holding", "interfaces", "sansio"},
-    "moving": {"abilities", "holding", "interfaces", "sansio"},
-    "steps": {"abilities", "holding", "interfaces", "moving", "sansio"},
-    "repeating": {"holding", "interfaces", "sansio", "steps"},
-    "service": {"abilities", "asking", "digests", "holding", "interfaces", "receiving", "repeating", "sansio", "steps"},
-    "cleaning": {"service", "sansio"},
-    "verifying": {"abilities", "service", "sansio"},
-    "keys": {"sansio", "service"},
-    "chunks": {"abilities", "interfaces", "keys", "sansio", "service"},
-    "state": {"chunks", "interfaces", "keys", "moving", "sansio", "service", "settings"},
-    "testing": {"abilities", "interfaces", "sansio"},
-    "models": {"sansio"},
-    "repositories": {"interfaces", "models", "sansio", "settings"},
-    "storage": {"abilities", "interfaces", "processes", "sansio", "settings"},
-    "blueprints": {"abilities", "interfaces", "sansio", "settings", "state"},
-    "cli": {"abilities", "cleaning", "interfaces", "sansio", "state", "verifying"},
+    "core": set(),
+    "interfaces": {"core"},
+    "service": {"core", "interfaces", "processes"},
+    "models": {"core"},
+    "settings": {"core", "protocols"},
+    "repositories": {"core", "interfaces", "models", "settings"},
+    "storage": {"core", "interfaces", "processes", "settings"},
+    "state": {"core", "interfaces", "protocols", "service", "settings"},
+    "wsgi": {"core", "interfaces", "protocols"},
+    "downloads": {"core", "interfaces", "state"},
+    "protocols": {"core", "downloads", "interfaces", "settings", "state", "wsgi"},
+    "cli": {"core", "interfaces", "service", "state"},
+    "testing": {"core", "interfaces"},
 }
 # Who may know which of the world outside.
 OUTSIDE = {
-    "flask": {"blueprints", "cli", "extension", "models", "repositories", "settings", "state"},
-    "werkzeug": {"blueprints", "extension"},
+    "flask": {"cli", "downloads", "extension", "models", "protocols", "repositories", "settings", "state", "wsgi"},
+    "werkzeug": {"downloads", "extension", "protocols", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
     "flask_sqlalchemy": {"repositories"},
     "mongoengine": {"models", "repositories"},

@@ -20,17 +20,17 @@ from typing import Any
 
 import pytest
 
-from flask_resumable import holding
+from flask_resumable.core.upload import Creation
+from flask_resumable.core.upload import Limits
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
+from flask_resumable.core.upload import Write
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import OffsetMismatch
 from flask_resumable.errors import UploadLocked
 from flask_resumable.repositories.memory import MemoryRepository
-from flask_resumable.sansio.upload import Creation
-from flask_resumable.sansio.upload import Limits
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.sansio.upload import Write
-from flask_resumable.service import UploadService
+from flask_resumable.service import claims as holding
+from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
 
 LENGTH = 10
@@ -323,7 +323,7 @@ def test_what_was_written_before_a_loss_of_power_is_not_believed(site: Site, mon
     body, request = site.hanging(site.here, 0, b"abc")
     body.wake()
     _eventually(lambda: site.storage.progress(site.repository.get(site.id)) == 3)
-    monkeypatch.setattr("flask_resumable.storage.fence.boot", lambda: b"another run".ljust(16))
+    monkeypatch.setattr("flask_resumable.storage.local.fence.boot", lambda: b"another run".ljust(16))
     assert site.storage.progress(site.repository.get(site.id)) == 0
     body.end()
     request.exception(30)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.fence import CLOSED
-from flask_resumable.storage.fence import Fence
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.fence import CLOSED
+from flask_resumable.storage.local.fence import Fence
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadLocked
-from flask_resumable.holding import Hold
-from flask_resumable.holding import Holder
-from flask_resumable.holding import LeaseKeeper
 from flask_resumable.interfaces import Claim
 from flask_resumable.repositories.memory import MemoryRepository
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.service.claims import Hold
+from flask_resumable.service.claims import Holder
+from flask_resumable.service.claims import LeaseKeeper
 from flask_resumable.storage.local import LocalStorage
 
 ID = "0" * 32

@@ -20,8 +20,8 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.http.body import LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
-from flask_resumable.blueprints.body import RequestBody
 from flask_resumable.interfaces import Incoming
+from flask_resumable.wsgi.body import RequestBody
 
 CONTENT = random.Random(9).randbytes(300_000)
 SIZE = 1_000_000  # bytes announced

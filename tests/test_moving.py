@@ -25,8 +25,8 @@ from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.models.interface import UploadView
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.signals import on_complete
-from flask_resumable.storage.chunk_folder import ChunkFolder
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow

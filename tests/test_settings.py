@@ -13,9 +13,9 @@ from flask import Flask
 
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
-from flask_resumable.settings import FlowSettings
-from flask_resumable.settings import read_settings
-from flask_resumable.settings import Settings
+from flask_resumable.settings.base import FlowSettings
+from flask_resumable.settings.base import read_settings
+from flask_resumable.settings.base import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Storage
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.chunk_folder import ChunkFolder
-from flask_resumable.storage.files import copy_range
-from flask_resumable.storage.files import translated
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
+from flask_resumable.storage.local.files import copy_range
+from flask_resumable.storage.local.files import translated
 from flask_resumable.testing import StorageContract
 from flask_resumable.testing.chunks import FUTURE
 from flask_resumable.testing.storage import finish as _finish

@@ -22,12 +22,12 @@ from click.testing import Result
 from flask import Flask
 
 from flask_resumable import FlaskResumable
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
+from flask_resumable.service.verify import Findings
+from flask_resumable.service.verify import Verifier
 from flask_resumable.storage.local import LocalStorage
-from flask_resumable.verifying import Findings
-from flask_resumable.verifying import Verifier
 from tests.conformance.tus_client import PARTIAL
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow

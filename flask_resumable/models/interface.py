@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Status
+from ..core.upload import Upload
 
 
 class _Files(Protocol):

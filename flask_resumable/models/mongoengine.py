@@ -1,4 +1,4 @@
-"""The fields of an upload, for MongoEngine. No rules, no updates: those are in ``sansio`` and ``repositories``."""
+"""The fields of an upload, for MongoEngine. No rules, no updates: those are in ``core`` and ``repositories``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mongoengine import LongField
 from mongoengine import StringField
 from mongoengine.base import BaseField
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
 from .record import upload_from

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..sansio.concat import Concat
-from ..sansio.metadata import UploadMetadata
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..core.concat import Concat
+from ..core.metadata import UploadMetadata
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 
 # The fields that make an Upload; kept apart from those that only the repository reads.
 FIELDS = (

@@ -1,4 +1,4 @@
-"""The columns of an upload, for SQLAlchemy. No rules, no statements: those are in ``sansio`` and ``repositories``."""
+"""The columns of an upload, for SQLAlchemy. No rules, no statements: those are in ``core`` and ``repositories``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
 from .record import upload_from

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..interfaces import StateRepository
-    from ..settings import Settings
+    from ..settings.base import Settings
 
 _ready_made: WeakKeyDictionary[Any, type[Any]] = WeakKeyDictionary()
 
@@ -70,14 +70,14 @@ def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Setti
     """The repository for the app's model, or for the embedded database."""
     try:
         if model is None:
-            from .embedded import embedded_repository
+            from .sql.embedded import embedded_repository
 
             return embedded_repository(settings.database_uri, durable=settings.durability != "none")
         if _is_document(model):
-            from .app_mongo import mongo_repository
+            from .mongo.factory import mongo_repository
 
             return mongo_repository(app, model, settings)
-        from .app_database import app_repository
+        from .sql.factory import app_repository
 
         return app_repository(app, model, db, settings)
     except ModuleNotFoundError as error:

@@ -12,14 +12,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..models.interface import UploadView
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 
 
 @dataclass(slots=True)

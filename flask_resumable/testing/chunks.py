@@ -1,4 +1,4 @@
-"""What a storage must do that takes chunks; see :class:`~flask_resumable.abilities.PlacesChunks`."""
+"""What a storage must do that takes chunks; see :class:`~flask_resumable.interfaces.capabilities.PlacesChunks`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import cast
 
 import pytest
 
-from ..abilities import PlacesChunks
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..interfaces.capabilities import PlacesChunks
 from .samples import an_upload
 
 

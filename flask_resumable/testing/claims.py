@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..interfaces import StateRepository
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .samples import an_upload
 from .samples import claim_free
 from .samples import id_of

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from ..core.concat import Concat
+from ..core.metadata import UploadMetadata
+from ..core.ranges import ByteRanges
+from ..core.upload import MAX_LENGTH
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import UploadExists
 from ..errors import UploadNotFound
 from ..interfaces import StateRepository
-from ..sansio.concat import Concat
-from ..sansio.metadata import UploadMetadata
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import MAX_LENGTH
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .samples import an_upload
 from .samples import id_of
 from .samples import LATER

@@ -8,11 +8,11 @@ from datetime import timedelta
 from datetime import UTC
 from typing import Any
 
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import UploadLocked
 from ..interfaces import Claim
 from ..interfaces import StateRepository
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 
 # With a fraction: a repository must keep milliseconds, and may keep more.
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)

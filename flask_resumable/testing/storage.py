@@ -11,15 +11,15 @@ from datetime import UTC
 
 import pytest
 
-from ..abilities import Concatenates
-from ..abilities import Paced
+from ..core.concat import Concat
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..sansio.concat import Concat
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..interfaces.capabilities import Concatenates
+from ..interfaces.capabilities import Paced
 from .chunks import ChunkContract
 from .chunks import FUTURE
 from .samples import an_upload

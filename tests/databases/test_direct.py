@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from flask_resumable.core.concat import Concat
+from flask_resumable.core.metadata import UploadMetadata
+from flask_resumable.core.ranges import ByteRanges
 from flask_resumable.errors import Unavailable
-from flask_resumable.repositories.database import Pooled
-from flask_resumable.repositories.direct import Direct
-from flask_resumable.repositories.embedded import embedded_repository
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.embedded import EmbeddedUpload
-from flask_resumable.repositories.engines import LazyEngine
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.metadata import UploadMetadata
-from flask_resumable.sansio.ranges import ByteRanges
+from flask_resumable.repositories.sql.database import Pooled
+from flask_resumable.repositories.sql.embedded import embedded_repository
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.embedded import EmbeddedUpload
+from flask_resumable.repositories.sql.engines import LazyEngine
+from flask_resumable.repositories.sql.sqlite import Direct
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER
@@ -218,7 +218,7 @@ def test_a_new_file_is_shared_from_the_start(file: Path, repository: EmbeddedRep
 
 def test_a_file_that_stays_locked_is_reported(file: Path, repository: EmbeddedRepository, monkeypatch: Any) -> None:
     """Nobody waits for ever: after a while it is trouble like any other."""
-    monkeypatch.setattr("flask_resumable.repositories.embedded.BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr("flask_resumable.repositories.sql.embedded.BUSY_TIMEOUT", 0.1)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):

@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.upload import MAX_LENGTH
 from flask_resumable.models import MongoengineModel
 from flask_resumable.models import SQLAlchemyModel
-from flask_resumable.sansio.upload import MAX_LENGTH
 
 from .servers import DatabaseServer
 

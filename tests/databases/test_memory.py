@@ -31,7 +31,7 @@ from sqlalchemy.pool import StaticPool
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyModel
-from flask_resumable.repositories import turns
+from flask_resumable.repositories.sql import turns
 from tests.conformance.tus_client import Tus
 from tests.live.servers import Server
 

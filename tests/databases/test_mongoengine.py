@@ -27,14 +27,14 @@ import flask_resumable.models
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadExists
 from flask_resumable.models import MongoengineBaseModel
 from flask_resumable.models import MongoengineModel
-from flask_resumable.repositories.mongoengine import MongoengineRepository
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
+from flask_resumable.repositories.mongo.repository import MongoengineRepository
 from flask_resumable.testing import RepositoryContract
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import claim_free

@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.models import MongoengineModel
-from flask_resumable.repositories.database import Pooled
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.embedded import EmbeddedUpload
-from flask_resumable.repositories.engines import LazyEngine
+from flask_resumable.repositories.sql.database import Pooled
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.embedded import EmbeddedUpload
+from flask_resumable.repositories.sql.engines import LazyEngine
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER

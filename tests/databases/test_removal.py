@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 
 from flask_resumable import UploadRejected
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.upload import Status
 from flask_resumable.storage.local import LocalStorage
 from tests.conformance.tus_client import checksum
 from tests.flow.client import Sample

@@ -18,13 +18,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadExists
 from flask_resumable.models import SQLAlchemyMixin
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.repository import SQLAlchemyRepository
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flask_resumable import keys
+from flask_resumable.service import client_keys as keys
 from tests.live import tracing
 from tests.live.servers import TESTS
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
 
 from .client import Part
 from .client import Sample

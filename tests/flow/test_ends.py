@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from flask_resumable import keys
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.flow import DIALECTS
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
+from flask_resumable.protocols.flow.messages import DIALECTS
+from flask_resumable.service import client_keys as keys
 from tests.live.journal import PATIENCE
 
 from .conftest import Serve

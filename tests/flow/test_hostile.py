@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_resumable.sansio.flow import DIALECTS
-from flask_resumable.sansio.flow import PARAMETERS
-from flask_resumable.sansio.multipart import MalformedMultipart
-from flask_resumable.sansio.multipart import MultipartParser
-from flask_resumable.sansio.multipart import PartBegins
+from flask_resumable.protocols.flow.messages import DIALECTS
+from flask_resumable.protocols.flow.messages import PARAMETERS
+from flask_resumable.protocols.flow.multipart import MalformedMultipart
+from flask_resumable.protocols.flow.multipart import MultipartParser
+from flask_resumable.protocols.flow.multipart import PartBegins
 
 from .client import BOUNDARY
 from .client import FORM

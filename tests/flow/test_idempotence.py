@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
 from tests.conformance.tus_client import Body
 
 from .client import BOUNDARY

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
 from flask_resumable.storage.local import LocalStorage
 from tests.live.conftest import Serve
 from tests.live.raw import Connection

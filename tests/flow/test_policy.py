@@ -14,8 +14,8 @@ from flask import request
 from werkzeug.wrappers import Response
 
 from flask_resumable import UploadRejected
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.upload import Status
 
 from .client import Part
 from .conftest import Serve
@@ -173,7 +173,7 @@ def test_f66_a_disk_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, numb
     def fail(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    target = "flask_resumable.storage.local.write_all" if site.chunks is None else "secrets.token_hex"
+    target = "flask_resumable.storage.local.storage.write_all" if site.chunks is None else "secrets.token_hex"
     with monkeypatch.context() as trouble:
         trouble.setattr(target, fail)
         assert site.flow.post(file, 2).status_code == status

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flask_resumable import keys
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
+from flask_resumable.service import client_keys as keys
 from tests.conformance.server import EXPIRED
 from tests.conformance.tus_client import Body
 from tests.live.journal import PATIENCE

@@ -15,13 +15,13 @@ from typing import BinaryIO
 import pytest
 
 import flask_resumable
-from flask_resumable.abilities import PlacesChunks
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import ResumableError
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.chunk_folder import ChunkFolder
+from flask_resumable.interfaces.capabilities import PlacesChunks
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
 
 from .client import Sample
 from .conftest import Serve

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from flask_resumable.sansio.flow import DIALECTS
+from flask_resumable.protocols.flow.messages import DIALECTS
 from tests.live.raw import Answer
 from tests.live.raw import Connection
 

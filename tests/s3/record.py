@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 from typing import cast
 
-from flask_resumable.abilities import Concatenates
-from flask_resumable.abilities import Paced
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.interfaces import Writer
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.interfaces.capabilities import Concatenates
+from flask_resumable.interfaces.capabilities import Paced
+from flask_resumable.storage.multipart.writer import S3Writer
 from flask_resumable.storage.s3 import S3Storage
-from flask_resumable.storage.s3.writer import S3Writer
 from flask_resumable.testing.samples import an_upload
 
 BLOCKS = 4  # in which a part is written

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from flask_resumable import FlaskResumable
+from flask_resumable.service.verify import Findings
+from flask_resumable.service.verify import Verifier
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.s3 import S3Storage
-from flask_resumable.verifying import Findings
-from flask_resumable.verifying import Verifier
 from tests.conformance.tus_client import final
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import PARTIAL

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from flask_resumable.core.concat import Concat
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import StorageRefuses
 from flask_resumable.errors import TooLarge
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.parts import MAX_PARTS
+from flask_resumable.storage.multipart.geometry import MAX_PARTS
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.storage import finish

@@ -1,0 +1,230 @@
+"""What a storage, or its writers, may be able to do beside what all must: it is made use of where the methods are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import BinaryIO
+from typing import Protocol
+from typing import runtime_checkable
+
+from ..core.upload import JSONObject
+from ..core.upload import Upload
+from . import Piped
+
+
+@runtime_checkable
+class ChoosesPlaces(Protocol):
+    """A storage that stands for several: it says where each upload's bytes go.
+
+    The place is noted under one key of ``Upload.storage``, which no storage's own answers take away; a storage reads
+    from it, with :meth:`~flask_resumable.core.placement.Place.of`, the folder below which it publishes this upload.
+    """
+
+    def choose(self, upload: Upload) -> JSONObject:
+        """Asked once, before there is a record; becomes ``Upload.storage``. Raises ``UploadRejected`` to refuse."""
+        ...
+
+
+@runtime_checkable
+class LinksDownloads(Protocol):
+    """A storage whose finished uploads clients can fetch from it directly."""
+
+    def presigned_url(
+        self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
+    ) -> str | None:
+        """A URL by which anybody can fetch a finished upload until it has expired.
+
+        :param filename: The name that a browser saves it under.
+        :param disposition: ``"attachment"``, or ``"inline"`` if a browser may show it.
+        :return: ``None``: this upload cannot be fetched elsewhere.
+        """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A storage that holds its bytes against the records."""
+
+    def verify(self, upload: Upload) -> list[str]:
+        """What is wrong with the upload's bytes, a line for each trouble; reads no contents, changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """A storage whose uploads are at places that can be told, though they are no files."""
+
+    def location(self, upload: Upload) -> str | None:
+        """Where the bytes are, or will be, as people write it: ``s3://bucket/key``. Tells no secret."""
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """A storage that puts finished uploads where the app wants them."""
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        """Give the published bytes a second place; the ``Upload.storage`` that names it. May be repeated.
+
+        The first place stays until :meth:`settle_moves`.
+
+        :param target: Below the storage's own folder or prefix; with a ``/`` in front, anywhere.
+        :raises FileExistsError: Something else is there, and ``overwrite`` is not set.
+        :raises ValueError: Nothing can be there.
+        """
+        ...
+
+    def settle_moves(self, upload: Upload) -> None:
+        """Leave the bytes only where ``upload`` says they are, and its record too. May be repeated."""
+        ...
+
+    def delete(self, upload: Upload) -> None:
+        """As every storage does, in all places to which the upload was moved."""
+        ...
+
+
+@runtime_checkable
+class TakesPiped(Protocol):
+    """An optional ability of a writer: content can go from the socket to its place within the kernel."""
+
+    def write_piped(self, block: Piped, /) -> None:
+        """As ``write``, without looking at the content."""
+        ...
+
+
+@runtime_checkable
+class KeepsProgress(Protocol):
+    """An optional ability of a storage: it knows how far a request has written, before the record does.
+
+    What it knows outlives the process of that request. Its writers keep it up to date.
+    """
+
+    def progress(self, upload: Upload, *, durable: bool = True) -> int | None:
+        """The offset that the holder of ``upload`` has reached.
+
+        :param durable: Make the bytes up to there as durable as the settings promise, so that it can be told.
+        :return: Never less than ``upload.offset``. ``None``: this upload's bytes are where that is not known.
+        """
+        ...
+
+    def recover(self, upload: Upload, fence: int) -> int:
+        """The same, durable, for a request whose claim is now ``fence``: first locks out whoever wrote before.
+
+        Raises ``ClaimLost`` if a newer claim has been here.
+        """
+        ...
+
+
+@runtime_checkable
+class NotesProgress(Protocol):
+    """An optional ability of a :class:`Writer`, for a storage that :class:`KeepsProgress`."""
+
+    is_counted: bool  # to be set to False where nothing counts before a checksum has been verified
+
+    def check(self) -> None:
+        """Raises ``ClaimLost`` once a newer claim has opened this upload for writing. Takes no time to speak of."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """An optional ability of a :class:`Writer`: it says when the record is to be saved, and with what.
+
+    For a storage that makes bytes durable a while after it got them, and that must have told the record what it is
+    about to do before it does it. It is asked after each block.
+    """
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the record is to be saved now."""
+        ...
+
+    def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
+        """How many bytes of this write are durable so far, and the new ``Upload.storage``; waits for none.
+
+        :param counts: Whether bytes of this write count yet; if not, the answer is 0 and what goes with it.
+        """
+        ...
+
+    def saved(self) -> None:
+        """The record says what the last ``checkpoint`` returned."""
+        ...
+
+    def conclude(self, *, counts: bool) -> tuple[int, JSONObject]:
+        """As ``checkpoint``, but the last of this write, which has failed: save what can be saved."""
+        ...
+
+
+@runtime_checkable
+class Concatenates(Protocol):
+    """An optional ability of a storage; decides whether ``concatenation`` is offered."""
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
+        ...
+
+
+class Slot(Protocol):
+    """The place of one chunk, for one request at a time."""
+
+    def fill(self, content: BinaryIO) -> None:
+        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
+        ...
+
+
+@runtime_checkable
+class PlacesChunks(Protocol):
+    """An optional ability of a storage; decides whether flow.js is served.
+
+    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
+    what is placed counts once the repository says so.
+    """
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
+        ...
+
+    def spool(self) -> BinaryIO:
+        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
+        ...
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
+        ...
+
+
+class IncomingChunk(TakesPiped, Protocol):
+    """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
+
+    is_first: bool  # nobody has put anything there before, and the upload was begun and is not over
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        """Append; what passes the chunk's end is dropped.
+
+        Raises ``ClaimLost`` when a later request is putting the same chunk there, or the upload is finished or removed.
+        """
+        ...
+
+    def settling(self) -> AbstractContextManager[object]:
+        """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
+        ...
+
+    def withdraw(self) -> None:
+        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
+        ...
+
+    def close(self) -> None:
+        """Done with it."""
+        ...
+
+
+@runtime_checkable
+class ReceivesChunks(Protocol):
+    """An optional ability of a storage: chunks that are put in their places while they are still coming in."""
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        """A way to the place of chunk ``number``; ``None`` where this upload's chunks must be whole before."""
+        ...

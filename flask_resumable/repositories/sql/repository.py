@@ -1,0 +1,71 @@
+"""State in the app's own SQL database, with its hooks in the app's own session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ...core.upload import Upload
+from ...interfaces import Claim
+from .database import Database
+from .engines import blaming
+from .instances import Instances
+from .records import Records
+from .sessions import begin
+from .sessions import joining
+from .sessions import Sessions
+
+
+class SQLAlchemyRepository(Records):
+    """Hooks get the app's own instance; what they write commits together with the state that they are about."""
+
+    def __init__(self, model: type[Any], database: Database, sessions: Sessions) -> None:
+        super().__init__(model, database)
+        self._sessions = sessions
+        self._instances = Instances(model)
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        if hook is None:
+            return self._remove(claim)
+        with self._app_session() as session:
+            instance = self._instances.detached(session, upload)
+            session.commit()  # gives its connection back, which may be the only one
+            self._remove(claim)
+            hook(instance)
+            session.commit()
+
+    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+        with self._app_session() as session, self._digests.at_work(upload, session) as work:
+
+            def save() -> None:
+                digests, work.digests = work.digests, None
+                statement, parameters = self._settled(upload, claim, until, digests)
+                self._check(session.execute(statement, parameters).rowcount)  # type: ignore[attr-defined]
+
+            with joining(session, save):
+                hook(self._instances.attached(session, upload))
+                session.commit()
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        with self._app_session() as session, self._digests.at_work(upload, session):
+            hook(self._instances.attached(session, upload))
+            session.commit()
+
+    def let_go(self) -> None:
+        self._sessions.let_go()
+
+    @contextmanager
+    def _app_session(self) -> Iterator[Session]:
+        """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
+        with self._sessions.app_session() as session, blaming():
+            try:
+                begin(session, self.model, self.engine)
+                yield session
+            except BaseException:
+                session.rollback()
+                raise

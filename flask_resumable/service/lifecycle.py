@@ -1,0 +1,313 @@
+"""The steps by which an upload moves from state to state, each of which a crash may interrupt.
+
+A step does what must be durable first, then saves the next state together with what the app's hook writes. What was
+interrupted is in one of the waiting states, and :meth:`Steps.settle` takes it up from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from functools import partial
+
+from ..core import upload as rules
+from ..core.upload import Limits
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..errors import BytesLost
+from ..errors import InvalidRequest
+from ..errors import RemovalRefused
+from ..errors import ResumableError
+from ..errors import UploadExpired
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..errors import UploadRejected
+from ..interfaces import Hooks
+from ..interfaces import StateRepository
+from ..interfaces import Storage
+from ..interfaces.capabilities import Concatenates
+from .claims import Clock
+from .claims import Hold
+from .claims import Holder
+from .claims import LeaseKeeper
+from .moving import Mover
+
+logger = logging.getLogger(__package__)
+
+
+class Steps:
+    """Moves held uploads on.
+
+    :param remembered: How long a finished upload is still found by its key, for clients that lost the last answer.
+    """
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        holder: Holder,
+        keeper: LeaseKeeper,
+        now: Clock,
+        *,
+        remembered: timedelta,
+    ) -> None:
+        self._repository = repository
+        self._storage = storage
+        self._hooks = hooks
+        self._holder = holder
+        self._keeper = keeper
+        self._now = now
+        self._remembered = remembered
+        self._mover = Mover(repository, storage, now)
+
+    def accept(self, hold: Hold) -> None:
+        """NEW to ACTIVE, if ``on_create`` agrees."""
+        try:
+            with self._keeper.keeping(hold):
+                self._step(hold, hold.upload.to(Status.ACTIVE), "on_create")
+        except Exception:
+            self._unmake(hold)
+            raise
+
+    def _unmake(self, hold: Hold) -> None:
+        """Remove an upload that has no bytes yet."""
+        try:
+            self._repository.remove(hold.upload, hold.claim)
+        except RemovalRefused as error:  # on_create has committed rows that refer to it, and failed then
+            self._bury(hold, hold.upload.to(Status.DELETING), error)
+
+    def settle(self, hold: Hold) -> None:
+        """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
+        if hold.upload.status is Status.NEW:
+            self.accept(hold)
+        if hold.upload.is_final and hold.upload.status is Status.ACTIVE:
+            self._assemble(hold)
+        settled = rules.settle(hold.upload)
+        if settled is not hold.upload:
+            hold.save(settled)
+        if hold.upload.status is Status.FINISHING:
+            self._finish(hold)
+
+    def _finish(self, hold: Hold) -> None:
+        """FINISHING to COMPLETE: publish the bytes, then tell the app, then say so."""
+        upload = hold.upload
+        with self._keeper.keeping(hold):
+            try:
+                stored = self._storage.finish(upload, hold.claim.fence)
+            except BytesLost as error:
+                logger.error(
+                    "Upload %s was whole, but only its first %d of %d bytes are there; the client has to send the rest "
+                    "again. If on_complete moved its file, let it call upload.move_to(), which can be repeated.",
+                    *(upload.id, error.offset, upload.length),
+                )
+                hold.save(rules.recede(upload, error.offset))
+                raise
+            done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
+            try:
+                with self._mover.completing(hold, done) as done:
+                    self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
+            except UploadRejected:
+                # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
+                until = self._remembered_as(upload).expires_at if upload.key else None
+                self.discard(hold, remembered_until=until)
+                raise
+        self._prolong_memory(done)
+        if upload.is_partial and self._assemble_finals_of(upload.id):
+            hold.upload = self._repository.get(upload.id)  # its end has come nearer
+
+    def _remembered_as(self, upload: Upload) -> Upload:
+        """An upload that is over now, with the time until which its key stays taken, if it has one."""
+        return upload if upload.key is None else replace(upload, expires_at=self._now() + self._remembered)
+
+    def _prolong_memory(self, upload: Upload) -> None:
+        """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
+        if upload.key is None or upload.expires_at is None:
+            return
+        now = self._now()
+        if upload.expires_at - now < self._remembered / 2:
+            with suppress(ResumableError):  # it is complete, whether it is remembered or not
+                self._repository.amend(upload.id, self._remembered_as, now=now)
+
+    def _step(self, hold: Hold, upload: Upload, name: str | None, *, last: bool = False) -> None:
+        """Save the next state together with what the hook writes, or neither; then tell the observers."""
+        hook = self._hooks.named(name) if name else None
+        if hook is None:
+            hold.save(upload, last=last)
+        else:
+            hold.settle(upload, hook, last=last)
+        if name:
+            self.observe(name, upload)
+
+    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
+
+        :param remembered_until: Keep the record until then, as a tombstone.
+        :raises RemovalRefused: The database does not let the record go; the upload is as it was.
+        """
+        if hold.upload.status is Status.GONE:
+            return self._repository.remove(hold.upload, hold.claim)
+        if hold.upload.status is not Status.DELETING:
+            # Bytes that were removed do not come back, so the database is asked first.
+            self._repository.rehearse_removal(hold.upload, hold.claim)
+        self._remove(hold, remembered_until)
+
+    def discard(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload that was refused: its bytes in any case, and its record if the database lets it go.
+
+        ``pre_delete`` has no say in that. But it may be what removes the rows that stand in the way.
+        """
+        try:
+            return self.remove(hold, remembered_until=remembered_until)
+        except RemovalRefused:
+            with self._keeper.keeping(hold):
+                try:
+                    self.call_hook("pre_delete", hold.upload)
+                except UploadRejected:
+                    pass
+                except Exception:
+                    logger.exception("pre_delete of upload %s failed; it was refused, and is removed.", hold.upload.id)
+        self._remove(hold, remembered_until)
+
+    def _remove(self, hold: Hold, remembered_until: datetime | None) -> None:
+        if hold.upload.status is not Status.DELETING:
+            hold.save(self._leaving(hold.upload, remembered_until))
+        with self._keeper.keeping(hold):
+            self._storage.delete(hold.upload)
+            if remembered_until is not None:
+                self._remember(hold, hold.upload, remembered_until)
+                return self.call_hook("post_delete", hold.upload)
+            try:
+                self._repository.remove(hold.upload, hold.claim, self._hooks.named("post_delete"))
+            except RemovalRefused as error:
+                self._bury(hold, hold.upload, error)
+                self.call_hook("post_delete", hold.upload)
+            else:
+                self.observe("post_delete", hold.upload)
+
+    def _bury(self, hold: Hold, upload: Upload, error: RemovalRefused) -> None:
+        """Keep the record of an upload that is gone, for the rows that refer to it, until the database lets it go."""
+        logger.warning("Upload %s is gone, but its record stays until it is let go: %s", upload.id, error.reason)
+        self._remember(hold, upload, self._now())
+
+    @staticmethod
+    def _remember(hold: Hold, upload: Upload, until: datetime) -> None:
+        """DELETING to GONE: the record is now a tombstone."""
+        hold.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
+
+    def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
+        """The upload on its way out. One with a key says until when that will stay taken."""
+        leaving = upload.to(Status.DELETING)
+        if upload.key is None:
+            return leaving
+        now = self._now()
+        return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
+
+    def bury(self, hold: Hold) -> None:
+        """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
+        upload = hold.upload
+        if upload.key is None or upload.expires_at is None or upload.expires_at <= self._now():
+            self.remove(hold)
+        elif upload.status is Status.DELETING:
+            self.remove(hold, remembered_until=upload.expires_at)
+
+    # --- concatenation ---
+
+    def parts_of(self, upload: Upload, *, unfinished: bool) -> list[Upload]:
+        """The parts of a final upload, checked against what the client may use."""
+        assert upload.concat is not None
+        found = {part: self._part(part, upload.owner) for part in dict.fromkeys(upload.concat.parts)}
+        for part in found.values():
+            rules.check_alive(part, self._now())
+            if not part.is_partial:
+                raise InvalidRequest("Upload-Concat lists an upload that was not created as partial.")
+            if not unfinished and part.status is not Status.COMPLETE:
+                raise InvalidRequest("Upload-Concat lists an upload that is not finished.")
+        return [found[part] for part in upload.concat.parts]
+
+    def _part(self, part_id: str, owner: str | None) -> Upload:
+        part = self._repository.get(part_id)
+        if not part.is_visible_to(owner):
+            raise UploadNotFound(part_id)
+        return part
+
+    def _assemble(self, hold: Hold) -> None:
+        """Fill a final upload from its parts, once all of them are there."""
+        if not isinstance(self._storage, Concatenates):
+            raise InvalidRequest("This storage cannot concatenate uploads.")
+        try:
+            parts = self.parts_of(hold.upload, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            raise UploadExpired("A part of this upload is gone; create a new one.") from None
+        upload = rules.assemble(hold.upload, parts, Limits())
+        is_copied = all(part.status is Status.COMPLETE for part in parts)
+        if is_copied:
+            assert upload.length is not None
+            with self._keeper.keeping(hold):
+                stored = self._storage.concatenate(upload, parts, hold.claim.fence)
+            upload = rules.with_storage(upload, stored)
+            upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
+        if upload != hold.upload:
+            hold.save(upload)
+        if is_copied:
+            self._use(parts)
+
+    def _use(self, parts: list[Upload]) -> None:
+        """Give parts a time to live that have been copied."""
+        for part in {part.id: part for part in parts}.values():
+            now = self._now()
+            if rules.used(part, now) is not part:
+                with suppress(UploadLocked, UploadNotFound):  # then it goes when its time comes, or is gone already
+                    self._repository.amend(part.id, partial(rules.used, now=now), now=now, known=part)
+
+    def _assemble_finals_of(self, part_id: str) -> bool:
+        """Finish the final uploads that have waited for this part; whether there were any.
+
+        Spec: tus 1.0 "Concatenation-Unfinished".
+        """
+        is_used = False
+        for final in self._repository.awaiting(part_id):
+            # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
+            if self.outlook(final)[1]:
+                try:
+                    with self._holder.take(final.id) as hold:
+                        is_used = True
+                        self.settle(hold)
+                except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
+                    continue  # no business of the client that sent this part; it has its own answer
+                except Exception:
+                    logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
+        return is_used
+
+    def outlook(self, final: Upload) -> tuple[Upload, bool]:
+        """A waiting final upload, with its length if that can be told by now; and whether a step is due.
+
+        One is when its parts are all there, or when one of them never will be.
+        """
+        try:
+            parts = self.parts_of(final, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            return final, True
+        return rules.assemble(final, parts, Limits()), all(part.status is Status.COMPLETE for part in parts)
+
+    # --- hooks ---
+
+    def call_hook(self, name: str, upload: Upload) -> None:
+        """Call a hook that changes no state, and tell the observers."""
+        hook = self._hooks.named(name)
+        if hook is not None:
+            self._repository.call(upload, hook)
+        self.observe(name, upload)
+
+    def is_heard(self, name: str) -> bool:
+        """Whether anybody wants to know of it."""
+        return self._hooks.named(name) is not None or self._hooks.observer(name) is not None
+
+    def observe(self, name: str, upload: Upload) -> None:
+        observer: Callable[[object], object] | None = self._hooks.observer(name)
+        if observer is not None:
+            self._repository.call(upload, observer)

@@ -1,0 +1,315 @@
+"""What can be asked of uploads, in the right order: bytes first, then state, then hook, then answer.
+
+No protocol, no Flask and no backend is known here; they come in through :mod:`flask_resumable.interfaces`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from contextlib import ExitStack
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from functools import partial
+
+from ..core import upload as rules
+from ..core.repeats import request_key_of
+from ..core.upload import Creation
+from ..core.upload import Limits
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..core.upload import Write
+from ..errors import BodyIncomplete
+from ..errors import BytesLost
+from ..errors import ChecksumMismatch
+from ..errors import InvalidRequest
+from ..errors import TooLarge
+from ..errors import UploadClosed
+from ..errors import UploadNotFound
+from ..interfaces import Body
+from ..interfaces import Hooks
+from ..interfaces import StateRepository
+from ..interfaces import Storage
+from ..interfaces.capabilities import ChoosesPlaces
+from .claims import Clock
+from .claims import Hold
+from .claims import Holder
+from .claims import LeaseKeeper
+from .digests import digest_of
+from .lifecycle import Steps
+from .repeats import Repeats
+from .takeover import Listener
+from .takeover import Newcomers
+from .transfer import Receiver
+
+
+class UploadService:
+    """Create, look, write, delete."""
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        *,
+        lease: timedelta,
+        remembered: timedelta,
+        now: Clock,
+    ) -> None:
+        self.repository = repository
+        self.storage = storage
+        self.now = now
+        self._hooks = hooks
+        self._holder = Holder(repository, storage, lease=lease, now=now)
+        self._keeper = LeaseKeeper(lease)
+        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now, remembered=remembered)
+        self._newcomers = Newcomers(repository, storage, self._holder, now)
+        listener = Listener(repository, self._holder)
+        self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
+        make_way = partial(self._newcomers.make_way, None)
+        self._repeats = Repeats(repository, self._steps, self.holding, make_way, self._receive, now)
+        self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
+
+    def create(
+        self,
+        creation: Creation,
+        *,
+        owner: str | None,
+        limits: Limits,
+        content: tuple[Write, Body] | None = None,
+        unfinished_parts: bool = True,
+    ) -> Upload:
+        """Make a new upload, with the content that the request brought along.
+
+        A creation that is repeated gets the upload of the first one, brought to where that has brought it, or would
+        have: see :class:`~flask_resumable.service.repeats.Repeats`.
+
+        :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
+        :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
+        :raises TooLarge: It would pass ``limits``; nothing was created.
+        :raises KeyReused: The client has called another upload by the same idempotency key.
+        :raises UploadLocked: The first of the same creations takes longer than this one waits.
+        """
+        if creation.concat is not None and creation.concat.is_final:
+            if content is not None and content[0].size != 0:
+                raise UploadClosed("A final upload is made of others and takes no content.")
+            content = None
+        request_key = request_key_of(creation, owner)
+
+        def make() -> Upload:
+            upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
+            return self._made(replace(upload, request_key=request_key), limits, content, unfinished_parts)
+
+        if request_key is None:
+            return make()
+        return self._repeats.once(request_key, creation, content, limits, make)
+
+    def _made(
+        self, upload: Upload, limits: Limits, content: tuple[Write, Body] | None, unfinished_parts: bool
+    ) -> Upload:
+        if upload.is_final:
+            upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
+        elif content is not None:
+            rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
+        upload = self._placed(upload)
+        has_content = content is not None
+        with self._born(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as hold:
+            self._steps.settle(hold)
+            if content is not None:
+                self._receive_first(hold, *content, limits)
+        return hold.upload
+
+    def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
+        """The upload, with all that has arrived by now.
+
+        A request that brings content in goes on. If it was cut off, the offset is what the next write can use; if it
+        still gets more, the next write will be told.
+
+        :param may_have_overtaken: Whether a request that was sent before this one may be at the server and not have
+            begun yet. It is given a moment to do so.
+        :raises UploadNotFound: No such upload of this owner.
+        :raises UploadExpired: The time to finish has passed.
+        :raises UploadLocked: It is being finished right now.
+        """
+        upload = self.find(upload_id, owner=owner)
+        rules.check_alive(upload, self.now())
+        if may_have_overtaken:
+            upload = self._newcomers.let_begin(upload)
+        if upload.is_final and upload.status is Status.ACTIVE:
+            upload, is_due = self._steps.outlook(upload)
+            if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
+                return upload
+        elif upload.is_receiving:
+            upload = self._newcomers.look(upload)
+            if upload.status is Status.ACTIVE and self._is_busy(upload):
+                return upload
+        if self._is_at_rest(upload):
+            return upload
+        with self.holding(upload_id, known=upload) as hold:
+            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+                self._steps.settle(hold)
+            return hold.upload
+
+    def _is_busy(self, upload: Upload) -> bool:
+        """Whether a request that is alive, as far as can be told, brings more content in."""
+        return upload.is_claimed(self.now()) and not self._holder.is_gone(upload) and not upload.is_whole
+
+    def _is_at_rest(self, upload: Upload) -> bool:
+        """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
+        if upload.status is Status.ACTIVE and not upload.is_final:
+            return upload.is_released and not upload.is_whole
+        return upload.status is Status.COMPLETE
+
+    def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:
+        """Add content, and finish the upload if it was the last.
+
+        :raises OffsetMismatch: The content does not start where the upload ends.
+        :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
+        :raises ClaimLost: A newer request has taken over.
+        """
+        with ExitStack() as stack:
+            with self._holder.announced(upload_id):
+                upload = self.find(upload_id, owner=owner)
+                rules.check_alive(upload, self.now())
+                make_way = partial(self._newcomers.make_way, write.start)
+                is_receiving = upload.status is Status.ACTIVE
+                holding = self.holding(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
+                hold = stack.enter_context(holding)
+            self._steps.settle(hold)
+            self._receive(hold, write, body, limits)
+            return hold.upload
+
+    def delete(self, upload_id: str, *, owner: str | None, remembered_for: timedelta | None = None) -> None:
+        """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
+
+        :param remembered_for: How long to keep a tombstone.
+        :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
+        """
+        upload = self.find(upload_id, owner=owner)
+        with self.holding(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as hold:
+            self.remove(hold, remembered_until=None if remembered_for is None else self.now() + remembered_for)
+
+    def find(self, upload_id: str, *, owner: str | None) -> Upload:
+        """The record as it stands.
+
+        :raises UploadNotFound: It is not there, or not for ``owner``.
+        """
+        upload = self.repository.get(upload_id)
+        if not upload.is_visible_to(owner):
+            raise UploadNotFound(upload_id)
+        return upload
+
+    def digest(self, upload: Upload, name: str, block_size: int) -> str:
+        """A hex digest of the bytes so far, remembered until there are more.
+
+        :param name: What :func:`hashlib.new` takes.
+        """
+        known = self.repository.digest(upload, name)
+        if known is None:
+            with self.storage.open(upload) as stream:
+                # What is finished is taken as it is: chunks may have changed their length as they were merged.
+                length = None if upload.status is Status.COMPLETE else upload.offset
+                known = digest_of(stream, name, length, block_size)
+            self.repository.remember_digest(upload, name, known)
+        return known
+
+    # --- for the cleaner ---
+
+    @contextmanager
+    def holding(
+        self,
+        upload_id: str,
+        *,
+        known: Upload | None = None,
+        make_way: Callable[[Upload], Upload] | None = None,
+        is_receiving: bool = False,
+    ) -> Iterator[Hold]:
+        """Claim an upload for the block. See :meth:`Holder.take` for the parameters.
+
+        :raises UploadNotFound: It is not there; if it was half removed, it is gone now, but for its tombstone.
+        """
+        with self._holder.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as hold:
+            if hold.upload.status in (Status.DELETING, Status.GONE):
+                self._steps.bury(hold)
+                raise UploadNotFound(upload_id)
+            yield hold
+
+    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload, if ``pre_delete`` agrees.
+
+        :param remembered_until: Keep its record until then, as a tombstone.
+        :raises UploadRejected: It does not, or the database does not.
+        """
+        with self._keeper.keeping(hold):
+            self.call_hook("pre_delete", hold.upload)
+        self._steps.remove(hold, remembered_until=remembered_until)
+
+    def call_hook(self, name: str, upload: Upload) -> None:
+        """Call a hook that changes no state, and tell the observers."""
+        self._steps.call_hook(name, upload)
+
+    def discard_stray(self, upload: Upload) -> None:
+        """Clean up after a request that was overtaken while it touched files."""
+        self._holder.discard_stray(upload)
+
+    def make_up(self, upload_id: str) -> Upload:
+        """Take the steps that a crash or a failed hook left undone."""
+        with self.holding(upload_id) as hold:
+            self._steps.settle(hold)
+            return hold.upload
+
+    def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
+        """Uploads that wait for a step of the server, by batches."""
+        after = ""
+        while uploads := self.repository.pending(self.now(), limit=batch, after=after):
+            yield uploads
+            after = uploads[-1].id
+
+    # --- within ---
+
+    def _placed(self, upload: Upload) -> Upload:
+        """The upload with the place that was chosen for its bytes, if there is a choice."""
+        if self._chooser is None:
+            return upload
+        upload = replace(upload, storage=self._chooser.choose(upload))
+        self.repository.let_go()  # to decide, the app may have used its database
+        return upload
+
+    @contextmanager
+    def _born(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[Hold]:
+        """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
+        has_hook = self._hooks.named("on_create") is not None
+        if not has_hook:
+            upload = upload.to(Status.ACTIVE)
+        is_done = is_idle and not has_hook and not upload.is_final
+        born = self._holder.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
+        with self._holder.keep(born) as hold:
+            if not has_hook:
+                self._steps.observe("on_create", upload)
+            yield hold
+
+    def _receive(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+        try:
+            self._receiver.receive(hold, write, body, limits)
+        except BytesLost as error:
+            hold.save(rules.recede(hold.upload, error.offset))
+            raise
+        except TooLarge:
+            self._steps.settle(hold)  # the bytes up to the end are kept, and may be the last ones
+            raise
+        self._steps.settle(hold)
+
+    def _receive_first(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+        """Content that came with the creation. Without it there would be no URL that the client could go on from."""
+        try:
+            self._receive(hold, write, body, limits)
+        except BodyIncomplete:
+            pass  # the answer tells how much was kept, should the client still hear it
+        except (ChecksumMismatch, InvalidRequest):
+            self._steps.discard(hold)
+            raise

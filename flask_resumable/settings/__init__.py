@@ -1,0 +1,1 @@
+"""What the app configures: read once, checked at start."""

@@ -1,0 +1,1 @@
+"""Bytes in object stores that take them in parts."""
