@@ -98,7 +98,7 @@ def index() -> str:
         "index.html",
         tus_url=_tus_url(),
         flow_url=_flow_url(),
-        max_size=current_app.extensions["resumable"].settings.max_size,
+        max_size=current_app.extensions["resumable"].protocols["tus"].settings.max_size,
         missing=missing,
     )
 
@@ -160,12 +160,12 @@ def sha256(upload_id: str) -> Response:
 
 
 def _tus_url() -> str:
-    url: str = current_app.extensions["resumable"].settings.upload_url
+    url: str = current_app.extensions["resumable"].protocols["tus"].settings.upload_url
     return request.script_root + url
 
 
 def _flow_url() -> str:
-    url: str = current_app.extensions["resumable"].flow.settings.upload_url
+    url: str = current_app.extensions["resumable"].protocols["flow"].settings.upload_url
     return request.script_root + url
 
 

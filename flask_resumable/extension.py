@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
+import os
 from collections.abc import Callable
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
 from typing import Any
 
-from flask import current_app
 from flask import Flask
-from werkzeug.exceptions import HTTPException
 
-from . import signals
 from .cli import tus_commands
-from .core.upload import Limits
 from .core.upload import Upload
 from .errors import ConfigurationError
-from .errors import UploadRejected
+from .hooks import AppHooks
+from .hooks import hook
 from .interfaces import StateRepository
 from .interfaces import Storage
-from .interfaces.capabilities import Concatenates
-from .interfaces.capabilities import PlacesChunks
+from .models.interface import bind_files
 from .models.interface import UploadView
-from .protocols.flow import views as flow_blueprint
-from .protocols.flow.messages import FlowPolicy
-from .protocols.tus import views as tus
-from .protocols.tus.messages import EXTENSIONS
-from .protocols.tus.messages import Policy
+from .protocols.blueprint import blueprints_for
+from .protocols.registry import PROTOCOLS
 from .repositories import model_for
 from .repositories import repository_for
-from .service.chunks import ChunkService
 from .service.claims import Clock
-from .service.client_keys import Keys
+from .service.files import UploadFiles
 from .service.uploads import UploadService
-from .settings.base import FlowSettings
-from .settings.base import ProtocolSettings
+from .settings.app import Settings
 from .settings.base import read_settings
-from .settings.base import Settings
-from .state import Files
-from .state import FlowState
+from .settings.base import Section
+from .settings.storage import ChunkSettings
 from .state import State
 from .storage.factory import storage_for
 from .storage.multiple import Choice
@@ -107,7 +96,7 @@ class FlaskResumable:
         """
         if "resumable" in app.extensions:
             raise RuntimeError("This app has FlaskResumable already; call init_app() once, or leave app= out.")
-        settings, flow = read_settings(app)
+        settings, chunks, *of_protocols = read_settings(app.config, sections(app))
         repository = repository or self._repository
         db = db if db is not None else self._db
         mapped = None
@@ -115,35 +104,26 @@ class FlaskResumable:
             mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
-        kept_in = _choice(self, _given(given, flow) or storage_for(settings, flow))
         service = UploadService(
             repository,
-            kept_in,
-            _HookCaller(self),
+            _choice(self, _given(given, chunks) or storage_for(settings, chunks)),
+            AppHooks(self, FlaskResumable),
             lease=settings.lease,
-            remembered=flow.remember,
+            remembered=chunks.completed_ttl,
             now=self._now,
         )
-        state = State(
-            extension=self,
+        dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
+        blueprints = blueprints_for(dialects)
+        app.extensions["resumable"] = State(
             model=mapped,
             settings=settings,
             service=service,
-            repository=repository,
-            storage=kept_in,
-            files=Files(service, settings.chunk_size),
-            limits=replace(
-                _limits(settings, sliding=settings.sliding_expiration), parts_expiration=settings.parts_expiration
-            ),
-            tus=_tus_policy(settings, kept_in),
-            flow=_flow_state(flow, service, kept_in),
-            blueprints={
-                **({"tus": tus.create_blueprint(settings.upload_url)} if settings.enabled else {}),
-                **({"flow": flow_blueprint.create_blueprint(flow.upload_url)} if flow.enabled else {}),
-            },
+            protocols={dialect.name: dialect.server for dialect in dialects},
+            blueprints=blueprints,
+            current_owner=self.current_owner,
         )
-        app.extensions["resumable"] = state
-        for blueprint in state.blueprints.values():
+        bind_files(app, UploadFiles(service, settings.digest_block_size))
+        for blueprint in dict.fromkeys(blueprints.values()):
             app.register_blueprint(blueprint)
         app.cli.add_command(tus_commands)
 
@@ -206,51 +186,9 @@ class FlaskResumable:
         """The upload is gone."""
 
 
-class _HookCaller:
-    """Finds out which hooks an app has, and how to call them."""
-
-    def __init__(self, extension: FlaskResumable) -> None:
-        self._hooks = {name: _hook(extension, name) for name in signals.BY_NAME}
-
-    def named(self, name: str) -> Callable[[Any], object] | None:
-        return self._hooks[name]
-
-    def observer(self, name: str) -> Callable[[Any], object] | None:
-        signal = signals.BY_NAME[name]
-        if not signal.receivers:
-            return None
-
-        def send(upload: Any) -> None:
-            app = current_app._get_current_object()  # type: ignore[attr-defined]
-            try:
-                signal.send(app, upload=upload)
-            except Exception:  # it has happened, whatever an observer makes of it
-                app.logger.exception("An observer of %s failed.", name)
-
-        return send
-
-
-def _hook(extension: FlaskResumable, name: str) -> Callable[[Any], object] | None:
-    """The app's hook, or ``None`` if it was not overridden: then nothing needs to be loaded for it."""
-    method = getattr(extension, name)
-    if getattr(method, "__func__", None) is getattr(FlaskResumable, name):
-        return None
-    takes_upload = bool(inspect.signature(method).parameters)
-
-    def call(upload: Any) -> object:
-        try:
-            return current_app.ensure_sync(method)(*((upload,) if takes_upload else ()))
-        except HTTPException as error:
-            if error.code is not None and 400 <= error.code < 500:
-                raise UploadRejected(error.code, error.description or error.name) from error
-            raise
-
-    return call
-
-
-def _given(storage: Storages | None, flow: FlowSettings) -> Storages | None:
+def _given(storage: Storages | None, chunks: ChunkSettings) -> Storages | None:
     """The storage that was passed. Settings for one that was not must not be left without effect in silence."""
-    if storage is not None and flow.enabled and flow.keeps_chunks_apart:
+    if storage is not None and chunks.keeps_chunks_apart:
         raise ConfigurationError(
             "FLOW_TEMP_DIR, FLOW_PRE_PROCESS_CALLBACK and FLOW_DELETE_CHUNKS_ON_SAVE have no effect on storage=; "
             "pass LocalStorage(..., chunks=ChunkFolder(...))."
@@ -264,7 +202,7 @@ def _choice(extension: FlaskResumable, storage: Storages) -> Storage:
     """A storage that chooses, if there is something to choose."""
 
     def chooser(name: str) -> Callable[[Upload], object] | None:
-        method = _hook(extension, name)
+        method = hook(extension, FlaskResumable, name)
         return None if method is None else lambda upload: method(UploadView(upload))
 
     choose_storage, choose_folder = chooser("choose_storage"), chooser("choose_folder")
@@ -275,42 +213,17 @@ def _choice(extension: FlaskResumable, storage: Storages) -> Storage:
     return Choice(storage, storage=choose_storage, folder=choose_folder)
 
 
-def _limits(settings: ProtocolSettings, *, sliding: bool) -> Limits:
-    return Limits(max_size=settings.max_size, expiration=settings.expiration, sliding=sliding)
-
-
-def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage) -> FlowState | None:
-    if not settings.enabled:
-        return None
-    if not isinstance(storage, PlacesChunks):
-        raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
-    keys = Keys(service)
-    return FlowState(
-        settings=settings,
-        policy=FlowPolicy(
-            max_size=settings.max_size,
-            max_chunks=settings.max_chunks,
-            max_chunk_size=settings.max_chunk_size,
-            max_metadata=settings.max_metadata,
-            identity_parameters=settings.identity_parameters,
+def sections(app: Flask) -> list[Section]:
+    """All settings that there are: the app's own, then each protocol's."""
+    defaults = {
+        "upload_dir": os.path.join(app.instance_path, "uploads"),
+        "database_uri": "sqlite:///" + os.path.join(app.instance_path, "resumable.sqlite"),
+    }
+    of_the_app: list[type[Any]] = [Settings, ChunkSettings]
+    return [
+        *(
+            Section(kind, tuple(plug.prefix for plug in PROTOCOLS if kind in plug.also_sets), defaults)
+            for kind in of_the_app
         ),
-        limits=_limits(settings, sliding=settings.sliding_expiration),
-        keys=keys,
-        chunks=ChunkService(service, keys, storage, tombstone=settings.tombstone),
-        layout=storage.layout,
-    )
-
-
-def _tus_policy(settings: Settings, storage: Storage) -> Policy:
-    offered = set(EXTENSIONS) - set(settings.disabled_extensions)
-    if not isinstance(storage, Concatenates):
-        offered -= {"concatenation", "concatenation-unfinished"}
-    if settings.expiration is None and "concatenation" not in offered:
-        offered -= {"expiration"}  # else parts expire all the same
-    return Policy(
-        extensions=frozenset(offered),
-        max_size=settings.max_size,
-        max_metadata=settings.max_metadata,
-        require_checksum=settings.require_checksum,
-        strict=settings.strict,
-    )
+        *(Section(plug.settings, (plug.prefix,)) for plug in PROTOCOLS),
+    ]

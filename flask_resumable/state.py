@@ -2,84 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from typing import BinaryIO
 from typing import cast
-from typing import TYPE_CHECKING
 
 from flask import Blueprint
 from flask import current_app
 
 from .core.owner import owner_of
-from .core.upload import JSONObject
-from .core.upload import Limits
-from .core.upload import Upload
 from .interfaces import StateRepository
 from .interfaces import Storage
-from .protocols.flow.messages import FlowPolicy
-from .protocols.tus.messages import Policy
-from .service import moving
-from .service.chunks import ChunkService
-from .service.client_keys import Keys
 from .service.uploads import UploadService
-from .settings.base import FlowSettings
-from .settings.base import Settings
-
-if TYPE_CHECKING:
-    from .extension import FlaskResumable
-
-
-class Files:
-    """The bytes of uploads, for the models."""
-
-    def __init__(self, service: UploadService, block_size: int) -> None:
-        self._service = service
-        self._block_size = block_size
-
-    def open(self, upload: Upload) -> BinaryIO:
-        return self._service.storage.open(upload)
-
-    def path(self, upload: Upload) -> Path | None:
-        return self._service.storage.path(upload)
-
-    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload:
-        return moving.move(upload, target, overwrite=overwrite)
-
-    def digest(self, upload: Upload, name: str) -> str:
-        return self._service.digest(upload, name, self._block_size)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowState:
-    """What belongs to flow.js."""
-
-    settings: FlowSettings
-    policy: FlowPolicy
-    limits: Limits
-    keys: Keys
-    chunks: ChunkService
-    layout: Callable[[int, int], JSONObject]  # see PlacesChunks
+from .settings.app import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything that belongs to one app."""
 
-    extension: FlaskResumable
     model: type[Any] | None  # the mapped class; None if the repository has none
     settings: Settings
     service: UploadService
-    repository: StateRepository
-    storage: Storage
-    files: Files
-    limits: Limits
-    tus: Policy
-    flow: FlowState | None  # None: not served
-    blueprints: dict[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
+    protocols: Mapping[str, object]  # what the views of each protocol work with, by its name
+    blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
+    current_owner: Callable[[], object]  # as the app has it
+
+    @property
+    def repository(self) -> StateRepository:
+        return self.service.repository
+
+    @property
+    def storage(self) -> Storage:
+        return self.service.storage
 
     def owner(self) -> str | None:
         """Who is asking. To find out, the app may have used its database; from here on it holds no connection.
@@ -89,7 +45,7 @@ class State:
         :raises TypeError: The app says something that names nobody; see :func:`~.core.owner.owner_of`.
         :raises ValueError: The same.
         """
-        owner = owner_of(current_app.ensure_sync(self.extension.current_owner)())
+        owner = owner_of(current_app.ensure_sync(self.current_owner)())
         self.repository.let_go()
         return owner
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-# What each room may import of the package, beside errors and itself. What is imported for types only does not count.
+# What each room may import of the package, beside errors and itself; imports for types only count like all others.
 ALLOWED = {
     "errors": set(),
     "signals": set(),
@@ -27,20 +28,28 @@ ALLOWED = {
     "interfaces": {"core"},
     "service": {"core", "interfaces", "processes"},
     "models": {"core"},
-    "settings": {"core", "protocols"},
+    "settings": {"core"},
     "repositories": {"core", "interfaces", "models", "settings"},
     "storage": {"core", "interfaces", "processes", "settings"},
-    "state": {"core", "interfaces", "protocols", "service", "settings"},
-    "wsgi": {"core", "interfaces", "protocols"},
+    "state": {"core", "interfaces", "service", "settings"},
+    "wsgi": {"core", "interfaces"},
     "downloads": {"core", "interfaces", "state"},
-    "protocols": {"core", "downloads", "interfaces", "settings", "state", "wsgi"},
+    "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},
     "cli": {"core", "interfaces", "service", "state"},
+    "hooks": {"signals"},
     "testing": {"core", "interfaces"},
 }
+# Folders that have nothing to do with one another, and files beside them that nobody in them may import.
+APART = {
+    "protocols": ({"tus", "flow"}, {"registry"}),
+    "repositories": ({"sql", "mongo"}, set()),
+}
+# What every protocol has that must be pure: it decides without Flask, databases, disks or clocks.
+PURE = ("errors", "messages", "replies", "multipart")
 # Who may know which of the world outside.
 OUTSIDE = {
-    "flask": {"cli", "downloads", "extension", "models", "protocols", "repositories", "settings", "state", "wsgi"},
-    "werkzeug": {"downloads", "extension", "protocols", "wsgi"},
+    "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},
+    "werkzeug": {"downloads", "hooks", "protocols", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
     "flask_sqlalchemy": {"repositories"},
     "mongoengine": {"models", "repositories"},
@@ -54,11 +63,11 @@ OUTSIDE = {
 
 
 def _imports(name: str) -> set[str]:
-    """All that a module imports when it runs, as absolute names."""
+    """All that a module imports, as absolute names; for types, and within functions, too."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
-    for node in _executed(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -70,18 +79,18 @@ def _imports(name: str) -> set[str]:
     return found
 
 
-def _executed(node: ast.AST) -> list[ast.AST]:
-    """The node and all below it, without ``if TYPE_CHECKING`` and without what runs only when called."""
-    found = [node]
-    for child in ast.iter_child_nodes(node):
-        is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-        if not is_for_types and not isinstance(child, ast.FunctionDef):
-            found += _executed(child)
-    return found
-
-
 def _room(name: str) -> str:
     return (name.split(".") + [""])[1]
+
+
+def _is_pure(name: str) -> bool:
+    _, room, *rest = (*name.split("."), "")
+    return room == "core" or (room == "protocols" and len(rest) > 1 and rest[1] in PURE)
+
+
+def _is_group(name: str) -> bool:
+    """Whether it is a package of pure modules, named to import one of them."""
+    return MODULES[name].name == "__init__.py"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -101,6 +110,30 @@ def test_backends_are_known_only_where_they_belong(name: str) -> None:
         top = imported.split(".")[0]
         if top in OUTSIDE:
             assert _room(name) in OUTSIDE[top], f"{name} imports {top}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_folders_that_are_apart_stay_apart(name: str) -> None:
+    """A protocol knows no other, a database no other; what they share knows none of them, but for the list of them."""
+    _, room, *rest = (*name.split("."), "", "")
+    folders, lists = APART.get(room, (set(), set()))
+    allowed = {rest[0]} & folders or (folders if rest[0] in lists else set())
+    if name == f"flask_resumable.{room}" and room == "repositories":
+        allowed = folders  # it chooses
+    found = {imported.split(".")[2] for imported in _imports(name) if imported.startswith(f"flask_resumable.{room}.")}
+    assert found & folders <= allowed
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if _is_pure(name)])
+def test_rules_and_messages_are_pure(name: str) -> None:
+    """They import the standard library, the rules and each other."""
+    for imported in _imports(name):
+        top, _, inner = imported.partition(".")
+        if top == "flask_resumable":
+            is_fine = not inner or _is_pure(imported) or inner in ("errors", "protocols.reply") or _is_group(imported)
+            assert is_fine, f"{name} imports {imported}"
+        else:
+            assert top in sys.stdlib_module_names, f"{name} imports {imported}"
 
 
 def test_there_is_no_import_cycle() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 from ..errors import InvalidRequest
-
-ID_PATTERN = re.compile(r"[0-9a-f]{32}")
+from .ids import ID_PATTERN
 
 
 @dataclass(frozen=True, slots=True)

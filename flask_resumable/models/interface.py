@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
-from typing import cast
 from typing import Protocol
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from flask import current_app
+from flask import Flask
 
 from ..core.metadata import UploadMetadata
 from ..core.upload import JSONObject
@@ -20,18 +20,28 @@ from ..core.upload import Status
 from ..core.upload import Upload
 
 
-class _Files(Protocol):
-    """What of the extension's state a model needs."""
+class Files(Protocol):
+    """The bytes of an app's uploads."""
 
-    open: Callable[[Upload], BinaryIO]
-    path: Callable[[Upload], Path | None]
-    digest: Callable[[Upload, str], str]
+    def open(self, upload: Upload) -> BinaryIO: ...
+
+    def path(self, upload: Upload) -> Path | None: ...
+
+    def digest(self, upload: Upload, name: str) -> str: ...
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
 
-def _files() -> _Files:
-    return cast(_Files, current_app.extensions["resumable"].files)
+_files_of: WeakKeyDictionary[Flask, Files] = WeakKeyDictionary()
+
+
+def bind_files(app: Flask, files: Files) -> None:
+    """From here on, models in a context of ``app`` find their bytes through ``files``."""
+    _files_of[app] = files
+
+
+def _files() -> Files:
+    return _files_of[current_app._get_current_object()]  # type: ignore[attr-defined]
 
 
 class UploadInterface:

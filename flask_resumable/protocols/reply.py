@@ -1,16 +1,9 @@
-"""What goes back to the client, and what headers look like from here."""
+"""What goes back to the client."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field
-from typing import Protocol
-
-
-class Fields(Protocol):
-    """Request headers or form fields: anything with ``get``."""
-
-    def get(self, key: str, /) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,11 +54,6 @@ def text_of(error: HTTPException) -> str:
     return error.description or error.name
 
 
-def is_lost_below(url: str) -> bool:
-    """Whether routing failed below ``url``: then no blueprint is known, and the protocol has to answer all the same."""
-    return request.routing_exception is not None and url != "/" and (request.path + "/").startswith(url)
-
-
 def is_misleading(response: Response, method: str) -> bool:
     """Whether it is a redirect: a client would follow it to some page and take its 200 for an answer."""
     return 300 <= response.status_code < 400 and method != "GET"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..interfaces import StateRepository
-    from ..settings.base import Settings
+    from ..settings.app import Settings
 
 _ready_made: WeakKeyDictionary[Any, type[Any]] = WeakKeyDictionary()
 

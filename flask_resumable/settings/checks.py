@@ -9,8 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.upload import MAX_LENGTH
-from ..protocols.flow.messages import DIALECTS
-from ..protocols.flow.messages import PARAMETERS
 
 
 def choice(*allowed: Any) -> Callable[[Any], Any]:
@@ -140,15 +138,6 @@ def names(*allowed: str) -> Callable[[Any], tuple[str, ...]]:
     return check
 
 
-def identity_parameters(value: Any) -> tuple[str, ...]:
-    """Names of parameters of the app's own. The protocol's say what they are about by themselves."""
-    found = names()(value)
-    own = {dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS if parameter != "type"}
-    if "" in found or len({*found}) < len(found) or own & {*found}:
-        raise ValueError("a list of different names, with none of the protocol's own, such as flowChunkNumber")
-    return found
-
-
 def origins(value: Any) -> tuple[str, ...]:
     """Origins of pages."""
     origins = (value,) if isinstance(value, str) else names()(value)
@@ -157,11 +146,6 @@ def origins(value: Any) -> tuple[str, ...]:
         if origin != "*" and not (scheme and separator and host and "/" not in host):
             raise ValueError("a list of origins such as 'https://example.org' (no path), or '*'")
     return origins
-
-
-def methods(value: Any) -> tuple[str, ...]:
-    """Methods of test requests."""
-    return names("GET", "HEAD", "POST", "PUT", "PATCH")(value)
 
 
 def callback(value: Any) -> Any:

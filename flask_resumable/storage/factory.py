@@ -7,23 +7,23 @@ from pathlib import Path
 
 from ..errors import Unavailable
 from ..interfaces import Storage
-from ..settings.base import FlowSettings
-from ..settings.base import Settings
+from ..settings.storage import ChunkSettings
+from ..settings.storage import StorageSettings
 from .local.chunk_folder import ChunkFolder
 from .local.storage import LocalStorage
 
 logger = logging.getLogger(__package__)
 
 
-def storage_for(settings: Settings, flow: FlowSettings) -> Storage:
+def storage_for(settings: StorageSettings, chunks: ChunkSettings) -> Storage:
     """A new storage, as ``settings`` say.
 
     :raises ConfigurationError: The bucket cannot be used so, or an extra is missing.
     """
-    return _s3_storage(settings) if settings.storage == "s3" else _local_storage(settings, flow)
+    return _s3_storage(settings) if settings.storage == "s3" else _local_storage(settings, chunks)
 
 
-def _s3_storage(settings: Settings) -> Storage:
+def _s3_storage(settings: StorageSettings) -> Storage:
     from .s3 import S3Storage  # needs an extra that others do not have
 
     assert settings.s3_bucket is not None
@@ -51,13 +51,13 @@ def _s3_storage(settings: Settings) -> Storage:
     return storage
 
 
-def _local_storage(settings: Settings, flow: FlowSettings) -> LocalStorage:
+def _local_storage(settings: StorageSettings, chunks: ChunkSettings) -> LocalStorage:
     plain = LocalStorage(settings.upload_dir, durability=settings.durability)
-    if not flow.keeps_chunks_apart:
+    if not chunks.keeps_chunks_apart:
         return plain
-    chunks = ChunkFolder(
-        Path(flow.temp_dir) if flow.temp_dir else plain.root / ".chunks",
-        pre_process=flow.pre_process_callback,
-        keep=not flow.delete_chunks_on_save,
+    folder = ChunkFolder(
+        Path(chunks.temp_dir) if chunks.temp_dir else plain.root / ".chunks",
+        pre_process=chunks.pre_process_callback,
+        keep=not chunks.delete_chunks_on_save,
     )
-    return LocalStorage(settings.upload_dir, durability=settings.durability, chunks=chunks)
+    return LocalStorage(settings.upload_dir, durability=settings.durability, chunks=folder)

@@ -15,10 +15,10 @@ from flask import Request
 from flask import request
 
 from ..errors import InvalidRequest
-from ..protocols.coding import check_coding
-from ..protocols.tus.messages import check_size_is_known
+from ..errors import LengthRequired
 from .body import announced_size
 from .body import RequestBody
+from .coding import check_coding
 from .gunicorn import was_read
 from .watched_input import INPUT
 from .watched_input import watch
@@ -54,7 +54,8 @@ def body_of(request: Request, idle_timeout: timedelta) -> RequestBody:
     check_coding(request.headers)
     environ = request.environ
     size = announced_size(environ)
-    check_size_is_known(size, bool(environ.get("wsgi.input_terminated")))
+    if size is None and not environ.get("wsgi.input_terminated"):
+        raise LengthRequired("This server cannot take a body without Content-Length; send one.")
     if size == 0:
         return RequestBody(environ, idle_timeout)
     watched: WatchedInput = environ[WATCHED]

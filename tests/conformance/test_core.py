@@ -169,7 +169,7 @@ def test_t3_reading_without_a_version_is_tolerated(serve: Serve) -> None:
 
 def test_t3_strict_asks_head_for_the_version(serve: Serve) -> None:
     """With STRICT a HEAD without Tus-Resumable answers 412; GET stays free."""
-    tus = serve(STRICT=True, DOWNLOADS=True).tus
+    tus = serve(STRICT_HEAD=True, DOWNLOADS=True).tus
     url = tus.upload(b"abc")
     response = tus.head(url, {"Tus-Resumable": None})
     refused(response, 412)

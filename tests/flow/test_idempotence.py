@@ -106,8 +106,8 @@ def test_f23_after_expiry_a_late_chunk_begins_anew(serve: Serve) -> None:
 
 
 def test_f23_after_a_cancel_late_chunks_are_refused_for_a_while(serve: Serve) -> None:
-    """404 for chunks and tests, which ends the file in both clients; a file of that name may come after TOMBSTONE."""
-    site = serve(TOMBSTONE=60)
+    """404 for chunks and tests, which ends the file in both clients; a file of that name may come afterwards."""
+    site = serve(CANCELLED_TTL=60)
     file = sample()
     site.flow.send(file, [1])
     assert site.flow.cancel(file).status_code == 204

@@ -83,8 +83,8 @@ def test_f58_twins_from_one_page_both_succeed(site: Site) -> None:
 
 
 def test_f59_the_same_file_again_on_purpose(serve: Serve) -> None:
-    """Within REMEMBER it is the finished one; afterwards it is a new upload, and both files stay."""
-    site = serve(REMEMBER=60)
+    """Within COMPLETED_TTL it is the finished one; afterwards it is a new upload, and both files stay."""
+    site = serve(COMPLETED_TTL=60)
     file = sample()
     first = site.flow.send(file)
     assert (site.flow.send(file).json, site.count("on_complete")) == (first.json, 1)
@@ -100,7 +100,7 @@ def test_f59_the_same_file_again_on_purpose(serve: Serve) -> None:
 
 def test_f59_an_empty_file_again_on_purpose(serve: Serve) -> None:
     """For empty files the same."""
-    site = serve(REMEMBER=60)
+    site = serve(COMPLETED_TTL=60)
     first = site.flow.send(sample(0))
     site.server.clock.advance(seconds=61)
     assert (site.flow.send(sample(0)).json or {})["id"] != (first.json or {})["id"]

@@ -67,8 +67,8 @@ def test_f61_a_look_at_the_first_bytes(site: Site) -> None:
 
 
 def test_f62_on_complete_refuses(serve: Serve) -> None:
-    """Its status; the file is gone, and a chunk sent again does not pass for the whole: 404 for REMEMBER."""
-    site = serve(REMEMBER=60)
+    """Its status; the file is gone, and a chunk sent again does not pass for the whole: 404 for COMPLETED_TTL."""
+    site = serve(COMPLETED_TTL=60)
     site.during("on_complete", refuse(415, "A virus."))
     file = sample()
     site.flow.send(file, [1])

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
-from ...core.concat import ID_PATTERN
+from ...core.ids import ID_PATTERN
+from ...core.upload import JSONObject
+from ...core.upload import Limits
 from ...core.upload import Upload
 from ...errors import UploadExpired
 from ...errors import UploadNotFound
+from ...service.chunks import ChunkService
+from ...service.client_keys import Keys
 from ...state import current_state
-from ...state import FlowState
 from . import messages as flow
+from .settings import FlowSettings
+
+NAME = "flow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowServer:
+    """flow.js, as one app serves it."""
+
+    settings: FlowSettings
+    policy: flow.FlowPolicy
+    limits: Limits
+    keys: Keys
+    chunks: ChunkService
+    layout: Callable[[int, int], JSONObject]  # see PlacesChunks
+
+
+def current_server() -> FlowServer:
+    """That of the current app."""
+    return cast(FlowServer, current_state().protocols[NAME])
 
 
 class Asker:
     """One request's client. What only the app knows of it, the app is asked once."""
 
-    def __init__(self, state: FlowState) -> None:
+    def __init__(self, state: FlowServer) -> None:
         self.state = state
         self._known: tuple[flow.File, str] | None = None
 

@@ -19,7 +19,7 @@ from ...errors import InvalidRequest
 from ...errors import TooLarge
 from ...errors import UnsupportedMediaType
 from ...interfaces import Piped
-from ..coding import check_coding
+from ...wsgi.coding import check_coding
 from .multipart import MalformedMultipart
 from .multipart import MultipartParser
 from .multipart import PartBegins

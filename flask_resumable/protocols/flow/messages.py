@@ -17,14 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 
+from ...core.fields import whole_number
 from ...core.metadata import UploadMetadata
 from ...core.ranges import ChunkSpan
-from ...core.upload import MAX_LENGTH
 from ...errors import InvalidRequest
 from ...errors import TooLarge
 
-# int() also takes "1_0", "+3", " 7 " and digits of other scripts.
-_NUMBER = re.compile(r"[0-9]{1,19}")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app's eyes, not for the record
 
@@ -208,9 +206,7 @@ def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> 
     value = parameters.get(name)
     if value is None:
         raise InvalidRequest(f"{name} is missing.")
-    if not _NUMBER.fullmatch(value) or int(value) > MAX_LENGTH:
-        raise InvalidRequest(f"{name} is not a whole number.")
-    return int(value)
+    return whole_number(value, name)
 
 
 def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, policy: FlowPolicy) -> tuple[int, int]:

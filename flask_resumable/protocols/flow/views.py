@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from html import escape
 
-from flask import Blueprint
 from flask import g
 from flask import request
 from flask import Response
@@ -21,14 +20,10 @@ from ...errors import ResumableError
 from ...errors import UploadExpired
 from ...errors import UploadNotFound
 from ...interfaces.capabilities import IncomingChunk
-from ...state import current_state
-from ...state import FlowState
 from ...wsgi.first_reader import body_of
 from ..blueprint import METHODS
-from ..blueprint import protocol_blueprint
 from ..cors import allow_origin
 from ..reply import Reply
-from ..responses import is_lost_below
 from ..responses import is_misleading
 from ..responses import JSON
 from ..responses import respond
@@ -38,30 +33,24 @@ from ..responses import with_details
 from . import messages as flow
 from . import replies as flow_replies
 from .asker import Asker
+from .asker import current_server
+from .asker import FlowServer
 from .chunk_request import Intake
 from .errors import message
 from .errors import reply_error
 
-NAME = "resumable_flow"
 REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", "X-Requested-With", "X-Request-ID")
 HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
 
 
-def create_blueprint(url: str) -> Blueprint:
-    """The blueprint that serves flow.js at ``url``."""
-    rules: list[tuple[str, Callable[..., Response]]] = [
-        ("/", collection),
-        ("/status", status),
-        ("/<upload_id>", resource),
-    ]
-    return protocol_blueprint(
-        NAME, url, rules, on_error=_on_error, on_http_error=_on_http_error, finish=_finish_response
-    )
+def rules() -> dict[str, Callable[..., Response]]:
+    """The URL rules of flow.js, with their views."""
+    return {"/": collection, "/status": status, "/<upload_id>": resource}
 
 
 def collection() -> Response:
     """``/flow/``: test a chunk, send one, or cancel the file that the parameters name."""
-    state = _state()
+    state = current_server()
     views = dict.fromkeys(("POST", "PUT", "PATCH"), _receive) | {"DELETE": _cancel, "OPTIONS": _options}
     views |= {method: _ask for method in state.settings.test_methods if method in ("GET", "HEAD")}
     return _dispatch(views, state)
@@ -75,7 +64,7 @@ def status() -> Response:
         last = flow.Chunk(file=file, number=file.total_chunks).span
         return respond(flow_replies.reply_status(file.total_size, asker.look(file), last), JSON)
 
-    return _dispatch({"GET": view, "HEAD": view, "OPTIONS": _options}, _state())
+    return _dispatch({"GET": view, "HEAD": view, "OPTIONS": _options}, current_server())
 
 
 def resource(upload_id: str) -> Response:
@@ -90,10 +79,10 @@ def resource(upload_id: str) -> Response:
         return respond(Reply(status=204))
 
     views = {"GET": show, "HEAD": show, "DELETE": cancel, "OPTIONS": _options}
-    return _dispatch(views, _state())
+    return _dispatch(views, current_server())
 
 
-def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowState) -> Response:
+def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowServer) -> Response:
     if request.method not in views:
         raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(views)} are.", tuple(views))
     return views[request.method](Asker(state))
@@ -252,12 +241,6 @@ def _cancel(asker: Asker) -> Response:
     return respond(Reply(status=204))
 
 
-def _state() -> FlowState:
-    state = current_state().flow
-    assert state is not None  # else there would be no blueprint
-    return state
-
-
 def _is_whole_file(parameters: Mapping[str, str]) -> bool:
     """Whether this comes from fusty-flow: a form, an identifier, and no numbers."""
     return request.mimetype == "multipart/form-data" and flow.is_whole_file(parameters)
@@ -276,35 +259,41 @@ def _parameters() -> Mapping[str, str]:
     return known
 
 
-def _on_error(error: ResumableError) -> Response:
+def on_error(error: ResumableError) -> Response:
+    """An error of ours."""
     parameters = _parameters()
     dialect = flow.dialect_of(parameters)
     reply = reply_error(
         error,
         dialect="flow" if dialect is None else dialect.name,
-        permanent=_state().settings.permanent_errors,
+        permanent=current_server().settings.permanent_errors,
     )
     return respond_to_error(error, *_shaped(reply, parameters))
 
 
-def _on_http_error(error: HTTPException) -> Response:
+def on_http_error(error: HTTPException) -> Response:
     """Errors of Flask, Werkzeug and hooks. A hook that failed is called again; 500 would end the file."""
     status = 503 if error.code in (None, 500) else error.code
     return with_details(error, *_shaped(Reply(status=status or 503, body=message(text_of(error))), _parameters()))
 
 
-def _finish_response(response: Response) -> Response:
+def on_lost(status: int) -> Response:
+    """There is no such place."""
+    return respond(Reply(status=404, body=message("There is nothing here.")), JSON)
+
+
+def finish(response: Response) -> Response:
     """What every answer carries, those of the framework's own errors included."""
-    settings = _state().settings
-    if request.blueprint != NAME:
-        if not is_lost_below(settings.upload_url):
-            return response
-        response = respond(Reply(status=404, body=message("There is nothing here.")), JSON)
     if is_misleading(response, ""):
         response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     allow_origin(
-        request, response, settings, methods=METHODS, request_headers=REQUEST_HEADERS, response_headers=("Allow",)
+        request,
+        response,
+        current_server().settings,
+        methods=METHODS,
+        request_headers=REQUEST_HEADERS,
+        response_headers=("Allow",),
     )
     return response

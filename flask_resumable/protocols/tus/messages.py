@@ -6,7 +6,6 @@ https://tus.io/protocols/resumable-upload, version 1.0.0. Codecs of single heade
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,17 +16,16 @@ from ...core import repeats
 from ...core.checksum import ALGORITHMS
 from ...core.checksum import Checksum
 from ...core.concat import Concat
+from ...core.fields import Fields
+from ...core.fields import whole_number
 from ...core.metadata import UploadMetadata
 from ...core.upload import Creation
-from ...core.upload import MAX_LENGTH
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...core.upload import Write
 from ...errors import InvalidRequest
-from ...errors import LengthRequired
 from ...errors import UnsupportedMediaType
 from ...errors import UnsupportedVersion
-from ..reply import Fields
 from ..reply import Reply
 
 VERSION = "1.0.0"
@@ -80,8 +78,6 @@ RESPONSE_HEADERS = (
 )
 _COMMON = {"Tus-Resumable": VERSION, "X-Content-Type-Options": "nosniff"}
 _UNCACHED = {**_COMMON, "Cache-Control": "no-store"}
-# int() also takes "+5", "1_0" and digits of other scripts; a header may not.
-_NUMBER = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +88,7 @@ class Policy:
     max_size: int | None = None
     max_metadata: int = 16 * 1024  # characters
     require_checksum: bool = False
-    strict: bool = False  # HEAD, too, must name its version
+    strict_head: bool = False  # HEAD, too, must name its version
 
     def offers(self, extension: str) -> bool:
         """Whether ``extension`` works here, with all it builds on."""
@@ -109,7 +105,7 @@ def effective_method(method: str, fields: Fields) -> str:
 def check_version(method: str, fields: Fields, policy: Policy) -> None:
     """Refuse other versions of the protocol before anything else is looked at.
 
-    Browsers and ``curl -I`` send GET and HEAD without knowing tus; they may, HEAD only unless ``policy.strict``.
+    Browsers and ``curl -I`` send GET and HEAD without knowing tus; they may, HEAD only unless ``policy.strict_head``.
 
     :raises UnsupportedVersion: The version is missing or not 1.0.0.
 
@@ -118,7 +114,7 @@ def check_version(method: str, fields: Fields, policy: Policy) -> None:
     version = fields.get("Tus-Resumable")
     if method in ("OPTIONS", "GET") or version == VERSION:
         return
-    if version is None and method == "HEAD" and not policy.strict:
+    if version is None and method == "HEAD" and not policy.strict_head:
         return
     raise UnsupportedVersion(f"This server speaks tus {VERSION}; send 'Tus-Resumable: {VERSION}'.")
 
@@ -213,20 +209,7 @@ def _is_content(fields: Fields) -> bool:
 
 def _number(fields: Fields, name: str) -> int | None:
     value = fields.get(name)
-    if value is None:
-        return None
-    if not _NUMBER.fullmatch(value) or int(value) > MAX_LENGTH:
-        raise InvalidRequest(f"{name} is not a whole number of bytes from 0 to {MAX_LENGTH}.")
-    return int(value)
-
-
-def check_size_is_known(size: int | None, body_is_terminated: bool) -> None:
-    """Refuse bodies that would arrive empty.
-
-    :raises LengthRequired: The body has no announced length, and the server does not pass such bodies on.
-    """
-    if size is None and not body_is_terminated:
-        raise LengthRequired("This server cannot take a body without Content-Length; send one.")
+    return None if value is None else whole_number(value, name)
 
 
 def reply_options(policy: Policy) -> Reply:

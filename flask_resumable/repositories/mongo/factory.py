@@ -11,7 +11,7 @@ from mongoengine import connection
 from mongoengine import DEFAULT_CONNECTION_NAME
 
 from ...errors import ConfigurationError
-from ...settings.base import Settings
+from ...settings.app import Settings
 from .repository import MongoengineRepository
 
 PREFIX = "MONGODB_"

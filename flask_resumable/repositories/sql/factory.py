@@ -14,7 +14,7 @@ from sqlalchemy.orm import scoped_session
 
 from ...errors import ConfigurationError
 from ...models.sqlalchemy import SQLAlchemyModel
-from ...settings.base import Settings
+from ...settings.app import Settings
 from .cautions import warn
 from .database import Pooled
 from .engines import LazyEngine

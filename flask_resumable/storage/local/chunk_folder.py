@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ...core.concat import ID_PATTERN
+from ...core.ids import ID_PATTERN
 from ...core.upload import Upload
 from ...errors import BytesLost
 from .files import copy_range

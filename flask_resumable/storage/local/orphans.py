@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ...core.concat import ID_PATTERN
+from ...core.ids import ID_PATTERN
 
 _SUFFIXES = ("part", "lock", "moved")
 _WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.({'|'.join(_SUFFIXES)})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC
 
-from ...core.concat import ID_PATTERN
+from ...core.ids import ID_PATTERN
 from ...core.placement import Place
 from ...core.upload import Upload
 

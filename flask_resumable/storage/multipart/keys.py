@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 
-from ...core.concat import ID_PATTERN
+from ...core.ids import ID_PATTERN
 from ...core.placement import Place
 from ...core.upload import Upload
 

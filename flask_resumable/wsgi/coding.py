@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..core.fields import Fields
 from ..errors import InvalidRequest
 from ..errors import UnsupportedMediaType
-from .reply import Fields
 
 PLAIN = {  # the values that change nothing; clients send none of these fields by themselves
     "Content-Encoding": {"identity"},

@@ -1,0 +1,59 @@
+"""How the app's hooks are called, and its observers told."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from flask import current_app
+from werkzeug.exceptions import HTTPException
+
+from . import signals
+from .errors import UploadRejected
+
+
+class AppHooks:
+    """The hooks that an app has.
+
+    :param extension: Has the hooks as methods.
+    :param base: The class whose methods do nothing.
+    """
+
+    def __init__(self, extension: object, base: type[Any]) -> None:
+        self._hooks = {name: hook(extension, base, name) for name in signals.BY_NAME}
+
+    def named(self, name: str) -> Callable[[Any], object] | None:
+        return self._hooks[name]
+
+    def observer(self, name: str) -> Callable[[Any], object] | None:
+        signal = signals.BY_NAME[name]
+        if not signal.receivers:
+            return None
+
+        def send(upload: Any) -> None:
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+            try:
+                signal.send(app, upload=upload)
+            except Exception:  # it has happened, whatever an observer makes of it
+                app.logger.exception("An observer of %s failed.", name)
+
+        return send
+
+
+def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], object] | None:
+    """The app's hook, or ``None`` if it does not override that of ``base``: then nothing needs to be loaded for it."""
+    method = getattr(extension, name)
+    if getattr(method, "__func__", None) is getattr(base, name):
+        return None
+    takes_upload = bool(inspect.signature(method).parameters)
+
+    def call(upload: Any) -> object:
+        try:
+            return current_app.ensure_sync(method)(*((upload,) if takes_upload else ()))
+        except HTTPException as error:
+            if error.code is not None and 400 <= error.code < 500:
+                raise UploadRejected(error.code, error.description or error.name) from error
+            raise
+
+    return call

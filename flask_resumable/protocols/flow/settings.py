@@ -1,0 +1,54 @@
+"""Settings of flow.js."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ...settings import checks
+from ...settings.base import ProtocolSettings
+from ...settings.base import setting
+from .messages import DIALECTS
+from .messages import PARAMETERS
+
+
+def _identity_parameters(value: Any) -> tuple[str, ...]:
+    """Names of parameters of the app's own. The protocol's say what they are about by themselves."""
+    found = checks.names()(value)
+    own = {dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS if parameter != "type"}
+    if "" in found or len({*found}) < len(found) or own & {*found}:
+        raise ValueError("a list of different names, without the protocol's own, such as flowChunkNumber")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSettings(ProtocolSettings):
+    """flow.js."""
+
+    upload_url: str = setting(checks.url, "/flow/", "Where flow.js listens.", is_common=False)
+    sliding_expiration: bool = setting(checks.flag, True, "Start that time again with every chunk.")
+    file_field: str = setting(checks.text, "file", "The form field with the chunk (`fileParameterName`).")
+    test_methods: tuple[str, ...] = setting(
+        checks.names("GET", "HEAD", "POST", "PUT", "PATCH"),
+        ("GET", "HEAD"),
+        "Methods that may ask whether a chunk is here (`testMethod`).",
+    )
+    permanent_errors: bool = setting(
+        checks.flag, False, "Answer bad requests with 415 instead of 400 or 413, so that clients with retries give up."
+    )
+    max_chunks: int = setting(checks.whole(1), 100_000, "The most chunks that a file may have.")
+    max_chunk_size: int = setting(checks.whole(1), 2**30, "The largest chunk, in bytes.")
+    cancelled_ttl: timedelta = setting(
+        checks.seconds, timedelta(minutes=2), "How long chunks of a cancelled file that arrive late are refused."
+    )
+    identity_parameters: tuple[str, ...] = setting(
+        _identity_parameters,
+        (),
+        'Parameters of your own (`query`) that tell uploads of one file apart, a list, such as `["album"]`.',
+    )
+    hash_name_callback: Any = setting(
+        checks.callback,
+        None,
+        "Names the upload of a file, in place of its identifier and names: `callback(file) -> str`.",
+    )
