@@ -30,6 +30,7 @@ from flask_resumable.errors import OffsetMismatch
 from flask_resumable.errors import UploadLocked
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service import claims as holding
+from flask_resumable.service.claims import advanced
 from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
 
@@ -301,6 +302,21 @@ def test_a_machine_that_does_not_answer_is_not_waited_for(site: Site, monkeypatc
     body.end()
     with pytest.raises(ClaimLost):
         request.result(30)
+
+
+def test_looking_waits_for_whoever_has_asked_the_holder_to_leave(site: Site) -> None:
+    """Between a holder that has left and the request for which it did, the record is free: HEAD is not too early."""
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=30)
+    claim = site.repository.claim(site.id, now=now, until=until, by="another machine")[1]
+    site.repository.ask(site.repository.get(site.id), "leave 0")
+    looked = site.pool.submit(site.here.look, site.id, owner=None, may_have_overtaken=True)
+    time.sleep(0.02)
+    site.repository.release(claim)
+    time.sleep(0.25)  # it looks a few times a second
+    taken, newer = site.repository.claim(site.id, now=now, until=until, by="another machine")
+    site.repository.save(advanced(taken, 4), newer, until=None)
+    assert looked.result(30).fence == newer.fence
 
 
 def test_progress_is_not_saved_while_bytes_flow(site: Site) -> None:

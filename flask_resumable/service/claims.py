@@ -242,10 +242,14 @@ class Holder:
         """Whether it is certain that nobody is there any more who could release the upload."""
         if upload.is_released:
             return True
-        if upload.claimed_by == str(self._name):
+        if self.is_own(upload):
             # In this order: who is coming will be among the holds before it has stopped coming.
             return upload.id not in self._coming and self.found(upload.id, upload.fence) is None
         return is_dead(upload.claimed_by)
+
+    def is_own(self, upload: Upload) -> bool:
+        """Whether the last request that held the upload is one of this process."""
+        return upload.claimed_by == str(self._name)
 
     def is_near(self, upload: Upload) -> bool:
         """Whether the upload is held on this machine."""
@@ -292,7 +296,7 @@ class Holder:
                     return self._begun(hold, upload_id, claim)
             known = None
             # One that has just been killed may take a moment to die.
-            is_another = self.is_near(upload) and upload.claimed_by != str(self._name)
+            is_another = self.is_near(upload) and not self.is_own(upload)
             if time.monotonic() > deadline or not (may_take or is_another or (make_way and upload.is_receiving)):
                 raise UploadLocked
             time.sleep(_POLL)
@@ -310,7 +314,7 @@ class Holder:
     def _recover(self, hold: Hold) -> None:
         """Count what the last holder has written and could not save."""
         upload = hold.upload
-        if self._progress is None or upload.key is not None or upload.is_final:
+        if self._progress is None or upload.client_key is not None or upload.is_final:
             return
         offset = self._progress.recover(upload, hold.claim.fence)
         if offset > upload.offset:

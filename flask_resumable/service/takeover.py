@@ -69,14 +69,22 @@ class Newcomers:
         has_come = self._holder.await_announced(upload.id, PATIENCE)
         if not is_recent and not has_come:
             return upload
-        deadline = time.monotonic() + PATIENCE - _OVERTAKING
-        before = upload = self._repository.get(upload.id)
-        # One that has come to another process may be waiting for the holder to leave, and then claims the upload.
-        is_waiting = (before.asked or "").startswith(LEAVE)
-        while is_waiting and upload.fence == before.fence and time.monotonic() < deadline:
-            time.sleep(_POLLS[-1])
+        before, upload = upload, self._repository.get(upload.id)
+        deadline = time.monotonic() + self._patience_with_newcomer(before, upload)
+        while upload.fence == before.fence and time.monotonic() < deadline:
+            time.sleep(_POLLS[-2])
             upload = self._repository.get(upload.id)
         return upload
+
+    def _patience_with_newcomer(self, before: Upload, now: Upload) -> float:
+        """How many seconds a request in another process, which has content, may still need to claim the upload.
+
+        It looks a few times a second whether the holder that it has asked to leave has done so.
+        """
+        if any((upload.asked or "").startswith(LEAVE) for upload in (before, now)):
+            return PATIENCE - _OVERTAKING
+        has_left = now.is_released and not before.is_released and not self._holder.is_own(before)
+        return 2 * _POLLS[-1] if has_left else 0
 
     def look(self, upload: Upload) -> Upload:
         """The upload with all that has arrived by now, saved; whoever brings it in goes on.
