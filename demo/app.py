@@ -215,7 +215,7 @@ def _unfinished(upload: Upload, now: datetime) -> dict[str, Any]:
         "id": upload.id,
         "name": _name(upload),
         "kind": "part" if upload.is_partial else "final" if upload.is_final else "whole",
-        "protocol": "tus" if upload.key is None else "flow.js",  # there, clients name their uploads themselves
+        "protocol": "tus" if upload.client_key is None else "flow.js",  # there, clients name their uploads themselves
         "offset": upload.offset,
         "received": upload.received.total,  # chunks beyond a gap, too
         "length": upload.length,

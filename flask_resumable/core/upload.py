@@ -66,7 +66,7 @@ class Upload:
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
     owner: str | None = None  # who created it; None: nobody in particular
-    key: str | None = None  # unique; by which clients find it that name their uploads themselves
+    client_key: str | None = None  # unique; by which clients find it that name their uploads themselves
     request_key: str | None = None  # unique; by which a creation that is repeated finds it
     status: Status = Status.NEW
     created_at: datetime
@@ -156,7 +156,7 @@ class Creation:
     length: int | None
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
-    key: str | None = None  # what the client will find it by
+    client_key: str | None = None  # what the client will find it by
     idempotency_key: str | None = None  # what the client calls this creation, however often it sends it
     storage: JSONObject = field(default_factory=dict)  # what the storage has to know from the start
 
@@ -223,7 +223,7 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         metadata=creation.metadata,
         concat=creation.concat,
         owner=owner,
-        key=creation.key,
+        client_key=creation.client_key,
         storage=creation.storage,
         created_at=now,
         updated_at=now,
@@ -246,7 +246,7 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
     check_alive(upload, now)
     if upload.is_final:
         raise UploadClosed("A final upload is made of others and takes no content.")
-    if upload.key is not None:
+    if upload.client_key is not None:
         raise UploadClosed("This upload comes in chunks with a protocol of its own; go on with that.")
     if write.start != upload.offset:
         raise OffsetMismatch(upload.offset, write.start)

@@ -53,17 +53,17 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     """
 
     id = StringField(primary_key=True)
-    key = StringField()  # how clients find it that name their uploads themselves
+    client_key = StringField()  # how clients find it that name their uploads themselves
     request_key = StringField()  # how a creation that is repeated finds it
     owner = StringField()
     status = StringField(required=True)
     length = LongField()  # bytes; missing while deferred
     offset = LongField(default=0)  # bytes received from the start on
-    islands = JSONField()  # chunks beyond the offset
+    chunks = JSONField()  # chunks beyond the offset
     # As the client sent it, in base64: keys and values in here may be anything, "$set" and NUL included.
     raw_metadata = StringField(db_field="metadata", default="")
     concat = StringField()  # the Upload-Concat header
-    kind = StringField()  # "partial", "final" or missing, as concat says
+    concat_kind = StringField()  # "partial", "final" or missing, as concat says
     storage = JSONField()  # the storage's own notes
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)
@@ -80,7 +80,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
         "abstract": True,
         "strict": False,  # a newer version of this package may have written the record
         "indexes": [
-            {"fields": ["key"], "unique": True, "sparse": True},
+            {"fields": ["client_key"], "unique": True, "sparse": True},
             {"fields": ["request_key"], "unique": True, "sparse": True},
             "removable_at",
             "status",

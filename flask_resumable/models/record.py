@@ -14,13 +14,13 @@ from ..core.upload import Upload
 # The fields that make an Upload; kept apart from those that only the repository reads.
 FIELDS = (
     "id",
-    "key",
+    "client_key",
     "request_key",
     "owner",
     "status",
     "length",
     "offset",
-    "islands",
+    "chunks",
     "raw_metadata",
     "concat",
     "storage",
@@ -34,22 +34,22 @@ FIELDS = (
     "version",
 )
 # What only the repository reads: for its queries, its races and what it remembers.
-OWN_FIELDS = ("kind", "digests", "removable_at")
+OWN_FIELDS = ("concat_kind", "digests", "removable_at")
 # What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
 # is not written leaves its indexes alone.
-STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "updated_at", "expires_at", "removable_at")
+STATE_FIELDS = ("status", "length", "offset", "chunks", "storage", "updated_at", "expires_at", "removable_at")
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
     """The frozen value of a record; its times are aware."""
     return Upload(
         id=record["id"],
-        key=record["key"],
+        client_key=record["client_key"],
         request_key=record["request_key"],
         owner=record["owner"],
         status=Status(record["status"]),
         length=record["length"],
-        received=_received(record["offset"], record["islands"]),
+        received=_received(record["offset"], record["chunks"]),
         metadata=UploadMetadata(record["raw_metadata"]),
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
         storage=record["storage"] or {},
@@ -64,21 +64,21 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
     )
 
 
-def _received(offset: int, islands: Mapping[str, Any] | None) -> ByteRanges:
-    if not islands:
+def _received(offset: int, chunks: Mapping[str, Any] | None) -> ByteRanges:
+    if not chunks:
         return ByteRanges.prefix(offset)
-    unit = islands["unit"]
-    return ByteRanges(offset, unit, int(islands["chunks"], 16) << offset // unit, islands["end"])
+    unit = chunks["unit"]
+    return ByteRanges(offset, unit, int(chunks["bits"], 16) << offset // unit, chunks["end"])
 
 
-def _islands(received: ByteRanges) -> dict[str, Any] | None:
+def _chunks(received: ByteRanges) -> dict[str, Any] | None:
     """The chunks beyond the offset: hexadecimal digits, the lowest bit being the chunk with the offset in it."""
     if not received.chunks:
         return None
     return {
         "unit": received.unit,
         "end": received.end,
-        "chunks": f"{received.chunks >> received.offset // received.unit:x}",
+        "bits": f"{received.chunks >> received.offset // received.unit:x}",
     }
 
 
@@ -88,7 +88,7 @@ def state_of(upload: Upload) -> dict[str, Any]:
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
-        "islands": _islands(upload.received),
+        "chunks": _chunks(upload.received),
         "storage": dict(upload.storage) or None,
         "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,
@@ -100,17 +100,17 @@ def values_of(upload: Upload) -> dict[str, Any]:
     """All fields that say what the upload is."""
     return {
         **state_of(upload),
-        "key": upload.key,
+        "client_key": upload.client_key,
         "request_key": upload.request_key,
         "owner": upload.owner,
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,
-        "kind": _kind(upload),
+        "concat_kind": _concat_kind(upload),
         "created_at": upload.created_at,
     }
 
 
-def _kind(upload: Upload) -> str | None:
+def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None
     return "final" if upload.concat.is_final else "partial"

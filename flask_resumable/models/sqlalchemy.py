@@ -67,18 +67,18 @@ class SQLAlchemyMixin(UploadInterface):
     """
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex: no collation can fold it
-    key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
+    client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # what a repeated creation finds it by
     owner: Mapped[str | None] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16), index=True)
     length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start on
-    islands: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks beyond the offset
+    chunks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks beyond the offset
     # Text in any encoding a client likes, but as base64: no database can choke on it.
     raw_metadata: Mapped[str] = mapped_column("metadata", Text, default="")
     # The Upload-Concat header; MySQL's TEXT ends at 64 KiB.
     concat: Mapped[str | None] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"))
-    kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, as concat says
+    concat_kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, as concat says
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own notes
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -46,7 +46,7 @@ class MemoryRepository:
         return self._find(upload_id).upload
 
     def find(self, key: str) -> Upload:
-        return self._first(lambda upload: upload.key == key, key)
+        return self._first(lambda upload: upload.client_key == key, key)
 
     def find_request(self, request_key: str) -> Upload:
         return self._first(lambda upload: upload.request_key == request_key, request_key)
@@ -234,7 +234,7 @@ class MemoryRepository:
 
 
 def _is_named_alike(one: Upload, other: Upload) -> bool:
-    if one.key is not None and one.key == other.key:
+    if one.client_key is not None and one.client_key == other.client_key:
         return True
     return one.request_key is not None and one.request_key == other.request_key
 

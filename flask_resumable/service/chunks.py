@@ -133,7 +133,7 @@ class ChunkService:
         if completed.status is Status.COMPLETE:
             return completed
         present = self._keys.present(completed)
-        if present is None or present.key is None:
+        if present is None or present.client_key is None:
             raise UploadExpired
         if present.status is Status.ACTIVE and not present.received.has(chunk):
             raise ClaimLost
@@ -149,7 +149,7 @@ class ChunkService:
                 return upload
             now = self._service.now()
             more = rules.settle(rules.advance(upload, chunk.start, chunk.stop, limits, now, unit=chunk.unit))
-            if upload.key is None or more.is_expired(now):
+            if upload.client_key is None or more.is_expired(now):
                 raise UploadExpired  # others have begun anew, or are about to
             return more
 

@@ -63,7 +63,7 @@ class Keys:
 
     def _found_or_made(self, creation: Creation, owner: str | None, limits: Limits) -> Upload:
         try:
-            found = self._repository.find(creation.key or "")
+            found = self._repository.find(creation.client_key or "")
         except UploadNotFound:
             try:
                 return self._service.create(creation, owner=owner, limits=limits)
@@ -166,7 +166,7 @@ class Keys:
         return self._repository.amend(upload.id, prolong, now=self._service.now())
 
     def _is_near_its_end(self, upload: Upload, limits: Limits) -> bool:
-        if upload.status is not Status.ACTIVE or upload.expires_at is None or upload.key is None:
+        if upload.status is not Status.ACTIVE or upload.expires_at is None or upload.client_key is None:
             return False
         if not limits.sliding or limits.expiration is None:
             return False
@@ -187,7 +187,7 @@ class Keys:
                 self._repository.amend(upload.id, self._without_key, now=self._service.now())
 
     def _without_key(self, upload: Upload) -> Upload:
-        return replace(upload, key=None) if upload.key is not None and self._is_over(upload) else upload
+        return replace(upload, client_key=None) if upload.client_key is not None and self._is_over(upload) else upload
 
 
 def patiently(act: Callable[[], Upload]) -> Upload:

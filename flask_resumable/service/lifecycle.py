@@ -113,7 +113,7 @@ class Steps:
                     self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
-                until = self._remembered_as(upload).expires_at if upload.key else None
+                until = self._remembered_as(upload).expires_at if upload.client_key else None
                 self.discard(hold, remembered_until=until)
                 raise
         self._prolong_memory(done)
@@ -122,11 +122,11 @@ class Steps:
 
     def _remembered_as(self, upload: Upload) -> Upload:
         """An upload that is over now, with the time until which its key stays taken, if it has one."""
-        return upload if upload.key is None else replace(upload, expires_at=self._now() + self._remembered)
+        return upload if upload.client_key is None else replace(upload, expires_at=self._now() + self._remembered)
 
     def _prolong_memory(self, upload: Upload) -> None:
         """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
-        if upload.key is None or upload.expires_at is None:
+        if upload.client_key is None or upload.expires_at is None:
             return
         now = self._now()
         if upload.expires_at - now < self._remembered / 2:
@@ -202,7 +202,7 @@ class Steps:
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
         """The upload on its way out. One with a key says until when that will stay taken."""
         leaving = upload.to(Status.DELETING)
-        if upload.key is None:
+        if upload.client_key is None:
             return leaving
         now = self._now()
         return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
@@ -210,7 +210,7 @@ class Steps:
     def bury(self, hold: Hold) -> None:
         """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
         upload = hold.upload
-        if upload.key is None or upload.expires_at is None or upload.expires_at <= self._now():
+        if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():
             self.remove(hold)
         elif upload.status is Status.DELETING:
             self.remove(hold, remembered_until=upload.expires_at)

@@ -46,7 +46,7 @@ class ChunkContract:
         """An upload that comes in chunks."""
         if not isinstance(storage, PlacesChunks):
             pytest.skip("this storage does not take chunks")
-        return an_upload(7, length=10 * times, key="a key", storage=storage.layout(3 * times, 3))
+        return an_upload(7, length=10 * times, client_key="a key", storage=storage.layout(3 * times, 3))
 
     def test_chunks_come_in_any_order(
         self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]

@@ -37,7 +37,7 @@ class RecordContract:
             metadata=UploadMetadata.from_header("filename 8J+Zgg==,null AA==,empty"),
             concat=Concat.from_header("final;/files/" + id_of(7) + " " + id_of(8)),
             owner="Ünicode 🙂",
-            key="ab" * 32,
+            client_key="ab" * 32,
             request_key="cd" * 32,
             expires_at=LATER,
             storage={"path": "a/b", "parts": [1, {"n": None}]},
@@ -65,22 +65,26 @@ class RecordContract:
         """Uploads that clients have named are found by that name, which only one can have; most have none."""
         for number in (1, 2):
             repository.add(an_upload(number), until=None)
-        repository.add(an_upload(3, key="aa"), until=None)
+        repository.add(an_upload(3, client_key="aa"), until=None)
         with pytest.raises(UploadExists):
-            repository.add(an_upload(4, key="aa"), until=None)
+            repository.add(an_upload(4, client_key="aa"), until=None)
         assert repository.find("aa").id == id_of(3)
-        repository.amend(id_of(3), lambda upload: replace(upload, key=None), now=NOW)
+        repository.amend(id_of(3), lambda upload: replace(upload, client_key=None), now=NOW)
         with pytest.raises(UploadNotFound):
             repository.find("aa")
-        repository.add(an_upload(4, key="aa"), until=None)
+        repository.add(an_upload(4, client_key="aa"), until=None)
 
     def test_a_request_key_is_taken_once(self, repository: StateRepository) -> None:
         """A creation that is repeated finds the first one; keys of the two kinds do not stand in each other's way."""
         for number in (1, 2):
             repository.add(an_upload(number), until=None)
         claim = repository.add(an_upload(3, request_key="aa"), until=SOON)
-        repository.add(an_upload(4, key="aa", request_key="bb"), until=None)
-        for clash in ({"request_key": "aa"}, {"key": "cc", "request_key": "bb"}, {"key": "aa", "request_key": "cc"}):
+        repository.add(an_upload(4, client_key="aa", request_key="bb"), until=None)
+        for clash in (
+            {"request_key": "aa"},
+            {"client_key": "cc", "request_key": "bb"},
+            {"client_key": "aa", "request_key": "cc"},
+        ):
             with pytest.raises(UploadExists):
                 repository.add(an_upload(5, **clash), until=None)
         repository.save(replace(repository.get(id_of(3)), received=ByteRanges.prefix(4)), claim, until=None)

@@ -68,7 +68,7 @@ def test_records_keep_ranges(reception: tuple[int, int, list[tuple[int, int]]]) 
     upload = an_upload(length=length, received=ranges)
     kept = {"claimed_until": None, "claimed_by": None, "fence": 0, "asked": None, "version": 0}
     record = {**values_of(upload), "id": upload.id, **kept}
-    record["islands"] = json.loads(json.dumps(record["islands"]))
+    record["chunks"] = json.loads(json.dumps(record["chunks"]))
     assert upload_from(record).received == ranges
 
 
@@ -92,7 +92,7 @@ def test_a_record_stays_small_whatever_the_order() -> None:
     for n, number in enumerate(order):
         ranges = ranges.add(number * MIB, (number + 1) * MIB, MIB)
         if n % 500 == 0:
-            longest = max(longest, len(json.dumps(state_of(an_upload(received=ranges))["islands"])))
+            longest = max(longest, len(json.dumps(state_of(an_upload(received=ranges))["chunks"])))
             most = max(most, len(ranges.pairs))
     assert ranges == ByteRanges.prefix(10_000 * MIB)
     assert most > 2_000
@@ -102,8 +102,8 @@ def test_a_record_stays_small_whatever_the_order() -> None:
 def test_a_record_is_smaller_where_chunks_come_in_order() -> None:
     """Three at once: what is kept is about those three, not about all that lie before them."""
     ranges = ByteRanges.prefix(50_000 * MIB).add(50_001 * MIB, 50_003 * MIB, MIB)
-    kept = state_of(an_upload(received=ranges))["islands"]
-    assert kept == {"unit": MIB, "end": 50_003 * MIB, "chunks": "6"}
+    kept = state_of(an_upload(received=ranges))["chunks"]
+    assert kept == {"unit": MIB, "end": 50_003 * MIB, "bits": "6"}
 
 
 def test_a_chunk_is_asked_for_as_a_whole() -> None:

@@ -80,7 +80,7 @@ def test_a_final_upload_takes_no_content() -> None:
 def test_an_upload_in_chunks_takes_no_other_content() -> None:
     """What was begun with flow.js is not continued with tus: its bytes may lie in another order, or in a folder."""
     with pytest.raises(UploadClosed):
-        rules.begin(replace(UPLOAD, key="aa"), _write(), NONE, NOW)
+        rules.begin(replace(UPLOAD, client_key="aa"), _write(), NONE, NOW)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_types_are_those_of_sqlalchemy(repository: EmbeddedRepository) -> None:
         metadata=UploadMetadata("filename 4pyT"),
         concat=Concat.from_header("partial"),
         owner="d\u00e9j\u00e0 'vu'; --",
-        key="ab" * 32,
+        client_key="ab" * 32,
         storage={"path": "a/b \u2713", "parts": [1, {"x": None}]},
         expires_at=LATER,
     )
@@ -75,7 +75,7 @@ def test_types_are_those_of_sqlalchemy(repository: EmbeddedRepository) -> None:
                 upload.received,
                 upload.metadata.raw,
             )
-            assert (found.owner, found.key, found.storage) == (upload.owner, upload.key, upload.storage)
+            assert (found.owner, found.client_key, found.storage) == (upload.owner, upload.client_key, upload.storage)
             assert (found.created_at, found.expires_at) == (upload.created_at, upload.expires_at)
             assert (found.claimed_until, found.version) == (SOON, 1)
             writer.remove(upload, claim)

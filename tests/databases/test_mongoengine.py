@@ -362,7 +362,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
     assert {key for index in indexes.values() for key, _ in index["key"]} == {
         "_id",
         "_cls" if "_cls" in str(indexes) else "_id",
-        "key",
+        "client_key",
         "rating",
         "removable_at",
         "request_key",
@@ -393,7 +393,7 @@ def test_without_its_unique_index_nothing_is_served(connected: Any, mongo: Datab
     mongoengine.connect("archive", alias="archive", host=mongo.uri)
     repository = MongoengineRepository(Elsewhere)
     archive = Elsewhere._get_db()["elsewhere"]
-    for key in ("key", "request_key"):
+    for key in ("client_key", "request_key"):
         with pytest.raises(Unavailable, match=f"'{key}'.*ensure_indexes"):
             repository.add(an_upload(), until=None)
         archive.create_index(key, unique=True, sparse=True)

@@ -114,7 +114,7 @@ def test_mongodb_has_an_index_for_each(mongo: DatabaseServer) -> None:
     repository = empty_mongo(mongo.uri)
     with pytest.raises(UploadNotFound):  # the first use makes them
         repository.find(id_of(1))
-    repository.add(replace(an_upload(), key=id_of(1)), until=None)
+    repository.add(replace(an_upload(), client_key=id_of(1)), until=None)
     indexes = MongoengineModel._get_collection().index_information().values()
     leading = {index["key"][0][0]: bool(index.get("unique")) for index in indexes}
-    assert leading["key"] and leading["request_key"] and {"_id", "removable_at"} <= leading.keys()
+    assert leading["client_key"] and leading["request_key"] and {"_id", "removable_at"} <= leading.keys()

@@ -118,7 +118,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 UPLOAD = Upload(
-    id=f"{1:032x}", length=20, key="a key", status=Status.ACTIVE, created_at=datetime(2026, 1, 2, tzinfo=UTC)
+    id=f"{1:032x}", length=20, client_key="a key", status=Status.ACTIVE, created_at=datetime(2026, 1, 2, tzinfo=UTC)
 )
 
 

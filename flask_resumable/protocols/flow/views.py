@@ -159,7 +159,7 @@ class _Arrival:
         creation = Creation(
             length=file.total_size,
             metadata=file.metadata(state.policy),
-            key=self._asker.key(file),
+            client_key=self._asker.key(file),
             storage=state.layout(file.chunk_size, file.total_chunks),
         )
         self._upload = state.keys.prepare(creation, owner=self._asker.owner, limits=state.limits)

@@ -99,7 +99,7 @@ class Collection:
             self._model.ensure_indexes()
         else:
             unique = [index["key"] for index in _indexes(collection) if index.get("unique")]
-            for key in ("key", "request_key"):
+            for key in ("client_key", "request_key"):
                 if [(key, 1)] not in unique:
                     raise Unavailable(f"{name} lacks its unique index on {key!r}: call {name}.ensure_indexes() once.")
 

@@ -69,7 +69,7 @@ class MongoengineRepository:
         return self._one({"_id": upload_id}, upload_id)
 
     def find(self, key: str) -> Upload:
-        return self._one({"key": key}, key)
+        return self._one({"client_key": key}, key)
 
     def find_request(self, request_key: str) -> Upload:
         return self._one({"request_key": request_key}, request_key)
@@ -124,7 +124,11 @@ class MongoengineRepository:
                 continue  # no update has shown that it is still so
             changed = replace(changed, updated_at=now)
             # The fence too: whoever slept through the end of its claim must not undo this.
-            values = state_of(changed) | {"digests": None, "key": changed.key, "request_key": changed.request_key}
+            values = state_of(changed) | {
+                "digests": None,
+                "client_key": changed.client_key,
+                "request_key": changed.request_key,
+            }
             update = self._documents.change(values, grows=("fence", "version"))
             if self._update({"_id": upload_id, "version": upload.version}, update):
                 return replace(changed, version=upload.version + 1)
@@ -138,7 +142,7 @@ class MongoengineRepository:
 
     def tell(self, upload: Upload) -> bool:
         state = state_of(upload)
-        values = {"offset": state["offset"], "islands": state["islands"], "digests": None}
+        values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
         return self._update({"_id": upload.id, "version": upload.version}, self._documents.change(values))
 
     def ask(self, upload: Upload, wish: str) -> None:
@@ -195,7 +199,7 @@ class MongoengineRepository:
         return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
 
     def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
-        waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "kind": "final"}]}
+        waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "concat_kind": "final"}]}
         return self._uploads({"$and": [waits, self._is_unclaimed(now)], "_id": {"$gt": after}}, limit)
 
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
@@ -203,11 +207,11 @@ class MongoengineRepository:
         return self._uploads(query if status is None else query | {"status": status}, limit)
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
-        query = {"status": Status.ACTIVE.value, "kind": "final", "concat": {"$regex": re.escape(part_id)}}
+        query = {"status": Status.ACTIVE.value, "concat_kind": "final", "concat": {"$regex": re.escape(part_id)}}
         return [upload for upload in self._uploads(query, 0) if upload.concat and part_id in upload.concat.parts]
 
     def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
-        is_unpublished = {"$or": [{"status": {"$ne": Status.COMPLETE.value}}, {"kind": "partial"}]}
+        is_unpublished = {"$or": [{"status": {"$ne": Status.COMPLETE.value}}, {"concat_kind": "partial"}]}
         query = {"_id": {"$in": [*upload_ids]}} | is_unpublished
         found = self._collection.run(lambda collection: [*collection.find(query, {"_id": 1})])
         return {document["_id"] for document in found}

@@ -143,9 +143,9 @@ class Records:
             changed = replace(changed, updated_at=now)
             # With a new fence: whoever slept through the end of its claim must not undo this.
             statement, values = self._say.amend, state_of(changed) | {"digests": None}
-            if (changed.key, changed.request_key) != (upload.key, upload.request_key):
+            if (changed.client_key, changed.request_key) != (upload.client_key, upload.request_key):
                 statement = self._say.amend_with_keys
-                values |= {"key": changed.key, "request_key": changed.request_key}
+                values |= {"client_key": changed.client_key, "request_key": changed.request_key}
             if self._database.change(statement, self._say.known(upload_id, upload.version, values)) == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
@@ -164,7 +164,7 @@ class Records:
 
     def tell(self, upload: Upload) -> bool:
         state = state_of(upload)
-        values = {"offset": state["offset"], "islands": state["islands"], "digests": None}
+        values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
         return self._database.change(self._say.tell, self._say.told(upload.id, upload.version, values)) == 1
 
     def ask(self, upload: Upload, wish: str) -> None:
@@ -205,7 +205,7 @@ class Records:
         status = self._c["status"]
         waits = or_(
             status == Status.FINISHING.value,
-            and_(status == Status.ACTIVE.value, self._c["kind"] == "final"),
+            and_(status == Status.ACTIVE.value, self._c["concat_kind"] == "final"),
         )
         query = self._say.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
@@ -219,13 +219,13 @@ class Records:
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = self._say.select.where(
             self._c["status"] == Status.ACTIVE.value,
-            self._c["kind"] == "final",
+            self._c["concat_kind"] == "final",
             self._c["concat"].contains(part_id),
         )
         return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
 
     def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
-        is_unfinished = or_(self._c["status"] != Status.COMPLETE.value, self._c["kind"] == "partial")
+        is_unfinished = or_(self._c["status"] != Status.COMPLETE.value, self._c["concat_kind"] == "partial")
         return self._ids(and_(self._c["id"].in_(upload_ids), is_unfinished))
 
     # --- digests ---
@@ -251,7 +251,7 @@ class Records:
 
     def _taken(self, upload: Upload) -> set[str]:
         """The records that stand in the way of a new one."""
-        unique = {"id": upload.id, "key": upload.key, "request_key": upload.request_key}
+        unique = {"id": upload.id, "client_key": upload.client_key, "request_key": upload.request_key}
         return self._ids(or_(*(self._c[name] == value for name, value in unique.items() if value is not None)))
 
     def _ids(self, condition: Any) -> set[str]:

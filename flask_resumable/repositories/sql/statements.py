@@ -40,7 +40,7 @@ class Statements:
         #: Without conditions, for queries over many records.
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
-        self.find = self.select.where(c["key"] == bindparam(_KEY))
+        self.find = self.select.where(c["client_key"] == bindparam(_KEY))
         self.find_request = self.select.where(c["request_key"] == bindparam(_KEY))
         self.digests = select(c["digests"].label("digests")).where(has_id)
         self.held = select(c["id"]).where(is_held)
@@ -51,11 +51,11 @@ class Statements:
         saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
         self.save = update(table).where(is_held).values(saved | self._new("digests"))
         self.settle = update(table).where(is_held).values(saved)
-        self.tell = update(table).where(is_known).values(self._new("offset", "islands", "digests", "version"))
+        self.tell = update(table).where(is_known).values(self._new("offset", "chunks", "digests", "version"))
         self.ask = update(table).where(is_held).values(self._new("asked"))
         self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"] > "")
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
-        self.amend_with_keys = self.amend.values(self._new("key", "request_key"))
+        self.amend_with_keys = self.amend.values(self._new("client_key", "request_key"))
         self.renew = update(table).where(is_held).values(until | grown)
         self.release = self.renew.values(answered)
         self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))

@@ -20,7 +20,7 @@ def inspect(upload: Upload, *, part: str, published: str, chunks: ChunkFolder) -
     if upload.status in (Status.NEW, Status.DELETING, Status.GONE):
         return []
     if upload.status is Status.COMPLETE and not upload.is_partial:
-        return _whole(upload, published, any_size=chunks.changes_size and upload.key is not None)
+        return _whole(upload, published, any_size=chunks.changes_size and upload.client_key is not None)
     problems = chunks.problems(upload) if "chunks" in upload.storage else _unfinished(upload, part)
     if problems and upload.status is Status.FINISHING and not upload.is_partial and os.path.exists(published):
         return []  # it has been published, maybe just now; that the record says so is the next step
