@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .core.answer import Answer
 from .errors import ConfigurationError
 from .errors import ResumableError
 from .errors import UploadRejected
 from .extension import FlaskResumable
 
-__all__ = ["ConfigurationError", "FlaskResumable", "ResumableError", "UploadRejected"]
+__all__ = ["Answer", "ConfigurationError", "FlaskResumable", "ResumableError", "UploadRejected"]

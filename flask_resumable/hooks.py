@@ -10,6 +10,7 @@ from flask import current_app
 from werkzeug.exceptions import HTTPException
 
 from . import signals
+from .core.answer import Answer
 from .errors import UploadRejected
 
 
@@ -21,9 +22,9 @@ class AppHooks:
     """
 
     def __init__(self, extension: object, base: type[Any]) -> None:
-        self._hooks = {name: hook(extension, base, name) for name in signals.BY_NAME}
+        self._hooks = {name: _answering(hook(extension, base, name)) for name in signals.BY_NAME}
 
-    def named(self, name: str) -> Callable[[Any], object] | None:
+    def named(self, name: str) -> Callable[[Any], Answer | None] | None:
         return self._hooks[name]
 
     def observer(self, name: str) -> Callable[[Any], object] | None:
@@ -41,7 +42,19 @@ class AppHooks:
         return send
 
 
-def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], object] | None:
+def _answering(method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | None] | None:
+    """A hook whose other results than answers do not count."""
+    if method is None:
+        return None
+
+    def call(upload: Any) -> Answer | None:
+        result = method(upload)
+        return result if isinstance(result, Answer) else None
+
+    return call
+
+
+def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] | None:
     """The app's hook, or ``None`` if it does not override that of ``base``: then nothing needs to be loaded for it."""
     method = getattr(extension, name)
     if getattr(method, "__func__", None) is getattr(base, name):

@@ -44,6 +44,7 @@ class Pipe:
     size: int | None = None
     unseen = 0
     counts_only_whole = False
+    watch: Any = None
     is_overlong = False
     withholds = False
 
@@ -302,6 +303,50 @@ def test_a_machine_that_does_not_answer_is_not_waited_for(site: Site, monkeypatc
     body.end()
     with pytest.raises(ClaimLost):
         request.result(30)
+
+
+class Notes:
+    """A watch that notes what it is told."""
+
+    every = 0.0
+
+    def __init__(self, site: Site) -> None:
+        self.offsets: list[int] = []
+        self._site = site
+
+    def tell(self, upload: Upload) -> None:
+        assert self._site.repository.get(upload.id).offset == upload.offset
+        self.offsets.append(upload.offset)
+
+
+def test_a_watch_is_told_what_is_saved(site: Site) -> None:
+    """While the content comes in, and in order; the end is for the answer to tell."""
+    body = Pipe()
+    notes = body.watch = Notes(site)
+    body.wake()
+    request = site.send(site.here, 0, body)
+    for number, block in enumerate((b"abc", b"def")):
+        body.send(block)
+        _eventually(lambda number=number: 3 * (number + 1) in notes.offsets)
+    body.send(b"ghij")
+    body.end()
+    assert request.result(30).status is Status.COMPLETE
+    assert notes.offsets == sorted(notes.offsets)
+
+
+def test_a_creation_is_told_before_its_content_is_read(site: Site) -> None:
+    """With the upload, which is there already."""
+    body = Pipe()
+    told: list[Upload] = []
+
+    def created(upload: Upload) -> None:
+        told.append(site.repository.get(upload.id))
+        assert not body.waits.is_set()
+        body.end()
+
+    content = (Write(start=0, size=None), body)
+    site.here.create(Creation(length=LENGTH), owner=None, limits=LIMITS, content=content, created=created)
+    assert [upload.status for upload in told] == [Status.ACTIVE]
 
 
 def test_looking_waits_for_whoever_has_asked_the_holder_to_leave(site: Site) -> None:

@@ -22,6 +22,7 @@ from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadExpired
 from . import placement as place
+from .answer import Answer
 from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
@@ -72,6 +73,8 @@ class Upload:
     created_at: datetime
     updated_at: datetime | None = None  # when a request last claimed or saved it
     expires_at: datetime | None = None
+    awaits_completion: bool = False  # it is not complete until a client says so, even if every byte is here
+    answer: Answer | None = None  # what the app had to say when it was completed
     storage: JSONObject = field(default_factory=dict)  # opaque to all but the storage that wrote it
     # Kept by the repository:
     claimed_until: datetime | None = None  # a request holds it until then; None once it has let go
@@ -91,9 +94,14 @@ class Upload:
         return self.length is not None and self.received.covers(0, self.length)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether nothing more can come: every byte is here, and no client has kept it open."""
+        return self.is_whole and not self.awaits_completion
+
+    @property
     def is_due(self) -> bool:
-        """Whether all bytes are here, but a step of the server is missing until it is complete."""
-        return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_whole)
+        """Whether nothing more can come, but a step of the server is missing until it is complete."""
+        return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_ready)
 
     @property
     def is_partial(self) -> bool:
@@ -168,6 +176,9 @@ class Write:
     start: int  # first byte of the content within the upload
     size: int | None  # None when the body's length is not announced
     declares_length: int | None = None
+    # Whether the upload is complete with this content, which then ends where the upload does.
+    # ``None``: as soon as its length is reached.
+    completes: bool | None = None
     checksum: Checksum | None = None
     checksum_in_trailer: bool = False  # the checksum follows the content
 
@@ -238,7 +249,8 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
     :raises UploadExpired: The time to finish has passed.
     :raises UploadClosed: It is a final upload, made of others, or one that comes in chunks (flow.js).
     :raises OffsetMismatch: ``write`` does not start where the upload ends.
-    :raises LengthConflict: ``write`` declares a length that is known already, or below the offset.
+    :raises LengthConflict: ``write`` declares a length that is known already, or below the offset; or it completes the
+        upload elsewhere than at its length.
     :raises TooLarge: ``write`` would pass the length or ``limits.max_size``.
 
     Spec: tus 1.0 "PATCH", "Upload-Defer-Length".
@@ -252,6 +264,10 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
         raise OffsetMismatch(upload.offset, write.start)
     if write.declares_length is not None:
         upload = _declare_length(upload, write.declares_length, limits)
+    if write.completes and write.size is not None:
+        upload = _end_at(upload, write.start + write.size, limits)
+    if upload.awaits_completion is not (write.completes is False):
+        upload = replace(upload, awaits_completion=write.completes is False)
     end = upload.length if upload.length is not None else limits.max_size
     room = (MAX_LENGTH if end is None else end) - write.start
     if write.size is not None and write.size > room:
@@ -266,6 +282,23 @@ def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
         raise LengthConflict(f"The upload already has {upload.offset} bytes; it cannot be {length} bytes long.")
     limits.check_length(length)
     return replace(upload, length=length)
+
+
+def _end_at(upload: Upload, end: int, limits: Limits) -> Upload:
+    """The upload whose last byte is known to be the one before ``end``."""
+    if upload.length is None:
+        return _declare_length(upload, end, limits)
+    if upload.length != end:
+        raise LengthConflict(f"The upload is {upload.length} bytes long, and its last content ends at {end}.")
+    return upload
+
+
+def end_here(upload: Upload, write: Write, limits: Limits) -> Upload:
+    """The upload after all of a write that ``completes`` it, though nobody knew how long that would be.
+
+    :raises LengthConflict: The upload is longer than this.
+    """
+    return _end_at(upload, upload.offset, limits) if write.completes else upload
 
 
 def check_alive(upload: Upload, now: datetime) -> None:
@@ -297,7 +330,7 @@ def with_storage(upload: Upload, stored: JSONObject) -> Upload:
 
 def settle(upload: Upload) -> Upload:
     """The upload in the state that its bytes call for."""
-    if upload.status is Status.ACTIVE and upload.is_whole:
+    if upload.status is Status.ACTIVE and upload.is_ready:
         return upload.to(Status.FINISHING)
     return upload
 

@@ -17,6 +17,7 @@ from typing import Any
 from typing import BinaryIO
 from typing import Protocol
 
+from ..core.answer import Answer
 from ..core.upload import JSONObject
 from ..core.upload import Upload
 
@@ -139,8 +140,10 @@ class StateRepository(Protocol):
         """
         ...
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
-        """Call ``hook`` with the app's own instance, then save ``upload``.
+    def settle(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
+        """Call ``hook`` with the app's own instance, then save ``upload`` with the answer that it returned.
 
         Where the database allows, what the hook wrote in the app's session and the save are one transaction: both
         happen or neither. If the hook raises, neither does, and its exception comes through. Raises ``ClaimLost``.
@@ -287,10 +290,22 @@ class Incoming(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Somebody who wants to know how far a request has got, while its content comes in."""
+
+    every: float  # seconds between two tellings, at least; each makes what has arrived durable and saves the record
+
+    def tell(self, upload: Upload) -> None:
+        """Called by the request's own thread, with the upload as it is saved."""
+        ...
+
+
 class Body(Protocol):
     """The content of a request, as this WSGI server delivers it."""
 
     size: int | None  # bytes announced; None when the body only says when it ends
+
+    watch: Watch | None
 
     unseen: int  # how many of the next bytes need not be looked at: they may be left in the kernel, as ``Piped``
 
@@ -318,8 +333,11 @@ class Body(Protocol):
 class Hooks(Protocol):
     """The app's say, by the name of the hook, from ``on_create`` to ``post_delete``."""
 
-    def named(self, name: str) -> Callable[[Any], object] | None:
-        """The hook, which takes the app's own instance; ``None`` if there is none. It refuses by ``UploadRejected``."""
+    def named(self, name: str) -> Callable[[Any], Answer | None] | None:
+        """The hook, which takes the app's own instance; ``None`` if there is none. It refuses by ``UploadRejected``.
+
+        ``on_complete`` may return an :class:`~flask_resumable.core.answer.Answer`.
+        """
         ...
 
     def observer(self, name: str) -> Callable[[Any], object] | None:

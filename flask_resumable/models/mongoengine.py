@@ -7,6 +7,7 @@ from datetime import datetime
 from datetime import UTC
 from typing import Any
 
+from mongoengine import BooleanField
 from mongoengine import DateTimeField
 from mongoengine import Document
 from mongoengine import LongField
@@ -18,6 +19,7 @@ from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
+from .record import FORMAT
 from .record import upload_from
 
 
@@ -64,6 +66,9 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     raw_metadata = StringField(db_field="metadata", default="")
     concat = StringField()  # the Upload-Concat header
     concat_kind = StringField()  # "partial", "final" or missing, as concat says
+    awaits_completion = BooleanField(default=False)  # until a client says that it is complete
+    answer = JSONField()  # the app's, to the last request
+    format = LongField(default=FORMAT)  # of the fields' contents
     storage = JSONField()  # the storage's own notes
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)

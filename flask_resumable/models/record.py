@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
+from ..errors import Unavailable
+
+FORMAT = 1  # of the records that this version writes; see docs/models.md
 
 # The fields that make an Upload; kept apart from those that only the repository reads.
 FIELDS = (
@@ -23,6 +27,9 @@ FIELDS = (
     "chunks",
     "raw_metadata",
     "concat",
+    "awaits_completion",
+    "answer",
+    "format",
     "storage",
     "created_at",
     "updated_at",
@@ -37,11 +44,29 @@ FIELDS = (
 OWN_FIELDS = ("concat_kind", "digests", "removable_at")
 # What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
 # is not written leaves its indexes alone.
-STATE_FIELDS = ("status", "length", "offset", "chunks", "storage", "updated_at", "expires_at", "removable_at")
+STATE_FIELDS = (
+    "status",
+    "length",
+    "offset",
+    "chunks",
+    "awaits_completion",
+    "storage",
+    "updated_at",
+    "expires_at",
+    "removable_at",
+)
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
-    """The frozen value of a record; its times are aware."""
+    """The frozen value of a record; its times are aware.
+
+    :raises Unavailable: A later version of this package has written it, in a format that this one does not know.
+    """
+    if (record["format"] or FORMAT) > FORMAT:
+        raise Unavailable(
+            f"The record of upload {record['id']} has format {record['format']}, and this version of flask_resumable "
+            f"knows formats up to {FORMAT}: upgrade it."
+        )
     return Upload(
         id=record["id"],
         client_key=record["client_key"],
@@ -52,6 +77,8 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         received=_received(record["offset"], record["chunks"]),
         metadata=UploadMetadata(record["raw_metadata"]),
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
+        awaits_completion=bool(record["awaits_completion"]),
+        answer=None if record["answer"] is None else Answer.from_record(record["answer"]),
         storage=record["storage"] or {},
         created_at=record["created_at"],
         updated_at=record["updated_at"],
@@ -89,6 +116,7 @@ def state_of(upload: Upload) -> dict[str, Any]:
         "length": upload.length,
         "offset": upload.offset,
         "chunks": _chunks(upload.received),
+        "awaits_completion": upload.awaits_completion,
         "storage": dict(upload.storage) or None,
         "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,
@@ -106,6 +134,8 @@ def values_of(upload: Upload) -> dict[str, Any]:
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,
         "concat_kind": _concat_kind(upload),
+        "answer": answer_of(upload),
+        "format": FORMAT,
         "created_at": upload.created_at,
     }
 
@@ -114,3 +144,8 @@ def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None
     return "final" if upload.concat.is_final else "partial"
+
+
+def answer_of(upload: Upload) -> dict[str, Any] | None:
+    """The app's answer as a record keeps it."""
+    return None if upload.answer is None else upload.answer.to_record()

@@ -12,6 +12,7 @@ from sqlalchemy import Dialect
 from sqlalchemy import event
 from sqlalchemy import JSON
 from sqlalchemy import MetaData
+from sqlalchemy import SmallInteger
 from sqlalchemy import String
 from sqlalchemy import Text
 from sqlalchemy import TypeDecorator
@@ -26,6 +27,7 @@ from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
+from .record import FORMAT
 from .record import upload_from
 
 
@@ -79,6 +81,10 @@ class SQLAlchemyMixin(UploadInterface):
     # The Upload-Concat header; MySQL's TEXT ends at 64 KiB.
     concat: Mapped[str | None] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"))
     concat_kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, as concat says
+    # Whether every byte may be here and it is still not complete, until a client says so:
+    awaits_completion: Mapped[bool] = mapped_column(default=False)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the app's, to the last request
+    format: Mapped[int] = mapped_column(SmallInteger, default=FORMAT)  # of the columns' contents
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own notes
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ..core.answer import Answer
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
@@ -132,10 +133,13 @@ class MemoryRepository:
         if hook is not None:
             self.call(upload, hook)
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+    def settle(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
         self._held(claim)
-        self.call(upload, hook)
+        upload = replace(upload, answer=hook(UploadView(upload)))
         self.save(upload, claim, until=until)
+        return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         hook(UploadView(upload))

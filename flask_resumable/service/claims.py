@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 from typing import Protocol
 
+from ..core.answer import Answer
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -116,14 +117,14 @@ class Hold:
         self.upload = upload
         self._is_released = last
 
-    def settle(self, upload: Upload, hook: Callable[[Any], object], *, last: bool = False) -> None:
+    def settle(self, upload: Upload, hook: Callable[[Any], Answer | None], *, last: bool = False) -> None:
         """Save the record together with what ``hook`` writes, or neither.
 
         :raises ClaimLost: A newer request has taken over.
         """
         upload = replace(upload, updated_at=self._now())
-        self._repository.settle(upload, self.claim, hook, until=None if last else self.hold_until())
-        self.upload = upload
+        until = None if last else self.hold_until()
+        self.upload = self._repository.settle(upload, self.claim, hook, until=until)
         self._is_released = last
 
     def release(self) -> None:

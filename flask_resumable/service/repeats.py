@@ -76,9 +76,17 @@ class Repeats:
         self._now = now
 
     def once(
-        self, request_key: str, creation: Creation, content: Content | None, limits: Limits, make: Callable[[], Upload]
+        self,
+        request_key: str,
+        creation: Creation,
+        content: Content | None,
+        limits: Limits,
+        make: Callable[[], Upload],
+        created: Callable[[Upload], object] | None = None,
     ) -> Upload:
         """The upload that there is for this request, or else a new one, by ``make``.
+
+        :param created: Called with the one that there is, before any content is read.
 
         :raises KeyReused: The one that there is was asked for in other words.
         :raises UploadLocked: Another request is still making it.
@@ -95,6 +103,9 @@ class Repeats:
                 check_same(upload, creation)
                 if overtaken:
                     return self._made_by_another(upload)
+                if created is not None:
+                    created(upload)
+                    created = None
                 return self._resumed(upload, content, limits)
             except UploadExists:  # made by another request, just now
                 continue
@@ -157,7 +168,7 @@ class Repeats:
         """Whether the record can be reported as it is: no step is due, and none is being taken."""
         if upload.is_final and upload.status is Status.ACTIVE:
             return not upload.is_claimed(self._now()) and not self._steps.outlook(upload)[1]
-        return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_whole)
+        return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
 
     def _receive_rest(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
         """Add what the upload lacks of content that comes from the start."""
@@ -187,6 +198,7 @@ class _Rest:
         self.size = None if body.size is None else body.size - skipped
         self.unseen = 0
         self.counts_only_whole = body.counts_only_whole
+        self.watch = body.watch
 
     @contextmanager
     def incoming(self, room: int) -> Iterator[Incoming]:

@@ -36,6 +36,7 @@ from ..interfaces import Incoming
 from ..interfaces import Piped
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from ..interfaces import Watch
 from ..interfaces import Writer
 from ..interfaces.capabilities import NotesProgress
 from ..interfaces.capabilities import Paced
@@ -145,6 +146,8 @@ class _Transfer:
         self._has_left = False
         self._has_ended = False
         self._shown_at = -_SHOW_EVERY
+        self._watch: Watch | None = None
+        self._told_at = time.monotonic()
 
     def run(self, body: Body, room: int, before_waiting: Callable[[], object]) -> Upload:
         """Move the whole body; the upload with its bytes, the last of them not saved yet.
@@ -157,6 +160,7 @@ class _Transfer:
                 self._noting.is_counted = not self._is_guarded
             if not self._hashers and hasattr(self._writer, "write_piped"):
                 body.unseen = room
+            self._watch = body.watch
             with body.incoming(room) as incoming:
                 self._incoming = incoming
                 self._take_all(incoming, before_waiting)
@@ -176,7 +180,8 @@ class _Transfer:
                 if self._paced:
                     self._salvage()
                 raise
-        return self._advanced()
+        upload = self._advanced()
+        return rules.end_here(upload, self._write, self._limits) if body.is_whole else upload
 
     def _take_all(self, incoming: Incoming, before_waiting: Callable[[], object]) -> None:
         is_first = True
@@ -185,6 +190,9 @@ class _Transfer:
                 has_more = self._take_some(incoming)
                 if self._has_ended:
                     return
+                told = self._saved_for_watch()
+            if told is not None and self._watch is not None:
+                self._watch.tell(told)
             if self._waiting:
                 time.sleep(_YIELD)  # a lock is not fair by itself
             if has_more:
@@ -196,6 +204,14 @@ class _Transfer:
             incoming.wait()
             if time.monotonic() - before >= _SILENCE:
                 self._look_around()
+
+    def _saved_for_watch(self) -> Upload | None:
+        """The upload as it is saved now, if it is time to tell somebody."""
+        if self._watch is None or time.monotonic() - self._told_at < self._watch.every or self._is_guarded:
+            return None
+        self._told_at = time.monotonic()
+        self._save_all()
+        return self._hold.upload
 
     def _take_some(self, incoming: Incoming) -> bool:
         """Take in the next block, in one's turn; whether there is most likely another one at once."""

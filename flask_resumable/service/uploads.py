@@ -83,6 +83,7 @@ class UploadService:
         limits: Limits,
         content: tuple[Write, Body] | None = None,
         unfinished_parts: bool = True,
+        created: Callable[[Upload], object] | None = None,
     ) -> Upload:
         """Make a new upload, with the content that the request brought along.
 
@@ -90,6 +91,7 @@ class UploadService:
         have: see :class:`~flask_resumable.service.repeats.Repeats`.
 
         :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
+        :param created: Called with the upload once it exists, before its content is read.
         :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
         :raises TooLarge: It would pass ``limits``; nothing was created.
         :raises KeyReused: The client has called another upload by the same idempotency key.
@@ -103,14 +105,19 @@ class UploadService:
 
         def make() -> Upload:
             upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
-            return self._made(replace(upload, request_key=request_key), limits, content, unfinished_parts)
+            return self._made(replace(upload, request_key=request_key), limits, content, unfinished_parts, created)
 
         if request_key is None:
             return make()
-        return self._repeats.once(request_key, creation, content, limits, make)
+        return self._repeats.once(request_key, creation, content, limits, make, created)
 
     def _made(
-        self, upload: Upload, limits: Limits, content: tuple[Write, Body] | None, unfinished_parts: bool
+        self,
+        upload: Upload,
+        limits: Limits,
+        content: tuple[Write, Body] | None,
+        unfinished_parts: bool,
+        created: Callable[[Upload], object] | None,
     ) -> Upload:
         if upload.is_final:
             upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
@@ -120,6 +127,8 @@ class UploadService:
         has_content = content is not None
         with self._born(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as hold:
             self._steps.settle(hold)
+            if created is not None:
+                created(hold.upload)
             if content is not None:
                 self._receive_first(hold, *content, limits)
         return hold.upload
@@ -157,12 +166,12 @@ class UploadService:
 
     def _is_busy(self, upload: Upload) -> bool:
         """Whether a request that is alive, as far as can be told, brings more content in."""
-        return upload.is_claimed(self.now()) and not self._holder.is_gone(upload) and not upload.is_whole
+        return upload.is_claimed(self.now()) and not self._holder.is_gone(upload) and not upload.is_ready
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
         if upload.status is Status.ACTIVE and not upload.is_final:
-            return upload.is_released and not upload.is_whole
+            return upload.is_released and not upload.is_ready
         return upload.status is Status.COMPLETE
 
     def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:

@@ -131,7 +131,7 @@ def _do(work: Work, number: int) -> Any:
 
 
 def _create_by_key(repository: StateRepository, process: int) -> list[tuple[int, str]]:
-    return _create(repository, process, "key")
+    return _create(repository, process, "client_key")
 
 
 def _create_by_request(repository: StateRepository, process: int) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
 from ..core.ranges import ByteRanges
@@ -40,12 +41,24 @@ class RecordContract:
             client_key="ab" * 32,
             request_key="cd" * 32,
             expires_at=LATER,
+            awaits_completion=True,
+            answer=Answer("Grüße", {"X-File": "1"}, 201),
             storage={"path": "a/b", "parts": [1, {"n": None}]},
         )
         repository.add(upload, until=None)
         back = repository.get(upload.id)
         assert replace(back, version=0, fence=0) == upload
         assert back.created_at.utcoffset() == timedelta(0)
+
+    def test_what_a_hook_answers_is_kept(self, repository: StateRepository) -> None:
+        """With the state that is saved after it; later saves leave it alone."""
+        repository.add(an_upload(status=Status.ACTIVE), until=None)
+        answer = Answer(b"\xff", {"X-File": "1"})
+        upload, claim = take(repository)
+        settled = repository.settle(upload.to(Status.FINISHING), claim, lambda instance: answer, until=SOON)
+        assert settled.answer == answer
+        repository.save(settled.to(Status.COMPLETE), claim, until=None)
+        assert repository.get(upload.id).answer == answer
 
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
         """Neither reading nor claiming invents a record."""

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..interfaces import Piped
+from ..interfaces import Watch
 from .gunicorn import GunicornFrames
 from .gunicorn import GunicornSocket
 from .gunicorn import has_length
@@ -52,6 +53,7 @@ class RequestBody:
         self.received = 0  # bytes so far
         self.is_overlong = False
         self.unseen = 0
+        self.watch: Watch | None = None
 
     def incoming(self, room: int) -> RequestContent:
         """See :meth:`~flask_resumable.interfaces.Body.incoming`."""

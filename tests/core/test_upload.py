@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
+from typing import Any
 
 import pytest
 
 from flask_resumable.core import upload as rules
+from flask_resumable.core.answer import Answer
+from flask_resumable.core.answer import MAX_BODY
 from flask_resumable.core.concat import Concat
 from flask_resumable.core.ranges import ByteRanges
 from flask_resumable.core.upload import Creation
@@ -148,3 +152,60 @@ def test_impossible_transitions_are_bugs() -> None:
     """What is complete never accepts bytes again."""
     with pytest.raises(ValueError):
         replace(UPLOAD, status=Status.COMPLETE).to(Status.ACTIVE)
+
+
+def _continued(upload: Upload, write: Write) -> Upload:
+    """The upload after all that a write brings."""
+    begun, _ = rules.begin(upload, write, NONE, NOW)
+    assert write.size is not None
+    moved = rules.advance(begun, write.start, write.start + write.size, NONE, NOW) if write.size else begun
+    return rules.settle(rules.end_here(moved, write, NONE))
+
+
+def test_an_upload_can_be_kept_open_with_every_byte() -> None:
+    """It is complete only when a client says so, be it without another byte; a crash in between changes nothing."""
+    full = _continued(UPLOAD, Write(start=4, size=6, completes=False))
+    assert (full.status, full.is_whole, full.is_ready, full.is_due) == (Status.ACTIVE, True, False, False)
+    assert rules.settle(full) is full
+    assert _continued(full, Write(start=10, size=0, completes=True)).status is Status.FINISHING
+    assert _continued(full, Write(start=10, size=0)).status is Status.FINISHING, "in a protocol that knows only lengths"
+
+
+def test_content_can_say_that_it_is_the_last() -> None:
+    """Then its end is the length of an upload that had none; one whose length is another is refused."""
+    deferred = replace(UPLOAD, length=None)
+    for write in (Write(start=4, size=3, completes=True), Write(start=4, size=3, completes=None, declares_length=7)):
+        done = _continued(deferred, write)
+        assert (done.length, done.status) == (7, Status.FINISHING)
+    assert rules.end_here(deferred, Write(start=0, size=None, completes=True), NONE).length == 4
+    with pytest.raises(LengthConflict):
+        rules.begin(UPLOAD, Write(start=4, size=3, completes=True), NONE, NOW)
+    with pytest.raises(TooLarge):
+        rules.begin(deferred, Write(start=4, size=3, completes=True), Limits(max_size=6), NOW)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": 404},
+        {"status": 101},
+        {"body": "x" * (MAX_BODY + 1)},
+        {"headers": {"X-A": "b\r\nC: d"}},
+        {"headers": {"X A": "b"}},
+        {"headers": {"": "b"}},
+        {"headers": {"X-A": "\u00e9"}},
+    ],
+    ids=str,
+)
+def test_an_impossible_answer_is_a_bug_of_the_app(wrong: dict[str, Any]) -> None:
+    """It is refused where it is made."""
+    with pytest.raises(ValueError):
+        Answer(**wrong)
+
+
+@pytest.mark.parametrize("body", ["Grüße", b"\xff\x00", ""])
+def test_an_answer_comes_back_from_its_record(body: str | bytes) -> None:
+    """As JSON, whatever it says; the protocol's own header fields are not the app's to set."""
+    answer = Answer(body, {"X-File": "1", "Upload-Offset": "5", "Location": "/"}, 201)
+    assert Answer.from_record(json.loads(json.dumps(answer.to_record()))) == answer
+    assert answer.added_headers == {"X-File": "1"}

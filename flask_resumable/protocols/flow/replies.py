@@ -16,19 +16,22 @@ def is_stored(upload: Upload, chunk: ChunkSpan) -> bool:
     Not while the upload has all its bytes and is not complete: the client would leave, and nobody would come to see
     that it is completed. With a chunk that it is made to send again, it waits for that.
     """
-    is_at_rest = upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_whole)
+    is_at_rest = upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
     return is_at_rest and upload.received.has(chunk)
 
 
 def describe(upload: Upload) -> dict[str, object]:
     """What every 200 says: the client hands over whichever answer came last, not the one that completed the file."""
-    return {
+    described: dict[str, object] = {
         "id": upload.id,
         "status": upload.status.value,
         "received": upload.received.total,
         "length": upload.length,
         "complete": upload.status is Status.COMPLETE,
     }
+    if upload.answer is not None:
+        described["answer"] = upload.answer.content.decode(errors="replace")
+    return described
 
 
 def reply_stored(upload: Upload) -> Reply:

@@ -227,7 +227,7 @@ def reply_options(policy: Policy) -> Reply:
 
 def reply_created(upload: Upload, location: str, *, with_content: bool) -> Reply:
     """A new upload. Spec: tus 1.0 "POST"."""
-    headers = {"Location": location, **expiry_headers(upload)}
+    headers = {**answer_headers(upload), "Location": location, **expiry_headers(upload)}
     if with_content:
         headers["Upload-Offset"] = str(upload.offset)
     return Reply(status=201, headers=headers)
@@ -251,7 +251,8 @@ def reply_head(upload: Upload) -> Reply:
 
 def reply_written(upload: Upload) -> Reply:
     """Content was added. Spec: tus 1.0 "PATCH"."""
-    return Reply(status=204, headers={"Upload-Offset": str(upload.offset), **expiry_headers(upload)})
+    headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload)}
+    return Reply(status=204, headers={**answer_headers(upload), **headers})
 
 
 def reply_deleted() -> Reply:
@@ -264,6 +265,11 @@ def expiry_headers(upload: Upload) -> dict[str, str]:
     if upload.expires_at is None or not upload.can_expire:
         return {}
     return {"Upload-Expires": http_date(upload.expires_at)}
+
+
+def answer_headers(upload: Upload) -> dict[str, str]:
+    """What the app adds to the answer that tells of the upload's end. tus 1.0 leaves no room for a body of its own."""
+    return {} if upload.answer is None else upload.answer.added_headers
 
 
 def http_date(moment: datetime) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from ...core.answer import Answer
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
@@ -22,6 +23,7 @@ from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
 from ...interfaces import Claim
+from ...models.record import answer_of
 from ...models.record import FIELDS
 from ...models.record import state_of
 from ...models.record import upload_from
@@ -167,15 +169,19 @@ class MongoengineRepository:
 
     # --- with the app's hooks ---
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+    def settle(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
         """Between the hook and the save a crash may come: then the hook is called again. There is no other way here.
 
         What the hook changed in the document itself, and the upload's next state, are one update.
         """
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
-        hook(instance)
-        self._change(claim, state_of(upload) | {"claimed_until": until, "asked": None}, own.changes())
+        upload = replace(upload, answer=hook(instance))
+        values = state_of(upload) | {"answer": answer_of(upload), "claimed_until": until, "asked": None}
+        self._change(claim, values, own.changes())
+        return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         document = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import StaticPool
 
+from ...core.answer import Answer
 from ...core.upload import Upload
 from ...interfaces import Claim
 from ...models.interface import UploadView
@@ -48,9 +50,13 @@ class EmbeddedRepository(Records):
         if hook is not None:
             self.call(upload, hook)
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
-        self.call(upload, hook)
+    def settle(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
+        with blaming():
+            upload = replace(upload, answer=hook(UploadView(upload)))
         self._check(self._database.change(*self._settled(upload, claim, until)))
+        return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         with blaming():

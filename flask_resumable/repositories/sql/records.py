@@ -25,6 +25,7 @@ from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
 from ...interfaces import Claim
+from ...models.record import answer_of
 from ...models.record import FIELDS
 from ...models.record import OWN_FIELDS
 from ...models.record import state_of
@@ -178,10 +179,10 @@ class Records:
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
     ) -> tuple[Any, Parameters]:
         """The save after a hook, which leaves digests as they are but for those that the hook has asked for."""
-        values = state_of(upload) | {"claimed_until": until}
+        values = state_of(upload) | {"claimed_until": until, "answer": answer_of(upload)}
         if digests is None:
             return self._say.settle, self._say.under(claim, values)
-        return self._say.save, self._say.under(claim, values | {"digests": digests})
+        return self._say.settle_with_digests, self._say.under(claim, values | {"digests": digests})
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         with telling_refusals():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ...core.answer import Answer
 from ...core.upload import Upload
 from ...interfaces import Claim
 from .database import Database
@@ -39,17 +41,26 @@ class SQLAlchemyRepository(Records):
             hook(instance)
             session.commit()
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+    def settle(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
         with self._app_session() as session, self._digests.at_work(upload, session) as work:
+            answer: Answer | None = None
+            saved: list[Answer | None] = []
 
             def save() -> None:
+                saved.append(answer)
                 digests, work.digests = work.digests, None
-                statement, parameters = self._settled(upload, claim, until, digests)
+                statement, parameters = self._settled(replace(upload, answer=answer), claim, until, digests)
                 self._check(session.execute(statement, parameters).rowcount)  # type: ignore[attr-defined]
 
             with joining(session, save):
-                hook(self._instances.attached(session, upload))
+                answer = hook(self._instances.attached(session, upload))
                 session.commit()
+        upload = replace(upload, answer=answer)
+        if saved[-1] != answer:  # the hook has committed by itself, before it returned this
+            self._check(self._database.change(*self._settled(upload, claim, until)))
+        return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         with self._app_session() as session, self._digests.at_work(upload, session):
