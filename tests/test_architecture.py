@@ -36,7 +36,7 @@ ALLOWED = {
     "downloads": {"core", "interfaces", "state"},
     "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},
     "cli": {"core", "interfaces", "service", "state"},
-    "hooks": {"signals"},
+    "hooks": {"core", "signals"},
     "testing": {"core", "interfaces"},
 }
 # Folders that have nothing to do with one another, and files beside them that nobody in them may import.
