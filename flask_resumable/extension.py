@@ -23,7 +23,7 @@ from .errors import UploadRejected
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .interfaces.capabilities import Concatenates
-from .interfaces.capabilities import PlacesChunks
+from .interfaces.chunks import PlacesChunks
 from .models.interface import UploadView
 from .protocols.flow import views as flow_blueprint
 from .protocols.flow.messages import FlowPolicy

@@ -23,7 +23,7 @@ from flask_resumable import UploadRejected
 from flask_resumable.core.upload import Upload
 from flask_resumable.interfaces import Storage
 from flask_resumable.interfaces.capabilities import Concatenates
-from flask_resumable.interfaces.capabilities import PlacesChunks
+from flask_resumable.interfaces.chunks import PlacesChunks
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder

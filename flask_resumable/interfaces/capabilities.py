@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import BinaryIO
 from typing import Protocol
 from typing import runtime_checkable
 
 from ..core.upload import JSONObject
 from ..core.upload import Upload
-from . import Piped
+from .body import Piped
 
 
 @runtime_checkable
@@ -164,67 +162,4 @@ class Concatenates(Protocol):
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
-        ...
-
-
-class Slot(Protocol):
-    """The place of one chunk, for one request at a time."""
-
-    def fill(self, content: BinaryIO) -> None:
-        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
-        ...
-
-
-@runtime_checkable
-class PlacesChunks(Protocol):
-    """An optional ability of a storage; decides whether flow.js is served.
-
-    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
-    what is placed counts once the repository says so.
-    """
-
-    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
-        ...
-
-    def spool(self) -> BinaryIO:
-        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
-        ...
-
-    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
-        ...
-
-
-class IncomingChunk(TakesPiped, Protocol):
-    """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
-
-    is_first: bool  # nobody has put anything there before, and the upload was begun and is not over
-
-    def write(self, block: bytes | memoryview, /) -> None:
-        """Append; what passes the chunk's end is dropped.
-
-        Raises ``ClaimLost`` when a later request is putting the same chunk there, or the upload is finished or removed.
-        """
-        ...
-
-    def settling(self) -> AbstractContextManager[object]:
-        """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
-        ...
-
-    def withdraw(self) -> None:
-        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
-        ...
-
-    def close(self) -> None:
-        """Done with it."""
-        ...
-
-
-@runtime_checkable
-class ReceivesChunks(Protocol):
-    """An optional ability of a storage: chunks that are put in their places while they are still coming in."""
-
-    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
-        """A way to the place of chunk ``number``; ``None`` where this upload's chunks must be whole before."""
         ...

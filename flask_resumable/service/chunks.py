@@ -18,9 +18,9 @@ from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExpired
 from ..errors import UploadNotFound
-from ..interfaces.capabilities import IncomingChunk
-from ..interfaces.capabilities import PlacesChunks
-from ..interfaces.capabilities import ReceivesChunks
+from ..interfaces.chunks import IncomingChunk
+from ..interfaces.chunks import PlacesChunks
+from ..interfaces.chunks import ReceivesChunks
 from .client_keys import Keys
 from .client_keys import patiently
 from .uploads import UploadService

@@ -27,9 +27,9 @@ from ..interfaces.capabilities import KeepsProgress
 from ..interfaces.capabilities import LinksDownloads
 from ..interfaces.capabilities import Locates
 from ..interfaces.capabilities import Moves
-from ..interfaces.capabilities import PlacesChunks
-from ..interfaces.capabilities import Slot
 from ..interfaces.capabilities import Verifies
+from ..interfaces.chunks import PlacesChunks
+from ..interfaces.chunks import Slot
 
 Chooser = Callable[[Upload], object]
 

@@ -1,4 +1,4 @@
-"""What a storage must do that takes chunks; see :class:`~flask_resumable.interfaces.capabilities.PlacesChunks`."""
+"""What a storage must do that takes chunks; see :class:`~flask_resumable.interfaces.chunks.PlacesChunks`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..interfaces.capabilities import PlacesChunks
+from ..interfaces.chunks import PlacesChunks
 from .samples import an_upload
 
 

@@ -19,7 +19,7 @@ from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import ResumableError
-from flask_resumable.interfaces.capabilities import PlacesChunks
+from flask_resumable.interfaces.chunks import PlacesChunks
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder
 

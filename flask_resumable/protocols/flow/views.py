@@ -20,7 +20,7 @@ from ...errors import MethodNotAllowed
 from ...errors import ResumableError
 from ...errors import UploadExpired
 from ...errors import UploadNotFound
-from ...interfaces.capabilities import IncomingChunk
+from ...interfaces.chunks import IncomingChunk
 from ...state import current_state
 from ...state import FlowState
 from ...wsgi.first_reader import body_of

@@ -28,8 +28,8 @@ from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import ClaimLost
 from ...interfaces import Writer
-from ...interfaces.capabilities import IncomingChunk
-from ...interfaces.capabilities import Slot
+from ...interfaces.chunks import IncomingChunk
+from ...interfaces.chunks import Slot
 from ..spool import Spool
 from .chunk_folder import ChunkFolder
 from .chunk_writer import ChunkInPlace

@@ -20,7 +20,7 @@ BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
 
 
 class LocalSlot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.capabilities.Slot`."""
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`."""
 
     def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
         self.fill = fill

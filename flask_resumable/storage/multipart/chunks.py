@@ -77,7 +77,7 @@ class MultipartMarkers:
 
 
 class S3Slot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.capabilities.Slot`.
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`.
 
     The store takes a part or an object whole or not at all, so nobody has to wait for others with the same chunk.
     """

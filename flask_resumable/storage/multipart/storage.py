@@ -29,7 +29,7 @@ from ...errors import ConfigurationError
 from ...errors import TooLarge
 from ...errors import Unavailable
 from ...interfaces import Writer
-from ...interfaces.capabilities import Slot
+from ...interfaces.chunks import Slot
 from ..local.files import translated
 from ..s3.check import check
 from ..s3.errors import Missing
