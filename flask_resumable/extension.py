@@ -22,8 +22,6 @@ from .errors import ConfigurationError
 from .errors import UploadRejected
 from .interfaces import StateRepository
 from .interfaces import Storage
-from .interfaces.capabilities import Concatenates
-from .interfaces.chunks import PlacesChunks
 from .models.interface import UploadView
 from .protocols.flow import views as flow_blueprint
 from .protocols.flow.messages import FlowPolicy
@@ -282,7 +280,8 @@ def _limits(settings: ProtocolSettings, *, sliding: bool) -> Limits:
 def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage) -> FlowState | None:
     if not settings.enabled:
         return None
-    if not isinstance(storage, PlacesChunks):
+    chunks = storage.capabilities.chunks
+    if chunks is None:
         raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
     keys = Keys(service)
     return FlowState(
@@ -296,14 +295,14 @@ def _flow_state(settings: FlowSettings, service: UploadService, storage: Storage
         ),
         limits=_limits(settings, sliding=settings.sliding_expiration),
         keys=keys,
-        chunks=ChunkService(service, keys, storage, tombstone=settings.tombstone),
-        layout=storage.layout,
+        chunks=ChunkService(service, keys, chunks, tombstone=settings.tombstone),
+        layout=chunks.layout,
     )
 
 
 def _tus_policy(settings: Settings, storage: Storage) -> Policy:
     offered = set(EXTENSIONS) - set(settings.disabled_extensions)
-    if not isinstance(storage, Concatenates):
+    if storage.capabilities.concatenation is None:
         offered -= {"concatenation", "concatenation-unfinished"}
     if settings.expiration is None and "concatenation" not in offered:
         offered -= {"expiration"}  # else parts expire all the same

@@ -17,11 +17,12 @@ from .capabilities import Locates
 from .capabilities import Moves
 from .capabilities import NotesProgress
 from .capabilities import Paced
+from .capabilities import StorageCapabilities
 from .capabilities import TakesPiped
 from .capabilities import Verifies
+from .capabilities import WriterCapabilities
 from .chunks import IncomingChunk
 from .chunks import PlacesChunks
-from .chunks import ReceivesChunks
 from .chunks import Slot
 from .hooks import Hooks
 from .repository import Claim
@@ -45,11 +46,12 @@ __all__ = [
     "Paced",
     "Piped",
     "PlacesChunks",
-    "ReceivesChunks",
     "Slot",
     "StateRepository",
     "Storage",
+    "StorageCapabilities",
     "TakesPiped",
     "Verifies",
     "Writer",
+    "WriterCapabilities",
 ]

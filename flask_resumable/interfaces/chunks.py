@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 from typing import Protocol
-from typing import runtime_checkable
 
 from ..core.upload import JSONObject
 from ..core.upload import Upload
@@ -17,27 +16,6 @@ class Slot(Protocol):
 
     def fill(self, content: BinaryIO) -> None:
         """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
-        ...
-
-
-@runtime_checkable
-class PlacesChunks(Protocol):
-    """An optional ability of a storage; decides whether flow.js is served.
-
-    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
-    what is placed counts once the repository says so.
-    """
-
-    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
-        ...
-
-    def spool(self) -> BinaryIO:
-        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
-        ...
-
-    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
         ...
 
 
@@ -70,10 +48,28 @@ class IncomingChunk(Protocol):
         ...
 
 
-@runtime_checkable
-class ReceivesChunks(Protocol):
-    """An optional ability of a storage: chunks that are put in their places while they are still coming in."""
+class PlacesChunks(Protocol):
+    """A storage that takes uploads in chunks; decides whether flow.js is served.
+
+    A chunk is received whole, beside the upload, before it is placed, unless there is a way to receive it in its place.
+    Chunks of one upload are placed side by side; what is placed counts once the repository says so.
+    """
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
+        ...
+
+    def spool(self) -> BinaryIO:
+        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
+        ...
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
+        ...
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
-        """A way to the place of chunk ``number``; ``None`` where this upload's chunks must be whole before."""
+        """A way to put chunk ``number`` in its place while it is still coming in.
+
+        :return: ``None``: this upload's chunks must be received whole before.
+        """
         ...

@@ -12,10 +12,17 @@ from typing import Protocol
 
 from ..core.upload import JSONObject
 from ..core.upload import Upload
+from .capabilities import StorageCapabilities
+from .capabilities import WriterCapabilities
 
 
 class Writer(Protocol):
     """Takes the content of one write, block by block."""
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        """What it can do besides."""
+        ...
 
     def write(self, block: bytes | memoryview, /) -> None:
         """Append to what was written. Raises ``ClaimLost`` once a newer claim has opened this upload for writing."""
@@ -32,6 +39,11 @@ class Storage(Protocol):
     Where saved bytes turn out to be missing (after a power loss with ``DURABILITY = "none"``, say), ``writer`` and
     ``finish`` raise ``BytesLost`` with the offset up to which they are there.
     """
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """What it can do besides what is here."""
+        ...
 
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
         """Open for writing from byte ``start`` on. The first write creates; bytes past the saved ones are garbage."""

@@ -25,7 +25,6 @@ from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..interfaces import StateRepository
 from ..interfaces import Storage
-from ..interfaces.capabilities import KeepsProgress
 from ..processes import is_dead
 from ..processes import is_here
 from ..processes import ProcessName
@@ -147,7 +146,7 @@ class Holder:
     def __init__(self, repository: StateRepository, storage: Storage, *, lease: timedelta, now: Clock) -> None:
         self._repository = repository
         self._storage = storage
-        self._progress = storage if isinstance(storage, KeepsProgress) else None
+        self._progress = storage.capabilities.progress
         self._lease = lease
         self._now = now
         self._name = ProcessName()

@@ -13,8 +13,6 @@ from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.interfaces import Writer
-from flask_resumable.interfaces.capabilities import Concatenates
-from flask_resumable.interfaces.capabilities import Paced
 from flask_resumable.storage.multipart.writer import S3Writer
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.samples import an_upload
@@ -53,7 +51,7 @@ class Record:
 
     def assemble(self, storage: S3Storage, parts: Sequence[Record]) -> None:
         """Fill it with others."""
-        stored = cast(Concatenates, storage).concatenate(self.upload, [part.upload for part in parts], self.fence)
+        stored = storage.concatenate(self.upload, [part.upload for part in parts], self.fence)
         self.upload = replace(self.upload, storage=stored, received=ByteRanges.prefix(self.upload.length or 0))
 
 
@@ -84,7 +82,6 @@ class Request:
 
     def save(self, *, counts: bool = True) -> None:
         """Save what is durable."""
-        assert isinstance(self.writer, Paced)
         self._save(*self.writer.checkpoint(counts=counts))
         self.writer.saved()
 

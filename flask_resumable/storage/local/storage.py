@@ -27,6 +27,7 @@ from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import ClaimLost
+from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import IncomingChunk
 from ...interfaces.chunks import Slot
@@ -75,6 +76,9 @@ class LocalStorage:
         self._merges = chunks is not None
         self._chunks = chunks or ChunkFolder(Path(self._paths.work))
         self._moved = MovedFiles(self._paths, is_durable=durability != "none")
+        self.capabilities = StorageCapabilities(
+            chunks=self, concatenation=self, progress=self, moves=self, verification=self
+        )
 
     @property
     def root(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Self
 from ...core.upload import JSONObject
 from ...errors import Unavailable
 from ...interfaces import Piped
+from ...interfaces import WriterCapabilities
 from .fence import Fence
 from .files import begin_sync
 from .files import splice_all
@@ -37,6 +38,10 @@ class LocalWriter:
         self._durability = durability
         self._has_failed = False
         self.is_counted = True
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        return WriterCapabilities(progress=self, pipes=self)
 
     def __enter__(self) -> Self:
         return self

@@ -28,6 +28,8 @@ from ...core.upload import Upload
 from ...errors import ConfigurationError
 from ...errors import TooLarge
 from ...errors import Unavailable
+from ...interfaces import IncomingChunk
+from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import Slot
 from ..local.files import translated
@@ -122,6 +124,9 @@ class S3Storage:
         self._leftovers = Leftovers(self._bucket, self._keys)
         self._equal = EqualParts(self._bucket, equal_parts)
         self._moved = MovedObjects(self._bucket, self._keys, self._sending, self.max_copy)
+        self.capabilities = StorageCapabilities(
+            chunks=self, concatenation=self, moves=self, links=self, locations=self, verification=self
+        )
 
     # --- writing ---
 
@@ -164,6 +169,9 @@ class S3Storage:
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
         return nullcontext(S3Slot(self._bucket, self._keys, self._markers, upload, number, start))
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        return None  # the store takes a part whole or not at all
 
     # --- finishing ---
 

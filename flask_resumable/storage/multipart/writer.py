@@ -13,6 +13,7 @@ from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import TooLarge
 from ...errors import Unavailable
+from ...interfaces import WriterCapabilities
 from ..s3.errors import Missing
 from .buffer import Buffer
 from .geometry import MAX_OBJECT
@@ -60,6 +61,10 @@ class S3Writer:
         self._unneeded = notes.superseded  # the record does not need them any more
         self._has_failed = False
         self._saved_at = self._kept_at = time.monotonic()
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        return WriterCapabilities(paced=self)
 
     # --- taking content in ---
 
