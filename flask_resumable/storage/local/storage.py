@@ -31,6 +31,8 @@ from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import IncomingChunk
 from ...interfaces.chunks import Slot
+from ..file_io import translated
+from ..file_io import write_all
 from ..spool import Spool
 from .chunk_folder import ChunkFolder
 from .chunk_writer import ChunkInPlace
@@ -42,8 +44,6 @@ from .files import publish
 from .files import remove
 from .files import size_of
 from .files import sync_directory
-from .files import translated
-from .files import write_all
 from .moved import MovedFiles
 from .orphans import leftovers
 from .paths import Paths

@@ -32,7 +32,7 @@ from ...interfaces import IncomingChunk
 from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import Slot
-from ..local.files import translated
+from ..file_io import translated
 from ..s3.check import check
 from ..s3.errors import Missing
 from ..s3.store import Bucket
