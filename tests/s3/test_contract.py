@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flask_resumable.interfaces import Storage
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing import StorageContract
 
@@ -22,7 +23,7 @@ needs_small_parts = pytest.mark.skipif(os.environ.get("S3_SERVER") == "ceph", re
 class SmallParts(S3Storage):
     """For a store that takes parts of 1 KiB."""
 
-    min_part_size = KIB
+    traits = StoreTraits(min_part=KIB)
 
 
 class TestLessThanAPart(StorageContract):

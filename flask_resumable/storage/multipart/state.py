@@ -16,7 +16,7 @@ from ...core.upload import JSONObject
 from ...errors import BytesLost
 from .geometry import Geometry
 
-STAGED = "@"  # begins a part that is an object of its own; others are ETags
+STAGED = "@"  # begins a part that is an object of its own; others are tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Notes:
 
     geometry: Geometry
     multipart: str | None = None
-    parts: tuple[str, ...] = ()  # ETags, or STAGED and the name of a helper
+    parts: tuple[str, ...] = ()  # tags, or STAGED and the name of a helper
     tails: tuple[tuple[str, int], ...] = ()  # names of helpers, and sizes
     busy: int = 0  # parts below this number may be on their way, if they are not in `parts`
     tainted: int = 0  # the same, by writers that are no more

@@ -1,4 +1,4 @@
-"""Bytes in a bucket.
+"""Bytes in an object store.
 
 A finished upload is the object ``<prefix><id>``. On the way there it is one multipart upload of that key, and helper
 objects below ``<prefix>.partial/<id>/`` for what is no part yet. What belongs to an upload is found by its id alone.
@@ -17,7 +17,6 @@ from contextlib import nullcontext
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from typing import BinaryIO
 from typing import cast
 from urllib.parse import quote
@@ -33,9 +32,6 @@ from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import Slot
 from ..file_io import translated
-from ..s3.check import check
-from ..s3.errors import Missing
-from ..s3.store import Bucket
 from ..spool import Spool
 from .buffer import Memory
 from .chunks import MultipartMarkers
@@ -43,12 +39,12 @@ from .chunks import S3Slot
 from .completion import Publisher
 from .composer import EqualParts
 from .composer import Joiner
+from .errors import Missing
 from .geometry import chunks
 from .geometry import Geometry
 from .geometry import MAX_OBJECT
 from .geometry import MAX_PARTS
 from .geometry import MIB
-from .geometry import MIN_PART
 from .keys import fresh
 from .keys import Keys
 from .moved import MOVED
@@ -58,74 +54,55 @@ from .orphans import WHOLE
 from .reading import stream_of
 from .state import Notes
 from .state import STAGED
+from .store import ObjectStore
 from .uploader import Sender
 from .verify import Verifier
 from .writer import S3Writer
 from .writer import too_many_parts
 
 
-class S3Storage:
-    """Objects in a bucket of any store that speaks S3. Any number of processes and machines may use one bucket.
+class MultipartStorage:
+    """Objects in an object store. Any number of processes and machines may use one store.
 
     One prefix belongs to one database. Nothing is kept on the machine but what is just being received.
 
-    :param bucket: The bucket, which must be there.
+    :param store: Where the objects are.
     :param prefix: What all keys begin with, such as ``"uploads/"``.
-    :param endpoint_url: Where the store is, unless it is Amazon's.
-    :param access_key: With ``secret_key``; without them, what boto3 finds by itself.
-    :param part_size: The size of parts in bytes, at least 5 MiB; very large uploads have larger ones.
+    :param part_size: The size of parts in bytes, at least what the store asks for; very large uploads have larger ones.
     :param memory: How many bytes of parts on their way a process may have in memory; more of them go to files.
     :param spool_directory: Where those files are made; they have no names and leave no trace.
-    :param equal_parts: Whether the store wants all parts but a smaller last one to have one size, as R2 does; ``None``:
-        it is found out.
-    :param client: A client of boto3's, instead of one with the settings above. It is shared by all threads.
-    :raises ConfigurationError: An argument is wrong. Nothing is asked of the store yet; see :meth:`check_access`.
+    :raises ConfigurationError: An argument is wrong.
     """
-
-    min_part_size = MIN_PART  # what the store asks for
-    max_copy = 5 * 1024 * MIB  # bytes that it copies as a whole
 
     def __init__(
         self,
-        bucket: str,
+        store: ObjectStore,
         *,
         prefix: str = "",
-        endpoint_url: str | None = None,
-        region: str | None = None,
-        access_key: str | None = None,
-        secret_key: str | None = None,
         part_size: int = 8 * MIB,
         memory: int = 64 * MIB,
         spool_directory: str | os.PathLike[str] | None = None,
-        equal_parts: bool | None = None,
-        client: Any = None,
     ) -> None:
-        if not bucket:
-            raise ConfigurationError("S3Storage needs the name of a bucket.")
-        if not self.min_part_size <= part_size <= 5 * 1024 * MIB:
-            raise ConfigurationError(f"part_size must be from {self.min_part_size} to {5 * 1024 * MIB} bytes.")
-        if (access_key is None) != (secret_key is None):
-            raise ConfigurationError("S3Storage takes access_key and secret_key together, or neither.")
+        if not store.traits.min_part <= part_size <= 5 * 1024 * MIB:
+            raise ConfigurationError(f"part_size must be from {store.traits.min_part} to {5 * 1024 * MIB} bytes.")
         if prefix.startswith("/"):
             raise ConfigurationError("prefix must not begin with '/'; it looks like 'uploads/'.")
-        self._bucket = Bucket(
-            bucket,
-            endpoint_url=endpoint_url,
-            region=region,
-            access_key=access_key,
-            secret_key=secret_key,
-            client=client,
-        )
+        self._store = store
         self._keys = Keys(prefix)
         self._part_size = part_size
         self._memory = Memory(memory)
         self._directory = None if spool_directory is None else os.fspath(spool_directory)
-        self._markers = MultipartMarkers(self._bucket, self._keys)
-        self._leftovers = Leftovers(self._bucket, self._keys)
-        self._equal = EqualParts(self._bucket, equal_parts)
-        self._moved = MovedObjects(self._bucket, self._keys, self._sending, self.max_copy)
+        self._markers = MultipartMarkers(store, self._keys)
+        self._leftovers = Leftovers(store, self._keys)
+        self._equal = EqualParts(store)
+        self._moved = MovedObjects(store, self._keys, self._sending)
         self.capabilities = StorageCapabilities(
-            chunks=self, concatenation=self, moves=self, links=self, locations=self, verification=self
+            chunks=self,
+            concatenation=self,
+            moves=self,
+            links=self if store.traits.signs_links else None,
+            locations=self,
+            verification=self,
         )
 
     # --- writing ---
@@ -151,7 +128,7 @@ class S3Storage:
 
     @contextmanager
     def _sending(self, upload: Upload) -> Iterator[Sender]:
-        sender = Sender(self._bucket, self._keys, upload, self._memory, self._directory)
+        sender = Sender(self._store, self._keys, upload, self._memory, self._directory)
         try:
             yield sender
         finally:
@@ -160,7 +137,9 @@ class S3Storage:
     # --- chunks ---
 
     def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        is_direct = chunk_size >= self.min_part_size and total_chunks < MAX_PARTS  # the last one may make two parts
+        is_direct = (
+            chunk_size >= self._store.traits.min_part and total_chunks < MAX_PARTS
+        )  # the last one may make two parts
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:
@@ -168,7 +147,7 @@ class S3Storage:
             return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        return nullcontext(S3Slot(self._bucket, self._keys, self._markers, upload, number, start))
+        return nullcontext(S3Slot(self._store, self._keys, self._markers, upload, number, start))
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
         return None  # the store takes a part whole or not at all
@@ -177,8 +156,8 @@ class S3Storage:
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
         with self._sending(upload) as sender:
-            publisher = Publisher(self._bucket, self._keys, sender, upload, self._markers.read, self._equal)
-            publisher.publish(self._part_size, self.min_part_size)
+            publisher = Publisher(self._store, self._keys, sender, upload, self._markers.read, self._equal)
+            publisher.publish(self._part_size)
         self._remove_unfinished(upload)
         return {"finished": True}
 
@@ -193,7 +172,7 @@ class S3Storage:
         self._moved.settle(upload)
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
-        """Put the parts together within the store, if all but the last are large enough; else through this process."""
+        """Put the parts together within the store, where it can copy them; else through this process."""
         sources = [(self._keys.target(part), part.length or 0) for part in parts]
         total = sum(size for _, size in sources)
         if total == 0:
@@ -201,11 +180,11 @@ class S3Storage:
         with self._sending(upload) as sender:
             try:
                 if total > self._part_size:
-                    joiner = Joiner(self._bucket, sender, self._keys.target(upload))
+                    joiner = Joiner(self._store, sender, self._keys.target(upload))
                     equal = self._equal.are_wanted is True
-                    multipart, etags = joiner.join(sources, self._part_size, self.min_part_size, equal=equal)
+                    multipart, tags = joiner.join(sources, self._part_size, equal=equal)
                     noted = [[part.id, part.length or 0] for part in parts]
-                    return {"joined": total, "multipart": multipart, "parts": etags, "sources": noted}
+                    return {"joined": total, "multipart": multipart, "parts": tags, "sources": noted}
                 buffer = sender.buffer(total)
                 try:
                     for key, size in sources:
@@ -226,8 +205,8 @@ class S3Storage:
         :raises Unavailable: They cannot be read before the upload is finished.
         """
         if upload.storage.get("finished"):
-            return stream_of(self._bucket, [(self._keys.target(upload), upload.length or 0)])
-        return stream_of(self._bucket, self._unfinished(upload))
+            return stream_of(self._store, [(self._keys.target(upload), upload.length or 0)])
+        return stream_of(self._store, self._unfinished(upload))
 
     def _unfinished(self, upload: Upload) -> list[tuple[str, int]]:
         stored = upload.storage
@@ -250,7 +229,7 @@ class S3Storage:
 
     def location(self, upload: Upload) -> str:
         """Where the object is, or will be, as people write it."""
-        return f"s3://{self._bucket.name}/{self._keys.target(upload)}"
+        return self._store.location(self._keys.target(upload))
 
     def presigned_url(
         self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
@@ -258,12 +237,11 @@ class S3Storage:
         """A URL by which anybody can fetch a finished upload until it has expired; ``None`` for an unfinished one."""
         if not upload.storage.get("finished"):
             return None
-        return self._bucket.link(
+        return self._store.link(
             self._keys.target(upload),
-            int(expires.total_seconds()),
-            method="get_object",
-            ResponseContentType=content_type,
-            ResponseContentDisposition=_content_disposition(disposition, filename),
+            seconds=int(expires.total_seconds()),
+            content_type=content_type,
+            content_disposition=_content_disposition(disposition, filename),
         )
 
     def verify(self, upload: Upload) -> list[str]:
@@ -274,7 +252,7 @@ class S3Storage:
                 marker = self._markers.read(upload)
             except Missing:
                 pass
-        return list(Verifier(self._bucket, self._keys, upload, marker).problems())
+        return list(Verifier(self._store, self._keys, upload, marker).problems())
 
     # --- removing ---
 
@@ -282,7 +260,7 @@ class S3Storage:
         self._moved.forget(upload)
         self._leftovers.remove(upload.id, self._keys.published(upload))
         for key in {self._keys.target(upload), self._keys.published(upload)}:
-            self._bucket.delete(key)
+            self._store.delete(key)
 
     def discard_stray(self, upload: Upload) -> None:
         if upload.status in (Status.DELETING, Status.GONE):
@@ -293,16 +271,6 @@ class S3Storage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         return self._leftovers.orphans(older_than)
-
-    # --- trying ---
-
-    def check_access(self) -> None:
-        """Try whether the bucket can be used.
-
-        :raises ConfigurationError: It cannot; the message says what to do.
-        :raises Unavailable: The store does not answer, which may pass by itself.
-        """
-        check(self._bucket, self._keys.prefix)
 
 
 def _content_disposition(kind: str, filename: str) -> str:

@@ -14,8 +14,8 @@ from ...errors import BytesLost
 from ...errors import TooLarge
 from ...errors import Unavailable
 from ...interfaces import WriterCapabilities
-from ..s3.errors import Missing
 from .buffer import Buffer
+from .errors import Missing
 from .geometry import MAX_OBJECT
 from .geometry import MAX_PARTS
 from .keys import fresh
