@@ -74,7 +74,7 @@ class MemoryStorage:
     def delete(self, upload: Upload) -> None:
         self.contents.pop(upload.id, None)
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         pass
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:

@@ -28,7 +28,7 @@ from flask_resumable.interfaces import StorageCapabilities
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder
-from flask_resumable.storage.multiple import Choice
+from flask_resumable.storage.multiple import MultiStorage
 from flask_resumable.testing import StorageContract
 from flask_resumable.testing.samples import an_upload
 from tests.conformance.tus_client import final
@@ -280,12 +280,12 @@ def test_leftovers_are_removed_from_every_storage(sites: Callable[..., Site]) ->
     assert [*site.files()] == [f"archive/.partial/{id_of(urls[2])}.part"]
 
 
-class TestChoice(StorageContract):
+class TestMultiStorage(StorageContract):
     """Several storages keep what each of them promises."""
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Storage:
-        return Choice(both(tmp_path))
+        return MultiStorage(both(tmp_path))
 
     @pytest.fixture
     def kept(self, tmp_path: Path) -> Callable[[], set[str]]:
@@ -300,14 +300,14 @@ class Plain:
     def __init__(self, directory: Path) -> None:
         local = LocalStorage(directory)
         self.writer, self.finish, self.open, self.path = local.writer, local.finish, local.open, local.path
-        self.delete, self.discard_stray, self.orphans = local.delete, local.discard_stray, local.orphans
+        self.delete, self.remove_orphans, self.orphans = local.delete, local.remove_orphans, local.orphans
 
 
 def test_only_what_all_can_do_is_offered(tmp_path: Path) -> None:
     """Concatenation and flow.js need a capability of the storage, and there is no telling which one it will be."""
     local, plain = LocalStorage(tmp_path / "main"), Plain(tmp_path / "archive")
     for other, can in ((local, True), (plain, False)):
-        offered = Choice({"main": local, "archive": other}).capabilities
+        offered = MultiStorage({"main": local, "archive": other}).capabilities
         assert (offered.concatenation is not None, offered.chunks is not None) == (can, can)
     app = Flask("app", instance_path=str(tmp_path))
     with pytest.raises(ConfigurationError, match="FLOW_ENABLED"):
@@ -316,7 +316,7 @@ def test_only_what_all_can_do_is_offered(tmp_path: Path) -> None:
 
 def test_chunks_come_in_where_their_upload_is(tmp_path: Path) -> None:
     """A chunk is put in its place while it comes in, in the storage that was chosen for its upload."""
-    choice = Choice(both(tmp_path), storage=lambda upload: "archive")
+    choice = MultiStorage(both(tmp_path), storage=lambda upload: "archive")
     upload = an_upload(length=10, key="a key", storage=choice.layout(10, 1))
     upload = replace(upload, storage=choice.choose(upload))
     incoming = choice.receiving(upload, 1, 0, 10)

@@ -65,7 +65,7 @@ class Storage(Protocol):
         """Remove every trace of the upload. May be repeated."""
         ...
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         """Remove what a late writer may have left beside a finished or removed upload; never finished bytes."""
         ...
 

@@ -220,7 +220,7 @@ class Holder:
             # In DELETING as well: who removes it may be done with the files, and we were the last to touch them.
             is_over = current.status in (Status.DELETING, Status.GONE)
             if is_over or (current.status is Status.COMPLETE and not current.is_partial):
-                self._storage.discard_stray(current)
+                self._storage.remove_orphans(current)
 
     # --- those who hold uploads ---
 

@@ -32,7 +32,7 @@ _BLOCK = 1024 * 1024  # bytes on their way from one storage to another
 _LAYOUT = "layout"  # what is known of a new upload's chunks, until it is known which storage is to have them
 
 
-class Choice:
+class MultiStorage:
     """Passes everything on to the storage that the upload's record names.
 
     :param storages: By name; the first takes what nobody has chosen another for, and the uploads of a time when there
@@ -124,8 +124,8 @@ class Choice:
     def delete(self, upload: Upload) -> None:
         self._of(upload).delete(upload)
 
-    def discard_stray(self, upload: Upload) -> None:
-        self._of(upload).discard_stray(upload)
+    def remove_orphans(self, upload: Upload) -> None:
+        self._of(upload).remove_orphans(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         """Those of all storages. One that does not answer keeps nobody from cleaning the others."""

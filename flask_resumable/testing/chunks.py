@@ -92,7 +92,7 @@ class ChunkContract:
         before = kept()
         with suppress(ClaimLost):
             place(storage, chunked, 2, content("xxx"))
-        storage.discard_stray(done)
+        storage.remove_orphans(done)
         for _, remove in storage.orphans(FUTURE):
             remove()
         with storage.open(done) as stream:
@@ -108,7 +108,7 @@ class ChunkContract:
         assert kept() == set()
         with suppress(ClaimLost):
             place(storage, chunked, 2, content("345"))
-        storage.discard_stray(replace(chunked, status=Status.GONE))
+        storage.remove_orphans(replace(chunked, status=Status.GONE))
         for _, remove in storage.orphans(FUTURE):
             remove()
         assert kept() == set()

@@ -160,7 +160,7 @@ class StorageContract(ChunkContract):
                 old.flush()
         assert read(storage, done) == content("0123456789")
 
-    def test_a_writer_after_the_end_leaves_only_a_stray(
+    def test_a_writer_after_the_end_leaves_only_orphans(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
         """A writer that opens after the end cannot reach the finished bytes, and what it leaves can be discarded."""
@@ -169,7 +169,7 @@ class StorageContract(ChunkContract):
         with suppress(ClaimLost):
             put(storage, upload, content("abcdefghij"), is_late=True)
         assert read(storage, done) == content("0123456789")
-        storage.discard_stray(done)
+        storage.remove_orphans(done)
         assert kept() == before
 
     def test_finishing_may_be_repeated(

@@ -13,7 +13,7 @@ from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.interfaces import Writer
-from flask_resumable.storage.multipart.writer import S3Writer
+from flask_resumable.storage.multipart.writer import MultipartWriter
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.samples import an_upload
 
@@ -66,7 +66,7 @@ class Request:
         self._opened: AbstractContextManager[Writer] = storage.writer(record.upload, self._start, fence)
 
     def __enter__(self) -> Request:
-        self.writer = cast(S3Writer, self._opened.__enter__())
+        self.writer = cast(MultipartWriter, self._opened.__enter__())
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -74,7 +74,7 @@ class Request:
 
     def send(self, content: bytes, *, counts: bool = True) -> None:
         """Write, and save when that is due."""
-        step = max(1, self.writer._notes.geometry.first // BLOCKS)
+        step = max(1, self.writer._state.geometry.first // BLOCKS)
         for at in range(0, len(content), step):
             self.writer.write(content[at : at + step])
             if self.writer.is_due:

@@ -45,7 +45,7 @@ from .files import remove
 from .files import size_of
 from .files import sync_directory
 from .moved import MovedFiles
-from .orphans import leftovers
+from .orphans import orphans
 from .paths import Paths
 from .verify import inspect
 from .writer import LocalSlot
@@ -323,7 +323,7 @@ class LocalStorage:
                 remove(path)
             self._chunks.delete(upload)
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         self._remove_unfinished(upload)
         if upload.status is Status.COMPLETE:
             self._moved.settle(upload)
@@ -346,4 +346,4 @@ class LocalStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         yield from self._chunks.orphans(older_than.timestamp())
-        yield from leftovers(Path(self._paths.work), older_than.timestamp())
+        yield from orphans(Path(self._paths.work), older_than.timestamp())

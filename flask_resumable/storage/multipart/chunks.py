@@ -76,7 +76,7 @@ class MultipartMarkers:
         return self._keys.helper(upload.id, "multipart")
 
 
-class S3Slot:
+class StoreSlot:
     """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`.
 
     The store takes a part or an object whole or not at all, so nobody has to wait for others with the same chunk.
@@ -118,7 +118,7 @@ class S3Slot:
             except Missing:
                 if self._store.size(target) is not None:
                     raise ClaimLost from None  # it has been published
-                # It was removed, or the store has cleaned up. In the first case what comes now is a stray, which is
-                # discarded; in the second, it will be noticed at the end that the other chunks are not there.
+                # It was removed, or the store has cleaned up. In the first case what comes now is an orphan, and
+                # removed as such; in the second, it will be noticed at the end that the other chunks are not there.
                 self._markers.forget(self._upload, multipart)
         raise Unavailable

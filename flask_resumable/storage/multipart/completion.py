@@ -8,8 +8,8 @@ from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import Unavailable
 from .buffer import Content
+from .composer import Composer
 from .composer import EqualParts
-from .composer import Joiner
 from .composer import Range
 from .composer import Source
 from .errors import log_refusal
@@ -23,16 +23,16 @@ from .geometry import Geometry
 from .geometry import parts_of_chunk
 from .keys import Keys
 from .orphans import WHOLE
-from .state import Notes
+from .state import MultipartState
 from .state import STAGED
 from .store import ObjectStore
 from .store import Part
-from .uploader import Sender
+from .uploader import Uploader
 
 _TRIES = 5  # a part of a late writer may arrive between a look and the end, but not for ever
 
 
-class Publisher:
+class Completion:
     """One upload on its way to its target.
 
     :param marked: What knows the multipart upload that chunks were put into; raises ``Missing``.
@@ -43,7 +43,7 @@ class Publisher:
         self,
         store: ObjectStore,
         keys: Keys,
-        sender: Sender,
+        uploader: Uploader,
         upload: Upload,
         marked: Callable[[Upload], str],
         equal: EqualParts,
@@ -51,11 +51,11 @@ class Publisher:
         assert upload.length is not None
         self._store = store
         self._keys = keys
-        self._sender = sender
+        self._uploader = uploader
         self._upload = upload
         self._length = upload.length
         self._target = keys.target(upload)
-        self._joiner = Joiner(store, sender, self._target)
+        self._composer = Composer(store, uploader, self._target)
         self._marked = marked
         self._equal = equal
 
@@ -75,8 +75,8 @@ class Publisher:
             elif "joined" in stored:
                 self._publish_joined(part_size)
             else:
-                notes = Notes.read(stored, Geometry.fitting(self._length, part_size)).cut(self._length, self._length)
-                self._publish_notes(notes)
+                state = MultipartState.read(stored, Geometry.fitting(self._length, part_size))
+                self._publish_in_order(state.cut(self._length, self._length))
         except BytesLost:
             if self._store.size(self._target) != self._length:
                 raise
@@ -84,21 +84,21 @@ class Publisher:
 
     # --- content that came in order ---
 
-    def _publish_notes(self, notes: Notes) -> None:
-        if notes.parts:
-            multipart = notes.multipart or self._sender.begin()
-            self._until_it_holds(multipart, _Assembly(self._joiner, self._keys, self._upload, notes, multipart).tags)
+    def _publish_in_order(self, state: MultipartState) -> None:
+        if state.parts:
+            multipart = state.multipart or self._uploader.begin()
+            self._until_it_holds(multipart, _Assembly(self._composer, self._keys, self._upload, state, multipart).tags)
             return
-        self._put_whole([(self._helper(name), size) for name, size in notes.tails])
+        self._put_whole([(self._helper(name), size) for name, size in state.tails])
 
     def _put_whole(self, sources: list[Source]) -> None:
         """As one object, without parts."""
-        buffer = self._sender.buffer(self._length)
+        buffer = self._uploader.buffer(self._length)
         try:
             for key, size in sources:
                 start = buffer.size
                 try:
-                    self._sender.load_range(key, 0, size, buffer)
+                    self._uploader.load_range(key, 0, size, buffer)
                 except Missing:
                     raise BytesLost(start) from None
             self._store.put(self._target, Content(buffer))
@@ -162,7 +162,7 @@ class Publisher:
         if self._length <= part_size:
             return self._put_whole(sources)
         try:
-            multipart, joined = self._joiner.join(sources, part_size)
+            multipart, joined = self._composer.compose(sources, part_size)
         except Missing:
             raise BytesLost(0) from None
         self._until_it_holds(multipart, lambda _: joined)
@@ -201,7 +201,7 @@ class Publisher:
         logger.info("The store wants parts of one size for %r; they are made once more.", self._target)
         sources = [(self._keys.helper(part, WHOLE), size) for part, size in self._upload.storage["sources"]]
         try:
-            multipart, joined = self._joiner.join(sources, part_size, equal=True)
+            multipart, joined = self._composer.compose(sources, part_size, equal=True)
         except Missing:
             raise BytesLost(0) from None
         self._until_it_holds(multipart, lambda _: joined)
@@ -213,27 +213,27 @@ class Publisher:
 class _Assembly:
     """Sees to it that each part of a multipart upload is the one that the record means."""
 
-    def __init__(self, joiner: Joiner, keys: Keys, upload: Upload, notes: Notes, multipart: str) -> None:
-        self._joiner = joiner
+    def __init__(self, composer: Composer, keys: Keys, upload: Upload, state: MultipartState, multipart: str) -> None:
+        self._composer = composer
         self._keys = keys
         self._upload = upload
-        self._notes = notes
+        self._state = state
         self._multipart = multipart
         self._placed: dict[int, str] = {}
 
     def tags(self, there: dict[int, Part]) -> list[str]:
         """The tags of all parts; those that are kept elsewhere are put in, unless they are already."""
         pieces: dict[int, list[Range]] = {}
-        for number, part in enumerate(self._notes.parts, 1):
+        for number, part in enumerate(self._state.parts, 1):
             start, stop = self._bounds(number)
             if part.startswith(STAGED):
                 pieces[number] = [(self._helper(part.removeprefix(STAGED)), 0, stop - start)]
             elif number not in there or (there[number].tag, there[number].size) != (part, stop - start):
                 raise BytesLost(start)
-        if self._notes.tails:
-            pieces[self._notes.next_number] = [(self._helper(name), 0, size) for name, size in self._notes.tails]
+        if self._state.tails:
+            pieces[self._state.next_number] = [(self._helper(name), 0, size) for name, size in self._state.tails]
         self._place(pieces, there)
-        tags = dict(enumerate(self._notes.parts, 1)) | self._placed
+        tags = dict(enumerate(self._state.parts, 1)) | self._placed
         return [tags[number] for number in sorted(tags)]
 
     def _place(self, pieces: dict[int, list[Range]], there: dict[int, Part]) -> None:
@@ -243,12 +243,12 @@ class _Assembly:
             if number not in self._placed or number not in there or there[number].tag != self._placed[number]
         }
         try:
-            self._placed |= self._joiner.place_all(self._multipart, missing)
+            self._placed |= self._composer.place_all(self._multipart, missing)
         except Missing as error:
             raise BytesLost(self._bounds(error.args[0])[0]) from None
 
     def _bounds(self, number: int) -> tuple[int, int]:
-        return self._notes.geometry.start(number), self._notes.geometry.stop(number, self._upload.length)
+        return self._state.geometry.start(number), self._state.geometry.stop(number, self._upload.length)
 
     def _helper(self, name: str) -> str:
         return self._keys.helper(self._upload.id, name)

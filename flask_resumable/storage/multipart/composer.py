@@ -11,7 +11,7 @@ from .geometry import join
 from .geometry import Piece
 from .store import ObjectStore
 from .store import StoreTraits
-from .uploader import Sender
+from .uploader import Uploader
 
 Source = tuple[str, int]  # key and size
 Range = tuple[str, int, int]  # key, first byte, and the byte behind the last
@@ -34,23 +34,23 @@ class EqualParts:
         self._learnt = are_wanted
 
 
-class Joiner:
+class Composer:
     """Puts objects together as the parts of multipart uploads of ``target``.
 
     Every method raises ``Missing`` if a source is not there, or not as long as it should be.
     """
 
-    def __init__(self, store: ObjectStore, sender: Sender, target: str) -> None:
+    def __init__(self, store: ObjectStore, uploader: Uploader, target: str) -> None:
         self._store = store
-        self._sender = sender
+        self._uploader = uploader
         self._target = target
 
-    def join(self, sources: Sequence[Source], part_size: int, *, equal: bool = False) -> tuple[str, list[str]]:
+    def compose(self, sources: Sequence[Source], part_size: int, *, equal: bool = False) -> tuple[str, list[str]]:
         """A new multipart upload with all bytes of the sources, in order: its id, and the tags of its parts.
 
         :param equal: The store takes only parts of one size.
         """
-        multipart = self._sender.begin()
+        multipart = self._uploader.begin()
         pieces = [
             [(sources[span.source][0], span.start, span.stop) for span in piece]
             for piece in pieces_of([size for _, size in sources], part_size, self._store.traits, equal=equal)
@@ -61,7 +61,7 @@ class Joiner:
     def place_all(self, multipart: str, pieces: dict[int, list[Range]]) -> dict[int, str]:
         """Make several parts, some at once; their tags by number."""
         return side_by_side(
-            self._sender, {number: partial(self._place, multipart, number, piece) for number, piece in pieces.items()}
+            self._uploader, {number: partial(self._place, multipart, number, piece) for number, piece in pieces.items()}
         )
 
     def _place(self, multipart: str, number: int, piece: list[Range]) -> str:
@@ -69,11 +69,11 @@ class Joiner:
         traits = self._store.traits
         if traits.copies_parts and len(piece) == 1 and size >= traits.min_part_copy:
             return self._store.copy_part(self._target, multipart, number, *piece[0])
-        buffer = self._sender.buffer(size)
+        buffer = self._uploader.buffer(size)
         try:
             for key, start, stop in piece:
-                self._sender.load_range(key, start, stop, buffer)
-            return self._sender.put_part(multipart, number, buffer)
+                self._uploader.load_range(key, start, stop, buffer)
+            return self._uploader.put_part(multipart, number, buffer)
         finally:
             buffer.close()
 
@@ -83,9 +83,9 @@ def pieces_of(sizes: Sequence[int], part_size: int, traits: StoreTraits, *, equa
     return join(sizes, part_size, traits.min_part, equal=equal, copies=traits.copies_parts)
 
 
-def side_by_side(sender: Sender, acts: dict[int, Callable[[], str]]) -> dict[int, str]:
+def side_by_side(uploader: Uploader, acts: dict[int, Callable[[], str]]) -> dict[int, str]:
     """Do several things, some at once; their results under the same numbers. Raises ``Missing`` with the number."""
-    futures = {number: sender.submit(act) for number, act in acts.items()}
+    futures = {number: uploader.submit(act) for number, act in acts.items()}
     results = {}
     for number, future in futures.items():
         try:

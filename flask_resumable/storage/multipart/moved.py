@@ -17,14 +17,14 @@ from dataclasses import replace
 from ...core.upload import JSONObject
 from ...core.upload import Upload
 from ...errors import Unavailable
-from .composer import Joiner
+from .composer import Composer
 from .composer import pieces_of
 from .errors import Missing
 from .errors import PartsChanged
 from .keys import Keys
 from .store import ObjectInfo
 from .store import ObjectStore
-from .uploader import Sender
+from .uploader import Uploader
 
 MOVED = "moved"  # the helper that tells where the object may have been moved to
 _OWNER = "resumable-upload"  # the metadata by which a copy is known
@@ -35,15 +35,15 @@ Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it n
 class MovedObjects:
     """Moves objects of one bucket.
 
-    :param sending: Opens what sends parts of an upload.
+    :param uploading: Opens what sends parts of an upload.
     """
 
     def __init__(
-        self, store: ObjectStore, keys: Keys, sending: Callable[[Upload], AbstractContextManager[Sender]]
+        self, store: ObjectStore, keys: Keys, uploading: Callable[[Upload], AbstractContextManager[Uploader]]
     ) -> None:
         self._store = store
         self._keys = keys
-        self._sending = sending
+        self._uploading = uploading
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool, part_size: int) -> JSONObject:
         """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
@@ -74,8 +74,8 @@ class MovedObjects:
             self._store.abort(key, multipart)
             raise
         pieces = enumerate(pieces_of([found.size], part_size, self._store.traits), 1)
-        with self._sending(upload) as sender:
-            tags = Joiner(self._store, sender, key).place_all(
+        with self._uploading(upload) as uploader:
+            tags = Composer(self._store, uploader, key).place_all(
                 multipart, {number: [(source, span.start, span.stop) for span in piece] for number, piece in pieces}
             )
         self._store.complete(key, multipart, [tags[number] for number in sorted(tags)])

@@ -29,7 +29,7 @@ def begin(store: ObjectStore, keys: Keys, upload: Upload) -> str:
     return store.begin(keys.target(upload))
 
 
-class Leftovers:
+class UnfinishedObjects:
     """The helpers and multipart uploads below one prefix. Everything is found by an upload's id."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:

@@ -35,10 +35,10 @@ from ..file_io import translated
 from ..spool import Spool
 from .buffer import Memory
 from .chunks import MultipartMarkers
-from .chunks import S3Slot
-from .completion import Publisher
+from .chunks import StoreSlot
+from .completion import Completion
+from .composer import Composer
 from .composer import EqualParts
-from .composer import Joiner
 from .errors import Missing
 from .geometry import chunks
 from .geometry import Geometry
@@ -49,15 +49,15 @@ from .keys import fresh
 from .keys import Keys
 from .moved import MOVED
 from .moved import MovedObjects
-from .orphans import Leftovers
+from .orphans import UnfinishedObjects
 from .orphans import WHOLE
 from .reading import stream_of
-from .state import Notes
+from .state import MultipartState
 from .state import STAGED
 from .store import ObjectStore
-from .uploader import Sender
-from .verify import Verifier
-from .writer import S3Writer
+from .uploader import Uploader
+from .verify import MultipartVerifier
+from .writer import MultipartWriter
 from .writer import too_many_parts
 
 
@@ -93,9 +93,9 @@ class MultipartStorage:
         self._memory = Memory(memory)
         self._directory = None if spool_directory is None else os.fspath(spool_directory)
         self._markers = MultipartMarkers(store, self._keys)
-        self._leftovers = Leftovers(store, self._keys)
+        self._unfinished = UnfinishedObjects(store, self._keys)
         self._equal = EqualParts(store)
-        self._moved = MovedObjects(store, self._keys, self._sending)
+        self._moved = MovedObjects(store, self._keys, self._uploading)
         self.capabilities = StorageCapabilities(
             chunks=self,
             concatenation=self,
@@ -116,23 +116,23 @@ class MultipartStorage:
             raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
         # While it is not known what the store takes, parts do not grow: nothing could be done about it at the end.
         fitting = Geometry.fitting(upload.length, self._part_size, grows=self._equal.are_wanted is False)
-        notes = Notes.read(upload.storage, fitting).cut(start, upload.length).taken_over()
-        if upload.length is not None and upload.length > (limit := notes.geometry.stop(MAX_PARTS)):
+        state = MultipartState.read(upload.storage, fitting).cut(start, upload.length).taken_over()
+        if upload.length is not None and upload.length > (limit := state.geometry.stop(MAX_PARTS)):
             raise too_many_parts(limit)
-        with self._sending(upload) as sender:
-            writer = S3Writer(sender, upload, notes, start)
+        with self._uploading(upload) as uploader:
+            writer = MultipartWriter(uploader, upload, state, start)
             try:
                 yield writer
             finally:
                 writer.close()
 
     @contextmanager
-    def _sending(self, upload: Upload) -> Iterator[Sender]:
-        sender = Sender(self._store, self._keys, upload, self._memory, self._directory)
+    def _uploading(self, upload: Upload) -> Iterator[Uploader]:
+        uploader = Uploader(self._store, self._keys, upload, self._memory, self._directory)
         try:
-            yield sender
+            yield uploader
         finally:
-            sender.stop()
+            uploader.stop()
 
     # --- chunks ---
 
@@ -147,7 +147,7 @@ class MultipartStorage:
             return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        return nullcontext(S3Slot(self._store, self._keys, self._markers, upload, number, start))
+        return nullcontext(StoreSlot(self._store, self._keys, self._markers, upload, number, start))
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
         return None  # the store takes a part whole or not at all
@@ -155,15 +155,15 @@ class MultipartStorage:
     # --- finishing ---
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
-        with self._sending(upload) as sender:
-            publisher = Publisher(self._store, self._keys, sender, upload, self._markers.read, self._equal)
-            publisher.publish(self._part_size)
+        with self._uploading(upload) as uploader:
+            completion = Completion(self._store, self._keys, uploader, upload, self._markers.read, self._equal)
+            completion.publish(self._part_size)
         self._remove_unfinished(upload)
         return {"finished": True}
 
     def _remove_unfinished(self, upload: Upload) -> None:
         kept = (MOVED, WHOLE) if upload.is_partial else (MOVED,)
-        self._leftovers.remove(upload.id, self._keys.published(upload), keep=kept)
+        self._unfinished.remove(upload.id, self._keys.published(upload), keep=kept)
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
         return self._moved.move(upload, target, overwrite=overwrite, part_size=self._part_size)
@@ -177,25 +177,25 @@ class MultipartStorage:
         total = sum(size for _, size in sources)
         if total == 0:
             return {}
-        with self._sending(upload) as sender:
+        with self._uploading(upload) as uploader:
             try:
                 if total > self._part_size:
-                    joiner = Joiner(self._store, sender, self._keys.target(upload))
+                    composer = Composer(self._store, uploader, self._keys.target(upload))
                     equal = self._equal.are_wanted is True
-                    multipart, tags = joiner.join(sources, self._part_size, equal=equal)
+                    multipart, tags = composer.compose(sources, self._part_size, equal=equal)
                     noted = [[part.id, part.length or 0] for part in parts]
                     return {"joined": total, "multipart": multipart, "parts": tags, "sources": noted}
-                buffer = sender.buffer(total)
+                buffer = uploader.buffer(total)
                 try:
                     for key, size in sources:
-                        sender.load_range(key, 0, size, buffer)
+                        uploader.load_range(key, 0, size, buffer)
                     name = fresh("tail", 1)
-                    sender.keep(name, buffer, 0)
+                    uploader.keep(name, buffer, 0)
                 finally:
                     buffer.close()
             except Missing:
                 raise Unavailable("A part of this upload is not there.") from None
-        return Notes(geometry=Geometry(self._part_size), tails=((name, total),)).to_json()
+        return MultipartState(geometry=Geometry(self._part_size), tails=((name, total),)).to_json()
 
     # --- reading ---
 
@@ -206,9 +206,9 @@ class MultipartStorage:
         """
         if upload.storage.get("finished"):
             return stream_of(self._store, [(self._keys.target(upload), upload.length or 0)])
-        return stream_of(self._store, self._unfinished(upload))
+        return stream_of(self._store, self._unfinished_pieces(upload))
 
-    def _unfinished(self, upload: Upload) -> list[tuple[str, int]]:
+    def _unfinished_pieces(self, upload: Upload) -> list[tuple[str, int]]:
         stored = upload.storage
         if "chunks" in stored and not stored.get("direct"):
             pieces = chunks(upload.length or 0, stored["chunk_size"], stored["chunks"])
@@ -216,12 +216,12 @@ class MultipartStorage:
         else:
             if stored.get("direct") or "joined" in stored:
                 raise Unavailable("The store gives out the bytes of this upload once it is finished.")
-            notes = Notes.read(stored, Geometry(self._part_size))
-            if not all(part.startswith(STAGED) for part in notes.parts):
+            state = MultipartState.read(stored, Geometry(self._part_size))
+            if not all(part.startswith(STAGED) for part in state.parts):
                 raise Unavailable("The store gives out the bytes of this upload once it is finished.")
-            bounds = [(notes.geometry.start(n), notes.geometry.stop(n)) for n in range(1, notes.next_number)]
-            staged = [(part.removeprefix(STAGED), b - a) for part, (a, b) in zip(notes.parts, bounds, strict=True)]
-            found = [*staged, *notes.tails]
+            bounds = [(state.geometry.start(n), state.geometry.stop(n)) for n in range(1, state.next_number)]
+            staged = [(part.removeprefix(STAGED), b - a) for part, (a, b) in zip(state.parts, bounds, strict=True)]
+            found = [*staged, *state.tails]
         return [(self._keys.helper(upload.id, name), size) for name, size in found]
 
     def path(self, upload: Upload) -> Path | None:
@@ -252,17 +252,17 @@ class MultipartStorage:
                 marker = self._markers.read(upload)
             except Missing:
                 pass
-        return list(Verifier(self._store, self._keys, upload, marker).problems())
+        return list(MultipartVerifier(self._store, self._keys, upload, marker).problems())
 
     # --- removing ---
 
     def delete(self, upload: Upload) -> None:
         self._moved.forget(upload)
-        self._leftovers.remove(upload.id, self._keys.published(upload))
+        self._unfinished.remove(upload.id, self._keys.published(upload))
         for key in {self._keys.target(upload), self._keys.published(upload)}:
             self._store.delete(key)
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         if upload.status in (Status.DELETING, Status.GONE):
             return self.delete(upload)  # nobody wants it, and it may have been published late
         if upload.status is Status.COMPLETE and not upload.is_partial:
@@ -270,7 +270,7 @@ class MultipartStorage:
         self._remove_unfinished(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        return self._leftovers.orphans(older_than)
+        return self._unfinished.orphans(older_than)
 
 
 def _content_disposition(kind: str, filename: str) -> str:

@@ -22,7 +22,7 @@ from .store import ObjectStore
 _STEP = 8 * 1024 * 1024  # bytes fetched at a time
 
 
-class Sender:
+class Uploader:
     """The objects of one upload, and threads for as long as they are needed.
 
     :param directory: Where parts are kept on their way, if not in memory.
@@ -57,7 +57,7 @@ class Sender:
         return self._store.put_part(self._target, multipart, number, self._content(buffer))
 
     def stage_part(self, name: str, buffer: Buffer) -> Future[str]:
-        """Write a part to an object of its own; in the end, how notes name it."""
+        """Write a part to an object of its own; in the end, how the state names it."""
 
         def stage() -> str:
             self.keep(name, buffer, 0)
@@ -68,7 +68,7 @@ class Sender:
     def submit(self, act: Callable[[], str]) -> Future[str]:
         """Do something beside others."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="resumable-s3")
+            self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="resumable-parts")
         return self._threads.submit(act)
 
     def keep(self, name: str, buffer: Buffer, start: int) -> None:

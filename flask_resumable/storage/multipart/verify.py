@@ -11,13 +11,13 @@ from .geometry import chunks
 from .geometry import Geometry
 from .geometry import parts_of_chunk
 from .keys import Keys
-from .state import Notes
+from .state import MultipartState
 from .state import STAGED
 from .store import ObjectStore
 from .store import Part
 
 
-class Verifier:
+class MultipartVerifier:
     """One upload's bytes, without reading their contents."""
 
     def __init__(self, store: ObjectStore, keys: Keys, upload: Upload, marker: str | None) -> None:
@@ -39,7 +39,7 @@ class Verifier:
         elif "joined" in stored:
             yield from self._parts(stored["multipart"], stored["parts"], None)
         else:
-            yield from self._notes()
+            yield from self._in_order()
 
     def _finished(self) -> Iterator[str]:
         size = self._store.size(self._target)
@@ -48,20 +48,20 @@ class Verifier:
         elif size != self._upload.length:
             yield f"The object {self._target} has {size} bytes, not {self._upload.length}."
 
-    def _notes(self) -> Iterator[str]:
-        notes = Notes.read(self._upload.storage, Geometry(1))
+    def _in_order(self) -> Iterator[str]:
+        state = MultipartState.read(self._upload.storage, Geometry(1))
         try:
-            notes = notes.cut(self._upload.offset, self._upload.length)
+            state = state.cut(self._upload.offset, self._upload.length)
         except BytesLost as error:
             yield f"The record names {error.offset} bytes in the store, but says that {self._upload.offset} are here."
-        yield from self._parts(notes.multipart, notes.parts, notes.geometry)
+        yield from self._parts(state.multipart, state.parts, state.geometry)
         there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
         staged = [
-            (part.removeprefix(STAGED), notes.geometry.stop(number, self._upload.length) - notes.geometry.start(number))
-            for number, part in enumerate(notes.parts, 1)
+            (part.removeprefix(STAGED), state.geometry.stop(number, self._upload.length) - state.geometry.start(number))
+            for number, part in enumerate(state.parts, 1)
             if part.startswith(STAGED)
         ]
-        for name, size in (*staged, *notes.tails):
+        for name, size in (*staged, *state.tails):
             yield from self._helper(there, name, size)
 
     def _parts(
