@@ -35,7 +35,7 @@ ALLOWED = {
     "downloads": {"core", "interfaces", "state"},
     "protocols": {"core", "downloads", "interfaces", "settings", "state", "wsgi"},
     "cli": {"core", "interfaces", "service", "state"},
-    "testing": {"core", "interfaces"},
+    "testing": {"core", "interfaces", "storage"},
 }
 # Who may know which of the world outside.
 OUTSIDE = {

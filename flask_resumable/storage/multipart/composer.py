@@ -73,7 +73,7 @@ class Composer:
         try:
             for key, start, stop in piece:
                 self._uploader.load_range(key, start, stop, buffer)
-            return self._uploader.put_part(multipart, number, buffer)
+            return self._store.put_part(self._target, multipart, number, self._uploader.content(buffer))
         finally:
             buffer.close()
 

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextlib import suppress
 from dataclasses import replace
 
 from ...core.upload import JSONObject
@@ -78,7 +77,7 @@ class MovedObjects:
             tags = Composer(self._store, uploader, key).place_all(
                 multipart, {number: [(source, span.start, span.stop) for span in piece] for number, piece in pieces}
             )
-        self._store.complete(key, multipart, [tags[number] for number in sorted(tags)])
+        self._store.complete(key, multipart, [tags[number] for number in sorted(tags)], kept)
 
     def _note(self, upload: Upload, key: str, multipart: str | None) -> None:
         noted = self._noted(upload)
@@ -113,8 +112,7 @@ class MovedObjects:
     def _remove(self, upload: Upload, noted: Noted) -> None:
         for key, multipart in noted.items():
             if multipart is not None:
-                with suppress(Missing):
-                    self._store.abort(key, multipart)
+                self._store.abort(key, multipart)
             there = self._store.head(key)
             if there is not None and there.metadata.get(_OWNER) == upload.id:
                 self._store.delete(key)

@@ -195,7 +195,7 @@ class ObjectStore(ABC):
     def begin(self, key: str, info: ObjectInfo | None = None) -> str:
         """Start a multipart upload, with an id that was never used before. The object at ``key`` stays as it is.
 
-        :param info: The metadata and the properties of the object that it becomes.
+        :param info: The metadata and the properties of the object that it becomes. ``complete`` gets them, too.
         """
 
     @abstractmethod
@@ -224,12 +224,13 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def complete(self, key: str, multipart: str, tags: Sequence[str]) -> None:
+    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         """Make an object of the parts 1, 2, 3 and so on with these tags, in place of any that is there.
 
         The multipart upload is over then, and parts that are not named are removed.
 
-        :raises PartsChanged: A part is not there, or has another tag now. Nothing has changed.
+        :param info: What ``begin`` was given, for a store that keeps nothing of that.
+        :raises PartsChanged: There is no such part with this tag (any more). Nothing has changed.
         :raises PartsRefused: The parts are there, and the store wants others (larger ones, or of one size). Nothing has
             changed.
         :raises Missing: As for ``put_part``. Without ``traits.has_upload_ids``, it is ``PartsChanged``.

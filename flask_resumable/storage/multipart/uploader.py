@@ -49,12 +49,8 @@ class Uploader:
         return begin(self._store, self._keys, self._upload)
 
     def send_part(self, multipart: str, number: int, buffer: Buffer) -> Future[str]:
-        """Upload a part; in the end, its tag."""
-        return self.submit(lambda: self.put_part(multipart, number, buffer))
-
-    def put_part(self, multipart: str, number: int, buffer: Buffer) -> str:
-        """Upload a part and wait; its tag. Raises ``Missing``."""
-        return self._store.put_part(self._target, multipart, number, self._content(buffer))
+        """Upload a part; in the end, its tag, or ``Missing``."""
+        return self.submit(lambda: self._store.put_part(self._target, multipart, number, self.content(buffer)))
 
     def stage_part(self, name: str, buffer: Buffer) -> Future[str]:
         """Write a part to an object of its own; in the end, how the state names it."""
@@ -73,7 +69,7 @@ class Uploader:
 
     def keep(self, name: str, buffer: Buffer, start: int) -> None:
         """Write what is in the buffer from ``start`` on to a helper."""
-        self._store.put(self._keys.helper(self._upload.id, name), self._content(buffer, start))
+        self._store.put(self._keys.helper(self._upload.id, name), self.content(buffer, start))
 
     def load(self, name: str, size: int, target: Buffer) -> None:
         """Append a helper's content to a buffer. Raises ``Missing``, also if it is too short."""
@@ -98,5 +94,6 @@ class Uploader:
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _content(self, buffer: Buffer, start: int = 0) -> Content:
+    def content(self, buffer: Buffer, start: int = 0) -> Content:
+        """What is in a buffer from ``start`` on, to be sent for as long as the request goes on."""
         return Content(buffer, start, self._cancelled)

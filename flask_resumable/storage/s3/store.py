@@ -222,7 +222,7 @@ class S3Store(ObjectStore):
                 for part in page.get("Parts", ())
             }
 
-    def complete(self, key: str, multipart: str, tags: Sequence[str]) -> None:
+    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         parts = [{"PartNumber": number, "ETag": f'"{tag}"'} for number, tag in enumerate(tags, 1)]
         with asking("complete_multipart_upload", key):
             self.client.complete_multipart_upload(
