@@ -18,8 +18,6 @@ from .core.upload import Upload
 from .errors import Unavailable
 from .errors import UploadNotFound
 from .interfaces import Storage
-from .interfaces.capabilities import Locates
-from .interfaces.capabilities import Verifies
 from .service.cleanup import Cleaner
 from .service.cleanup import complete_pending as make_up_hooks
 from .service.cleanup import Report
@@ -95,10 +93,11 @@ def verify(orphans_after: float, batch: int) -> None:
     is wrong, or could not be looked at.
     """
     state = current_state()
-    if not isinstance(state.storage, Verifies):
+    verification = state.storage.capabilities.verification
+    if verification is None:
         raise click.ClickException("This storage cannot be verified.")
     findings = Findings()
-    verifier = Verifier(state.service, state.storage, findings, batch=batch)
+    verifier = Verifier(state.service, verification, findings, batch=batch)
     _show("Verifying", _told(verifier.run(orphans_after=timedelta(hours=orphans_after))))
     click.echo(
         f"{findings.verified} uploads verified, {len(findings.damaged)} damaged, {findings.busy} busy, "
@@ -163,7 +162,8 @@ def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
     path = location = None
     with suppress(Unavailable):  # its storage is not set up here; the notes tell which it is
         path = storage.path(upload)
-        location = storage.location(upload) if isinstance(storage, Locates) else None
+        locations = storage.capabilities.locations
+        location = None if locations is None else locations.location(upload)
     notes = {
         name: f"{len(value)} items" if isinstance(value, list | dict) and len(value) > 5 else value
         for name, value in upload.storage.items()

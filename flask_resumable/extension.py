@@ -33,7 +33,7 @@ from .settings.base import Section
 from .settings.storage import ChunkSettings
 from .state import State
 from .storage.factory import storage_for
-from .storage.multiple import Choice
+from .storage.multiple import MultiStorage
 
 Storages = Storage | Mapping[str, Storage]
 
@@ -210,7 +210,7 @@ def _choice(extension: FlaskResumable, storage: Storages) -> Storage:
         if choose_storage is choose_folder is None:
             return storage
         storage = {"main": storage}
-    return Choice(storage, storage=choose_storage, folder=choose_folder)
+    return MultiStorage(storage, storage=choose_storage, folder=choose_folder)
 
 
 def sections(app: Flask) -> list[Section]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
@@ -22,13 +24,13 @@ from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
 from flask_resumable.core.upload import Upload
 from flask_resumable.interfaces import Storage
-from flask_resumable.interfaces.capabilities import Concatenates
-from flask_resumable.interfaces.capabilities import PlacesChunks
+from flask_resumable.interfaces import StorageCapabilities
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder
-from flask_resumable.storage.multiple import Choice
+from flask_resumable.storage.multiple import MultiStorage
 from flask_resumable.testing import StorageContract
+from flask_resumable.testing.samples import an_upload
 from tests.conformance.tus_client import final
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import PARTIAL
@@ -278,12 +280,12 @@ def test_leftovers_are_removed_from_every_storage(sites: Callable[..., Site]) ->
     assert [*site.files()] == [f"archive/.partial/{id_of(urls[2])}.part"]
 
 
-class TestChoice(StorageContract):
+class TestMultiStorage(StorageContract):
     """Several storages keep what each of them promises."""
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Storage:
-        return Choice(both(tmp_path))
+        return MultiStorage(both(tmp_path))
 
     @pytest.fixture
     def kept(self, tmp_path: Path) -> Callable[[], set[str]]:
@@ -293,21 +295,38 @@ class TestChoice(StorageContract):
 class Plain:
     """A storage that can do nothing but what it must."""
 
+    capabilities = StorageCapabilities()
+
     def __init__(self, directory: Path) -> None:
         local = LocalStorage(directory)
         self.writer, self.finish, self.open, self.path = local.writer, local.finish, local.open, local.path
-        self.delete, self.discard_stray, self.orphans = local.delete, local.discard_stray, local.orphans
+        self.delete, self.remove_orphans, self.orphans = local.delete, local.remove_orphans, local.orphans
 
 
 def test_only_what_all_can_do_is_offered(tmp_path: Path) -> None:
-    """Concatenation and flow.js need an ability of the storage, and there is no telling which one it will be."""
+    """Concatenation and flow.js need a capability of the storage, and there is no telling which one it will be."""
     local, plain = LocalStorage(tmp_path / "main"), Plain(tmp_path / "archive")
     for other, can in ((local, True), (plain, False)):
-        choice = Choice({"main": local, "archive": other})
-        assert (isinstance(choice, Concatenates), isinstance(choice, PlacesChunks)) == (can, can)
+        offered = MultiStorage({"main": local, "archive": other}).capabilities
+        assert (offered.concatenation is not None, offered.chunks is not None) == (can, can)
     app = Flask("app", instance_path=str(tmp_path))
     with pytest.raises(ConfigurationError, match="FLOW_ENABLED"):
         FlaskResumable(app, storage={"main": local, "archive": plain})
+
+
+def test_chunks_come_in_where_their_upload_is(tmp_path: Path) -> None:
+    """A chunk is put in its place while it comes in, in the storage that was chosen for its upload."""
+    choice = MultiStorage(both(tmp_path), storage=lambda upload: "archive")
+    upload = an_upload(length=10, key="a key", storage=choice.layout(10, 1))
+    upload = replace(upload, storage=choice.choose(upload))
+    incoming = choice.receiving(upload, 1, 0, 10)
+    assert incoming is not None
+    with closing(incoming):
+        incoming.write(b"0123456789")
+        with incoming.settling():
+            pass
+    choice.finish(upload, 1)
+    assert (tmp_path / "archive" / upload.id).read_bytes() == b"0123456789"
 
 
 def test_who_has_no_choice_pays_nothing(app: Flask, tmp_path: Path) -> None:

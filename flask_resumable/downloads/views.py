@@ -14,7 +14,6 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 
 from ..core.upload import Upload
-from ..interfaces.capabilities import LinksDownloads
 from ..state import State
 from .stream import Excerpt
 
@@ -56,9 +55,10 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
 
 def _elsewhere(state: State, upload: Upload, content_type: str, *, is_inline: bool) -> Response | None:
     """The way to where the storage itself gives the file out, if that is wanted and can be."""
-    if state.settings.downloads != "redirect" or not isinstance(state.storage, LinksDownloads):
+    links = state.storage.capabilities.links
+    if state.settings.downloads != "redirect" or links is None:
         return None
-    url = state.storage.presigned_url(
+    url = links.presigned_url(
         upload,
         expires=state.settings.link_lifetime,
         filename=_download_name(upload),

@@ -1,21 +1,24 @@
-"""What a storage, or its writers, may be able to do beside what all must: it is made use of where the methods are."""
+"""What a storage, or its writers, may be able to do besides what all must.
+
+Capabilities are data: :class:`StorageCapabilities` and :class:`WriterCapabilities` have one field for each, which holds
+the object that can do it, most often the storage or the writer itself, or ``None``. Nothing is inferred from methods.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO
+from typing import NamedTuple
 from typing import Protocol
-from typing import runtime_checkable
 
 from ..core.upload import JSONObject
 from ..core.upload import Upload
-from . import Piped
+from .body import Piped
+from .chunks import PlacesChunks
 
 
-@runtime_checkable
 class ChoosesPlaces(Protocol):
     """A storage that stands for several: it says where each upload's bytes go.
 
@@ -28,7 +31,6 @@ class ChoosesPlaces(Protocol):
         ...
 
 
-@runtime_checkable
 class LinksDownloads(Protocol):
     """A storage whose finished uploads clients can fetch from it directly."""
 
@@ -44,7 +46,6 @@ class LinksDownloads(Protocol):
         ...
 
 
-@runtime_checkable
 class Verifies(Protocol):
     """A storage that holds its bytes against the records."""
 
@@ -53,7 +54,6 @@ class Verifies(Protocol):
         ...
 
 
-@runtime_checkable
 class Locates(Protocol):
     """A storage whose uploads are at places that can be told, though they are no files."""
 
@@ -62,7 +62,6 @@ class Locates(Protocol):
         ...
 
 
-@runtime_checkable
 class Moves(Protocol):
     """A storage that puts finished uploads where the app wants them."""
 
@@ -86,18 +85,16 @@ class Moves(Protocol):
         ...
 
 
-@runtime_checkable
 class TakesPiped(Protocol):
-    """An optional ability of a writer: content can go from the socket to its place within the kernel."""
+    """A writer that moves content from the socket to its place within the kernel."""
 
     def write_piped(self, block: Piped, /) -> None:
         """As ``write``, without looking at the content."""
         ...
 
 
-@runtime_checkable
 class KeepsProgress(Protocol):
-    """An optional ability of a storage: it knows how far a request has written, before the record does.
+    """A storage that knows how far a request has written, before the record does.
 
     What it knows outlives the process of that request. Its writers keep it up to date.
     """
@@ -118,9 +115,8 @@ class KeepsProgress(Protocol):
         ...
 
 
-@runtime_checkable
 class NotesProgress(Protocol):
-    """An optional ability of a :class:`Writer`, for a storage that :class:`KeepsProgress`."""
+    """A writer of a storage that :class:`KeepsProgress`."""
 
     is_counted: bool  # to be set to False where nothing counts before a checksum has been verified
 
@@ -129,9 +125,8 @@ class NotesProgress(Protocol):
         ...
 
 
-@runtime_checkable
 class Paced(Protocol):
-    """An optional ability of a :class:`Writer`: it says when the record is to be saved, and with what.
+    """A writer that says when the record is to be saved, and with what.
 
     For a storage that makes bytes durable a while after it got them, and that must have told the record what it is
     about to do before it does it. It is asked after each block.
@@ -158,73 +153,47 @@ class Paced(Protocol):
         ...
 
 
-@runtime_checkable
 class Concatenates(Protocol):
-    """An optional ability of a storage; decides whether ``concatenation`` is offered."""
+    """A storage that puts uploads together; decides whether tus's ``concatenation`` is offered."""
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
         ...
 
 
-class Slot(Protocol):
-    """The place of one chunk, for one request at a time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageCapabilities:
+    """What a storage can do besides what every storage must, as its attribute ``capabilities``.
 
-    def fill(self, content: BinaryIO) -> None:
-        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
-        ...
+    ::
 
+        class MyStorage:
+            def __init__(self) -> None:
+                self.capabilities = StorageCapabilities(concatenation=self, verification=self)
 
-@runtime_checkable
-class PlacesChunks(Protocol):
-    """An optional ability of a storage; decides whether flow.js is served.
-
-    A chunk is received whole, beside the upload, before it is placed. Chunks of one upload are placed side by side;
-    what is placed counts once the repository says so.
+    They are asked for when the app starts, and must not change afterwards. A type checker sees here whether the methods
+    are there. To take one away in a subclass, use :func:`dataclasses.replace`.
     """
 
-    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
-        ...
-
-    def spool(self) -> BinaryIO:
-        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
-        ...
-
-    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
-        ...
+    chunks: PlacesChunks | None = None  # decides whether flow.js is served
+    concatenation: Concatenates | None = None  # decides whether concatenation is offered
+    progress: KeepsProgress | None = None
+    moves: Moves | None = None  # decides whether upload.move_to() works
+    links: LinksDownloads | None = None
+    locations: Locates | None = None
+    verification: Verifies | None = None  # decides whether "flask tus verify" works
+    placement: ChoosesPlaces | None = None
 
 
-class IncomingChunk(TakesPiped, Protocol):
-    """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
+class WriterCapabilities(NamedTuple):
+    """What a writer can do besides what every writer must, as its attribute ``capabilities``; asked for once a request.
 
-    is_first: bool  # nobody has put anything there before, and the upload was begun and is not over
+    ::
 
-    def write(self, block: bytes | memoryview, /) -> None:
-        """Append; what passes the chunk's end is dropped.
+        class MyWriter:
+            capabilities = WriterCapabilities()  # nothing
+    """
 
-        Raises ``ClaimLost`` when a later request is putting the same chunk there, or the upload is finished or removed.
-        """
-        ...
-
-    def settling(self) -> AbstractContextManager[object]:
-        """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
-        ...
-
-    def withdraw(self) -> None:
-        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
-        ...
-
-    def close(self) -> None:
-        """Done with it."""
-        ...
-
-
-@runtime_checkable
-class ReceivesChunks(Protocol):
-    """An optional ability of a storage: chunks that are put in their places while they are still coming in."""
-
-    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
-        """A way to the place of chunk ``number``; ``None`` where this upload's chunks must be whole before."""
-        ...
+    paced: Paced | None = None
+    progress: NotesProgress | None = None
+    pipes: TakesPiped | None = None

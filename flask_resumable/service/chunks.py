@@ -18,9 +18,8 @@ from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExpired
 from ..errors import UploadNotFound
-from ..interfaces.capabilities import IncomingChunk
-from ..interfaces.capabilities import PlacesChunks
-from ..interfaces.capabilities import ReceivesChunks
+from ..interfaces.chunks import IncomingChunk
+from ..interfaces.chunks import PlacesChunks
 from .client_keys import Keys
 from .client_keys import patiently
 from .uploads import UploadService
@@ -39,7 +38,6 @@ class ChunkService:
         self._keys = keys
         self._repository = service.repository
         self._storage = storage
-        self._in_place = storage if isinstance(storage, ReceivesChunks) else None
         self._tombstone = tombstone
 
     def let_go(self) -> None:
@@ -77,10 +75,10 @@ class ChunkService:
 
     def receive(self, upload: Upload, chunk: ChunkSpan) -> IncomingChunk | None:
         """Where to put a chunk while it comes in; ``None``: it must be received whole before, or is not wanted."""
-        if self._in_place is None or not _is_wanted(upload, chunk) or chunk.size < LEAST_IN_PLACE:
+        if not _is_wanted(upload, chunk) or chunk.size < LEAST_IN_PLACE:
             return None
         self._repository.let_go()
-        incoming = self._in_place.receiving(upload, chunk.number, chunk.start, chunk.size)
+        incoming = self._storage.receiving(upload, chunk.number, chunk.start, chunk.size)
         if incoming is None:
             return None
         try:

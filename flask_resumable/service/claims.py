@@ -26,7 +26,6 @@ from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..interfaces import StateRepository
 from ..interfaces import Storage
-from ..interfaces.capabilities import KeepsProgress
 from ..processes import is_dead
 from ..processes import is_here
 from ..processes import ProcessName
@@ -148,7 +147,7 @@ class Holder:
     def __init__(self, repository: StateRepository, storage: Storage, *, lease: timedelta, now: Clock) -> None:
         self._repository = repository
         self._storage = storage
-        self._progress = storage if isinstance(storage, KeepsProgress) else None
+        self._progress = storage.capabilities.progress
         self._lease = lease
         self._now = now
         self._name = ProcessName()
@@ -222,7 +221,7 @@ class Holder:
             # In DELETING as well: who removes it may be done with the files, and we were the last to touch them.
             is_over = current.status in (Status.DELETING, Status.GONE)
             if is_over or (current.status is Status.COMPLETE and not current.is_partial):
-                self._storage.discard_stray(current)
+                self._storage.remove_orphans(current)
 
     # --- those who hold uploads ---
 

@@ -100,7 +100,7 @@ class Cleaner:
     def _settle(self, upload_id: str) -> None:
         """What is beside a finished upload may be needed to tell which of two places its bytes are in."""
         with suppress(UploadNotFound):
-            self._service.storage.discard_stray(self._service.repository.get(upload_id))
+            self._service.storage.remove_orphans(self._service.repository.get(upload_id))
 
     def _delete_unknown(self, found: dict[str, Callable[[], int]], report: Report) -> Iterator[str]:
         # The bytes were seen before the records are looked at, and a record always comes before its bytes:

@@ -29,7 +29,6 @@ from ..errors import UploadRejected
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
-from ..interfaces.capabilities import Concatenates
 from .claims import Clock
 from .claims import Hold
 from .claims import Holder
@@ -237,7 +236,8 @@ class Steps:
 
     def _assemble(self, hold: Hold) -> None:
         """Fill a final upload from its parts, once all of them are there."""
-        if not isinstance(self._storage, Concatenates):
+        concatenation = self._storage.capabilities.concatenation
+        if concatenation is None:
             raise InvalidRequest("This storage cannot concatenate uploads.")
         try:
             parts = self.parts_of(hold.upload, unfinished=True)
@@ -248,7 +248,7 @@ class Steps:
         if is_copied:
             assert upload.length is not None
             with self._keeper.keeping(hold):
-                stored = self._storage.concatenate(upload, parts, hold.claim.fence)
+                stored = concatenation.concatenate(upload, parts, hold.claim.fence)
             upload = rules.with_storage(upload, stored)
             upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
         if upload != hold.upload:

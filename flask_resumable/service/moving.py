@@ -71,7 +71,7 @@ class Mover:
 
     def __init__(self, repository: StateRepository, storage: Storage, now: Clock) -> None:
         self._repository = repository
-        self._storage = storage if isinstance(storage, Moves) else None
+        self._storage = storage.capabilities.moves
         self._now = now
 
     @contextmanager

@@ -23,7 +23,6 @@ from ..errors import ResumableError
 from ..errors import UploadLocked
 from ..interfaces import StateRepository
 from ..interfaces import Storage
-from ..interfaces.capabilities import KeepsProgress
 from .claims import advanced
 from .claims import Clock
 from .claims import Hold
@@ -48,7 +47,7 @@ class Newcomers:
 
     def __init__(self, repository: StateRepository, storage: Storage, holder: Holder, now: Clock) -> None:
         self._repository = repository
-        self._progress = storage if isinstance(storage, KeepsProgress) else None
+        self._progress = storage.capabilities.progress
         self._holder = holder
         self._now = now
 

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
-from typing import cast
 
 from ..core import upload as rules
 from ..core.checksum import ALGORITHMS
@@ -38,9 +37,7 @@ from ..interfaces import StateRepository
 from ..interfaces import Storage
 from ..interfaces import Watch
 from ..interfaces import Writer
-from ..interfaces.capabilities import NotesProgress
-from ..interfaces.capabilities import Paced
-from ..interfaces.capabilities import TakesPiped
+from ..interfaces import WriterCapabilities
 from .claims import Clock
 from .claims import Hold
 from .takeover import Listener
@@ -114,9 +111,20 @@ class Receiver:
             self._listener.discard(hold)
 
 
-def _no_writer() -> AbstractContextManager[Writer]:
+class _NoWriter:
     """For requests that bring no content: a finished upload is not opened for writing just because it was asked."""
-    return nullcontext(cast(Writer, None))
+
+    capabilities = WriterCapabilities()
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        raise AssertionError("There is room for nothing.")
+
+    def flush(self) -> JSONObject:
+        raise AssertionError("Nothing was written.")
+
+
+def _no_writer() -> AbstractContextManager[Writer]:
+    return nullcontext(_NoWriter())
 
 
 class _Transfer:
@@ -131,9 +139,7 @@ class _Transfer:
         self._upload = upload  # with a length that the write declares, though not saved yet
         self._write = write
         self._writer = writer
-        # Not isinstance(), which takes longer with a protocol than a small write.
-        self._paced = cast(Paced, writer) if hasattr(writer, "checkpoint") else None
-        self._noting = cast(NotesProgress, writer) if hasattr(writer, "is_counted") else None
+        self._paced, self._noting, self._pipes = writer.capabilities
         self._limits = limits
         self._now = now
         self._position = write.start
@@ -158,7 +164,7 @@ class _Transfer:
         try:
             if self._noting is not None:
                 self._noting.is_counted = not self._is_guarded
-            if not self._hashers and hasattr(self._writer, "write_piped"):
+            if not self._hashers and self._pipes is not None:
                 body.unseen = room
             self._watch = body.watch
             with body.incoming(room) as incoming:
@@ -327,7 +333,8 @@ class _Transfer:
 
     def _store(self, block: bytes | memoryview | Piped) -> None:
         if isinstance(block, Piped):
-            cast(TakesPiped, self._writer).write_piped(block)
+            assert self._pipes is not None
+            self._pipes.write_piped(block)
         else:
             self._writer.write(block)
             for hasher in self._hashers.values():

@@ -35,7 +35,6 @@ from ..interfaces import Body
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
-from ..interfaces.capabilities import ChoosesPlaces
 from .claims import Clock
 from .claims import Hold
 from .claims import Holder
@@ -73,7 +72,7 @@ class UploadService:
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
         make_way = partial(self._newcomers.make_way, None)
         self._repeats = Repeats(repository, self._steps, self.holding, make_way, self._receive, now)
-        self._chooser = storage if isinstance(storage, ChoosesPlaces) else None
+        self._chooser = storage.capabilities.placement
 
     def create(
         self,

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from typing import BinaryIO
-from typing import cast
 
 from ..core.placement import NAME
 from ..core.placement import Place
@@ -20,16 +19,12 @@ from ..core.upload import JSONObject
 from ..core.upload import Upload
 from ..errors import ConfigurationError
 from ..errors import Unavailable
+from ..interfaces import IncomingChunk
+from ..interfaces import PlacesChunks
+from ..interfaces import Slot
 from ..interfaces import Storage
+from ..interfaces import StorageCapabilities
 from ..interfaces import Writer
-from ..interfaces.capabilities import Concatenates
-from ..interfaces.capabilities import KeepsProgress
-from ..interfaces.capabilities import LinksDownloads
-from ..interfaces.capabilities import Locates
-from ..interfaces.capabilities import Moves
-from ..interfaces.capabilities import PlacesChunks
-from ..interfaces.capabilities import Slot
-from ..interfaces.capabilities import Verifies
 
 Chooser = Callable[[Upload], object]
 
@@ -37,7 +32,7 @@ _BLOCK = 1024 * 1024  # bytes on their way from one storage to another
 _LAYOUT = "layout"  # what is known of a new upload's chunks, until it is known which storage is to have them
 
 
-class Choice:
+class MultiStorage:
     """Passes everything on to the storage that the upload's record names.
 
     :param storages: By name; the first takes what nobody has chosen another for, and the uploads of a time when there
@@ -56,27 +51,20 @@ class Choice:
         self._default = next(iter(storages))
         self._choose_storage = storage
         self._choose_folder = folder
-        self._offer_what_all_can(list(storages.values()))
+        self.capabilities = self._offered([storage.capabilities for storage in storages.values()])
 
-    def _offer_what_all_can(self, storages: Sequence[Storage]) -> None:
-        """An optional ability is told by its methods: they are there if every upload's storage has them.
-
-        Or if one has them, where it is no harm that others have not.
-        """
-        if all(isinstance(storage, Concatenates) for storage in storages):
-            self.concatenate = self._concatenate
-        if all(isinstance(storage, PlacesChunks) for storage in storages):
-            self.layout, self.spool, self.placing = self._layout, self._spool, self._placing
-        if all(isinstance(storage, Verifies) for storage in storages):
-            self.verify = self._verify
-        if any(isinstance(storage, KeepsProgress) for storage in storages):
-            self.progress, self.recover = self._progress, self._recover
-        if any(isinstance(storage, LinksDownloads) for storage in storages):
-            self.presigned_url = self._presigned_url
-        if any(isinstance(storage, Locates) for storage in storages):
-            self.location = self._location
-        if any(isinstance(storage, Moves) for storage in storages):
-            self.move, self.settle_moves = self._move, self._settle_moves
+    def _offered(self, theirs: Sequence[StorageCapabilities]) -> StorageCapabilities:
+        """What every storage can do, or what one of them can, where it is no harm that others cannot."""
+        return StorageCapabilities(
+            placement=self,
+            chunks=self if all(can.chunks for can in theirs) else None,
+            concatenation=self if all(can.concatenation for can in theirs) else None,
+            verification=self if all(can.verification for can in theirs) else None,
+            progress=self if any(can.progress for can in theirs) else None,
+            moves=self if any(can.moves for can in theirs) else None,
+            links=self if any(can.links for can in theirs) else None,
+            locations=self if any(can.locations for can in theirs) else None,
+        )
 
     # --- choosing ---
 
@@ -84,7 +72,7 @@ class Choice:
         place = Place(self._chosen_storage(upload), self._chosen_folder(upload))
         notes = dict(upload.storage)
         if _LAYOUT in notes:
-            notes = dict(cast(PlacesChunks, self._named(place.storage)).layout(*notes.pop(_LAYOUT)))
+            notes = dict(_chunks(self._named(place.storage)).layout(*notes.pop(_LAYOUT)))
         return place.note(notes)
 
     def _chosen_storage(self, upload: Upload) -> str:
@@ -136,8 +124,8 @@ class Choice:
     def delete(self, upload: Upload) -> None:
         self._of(upload).delete(upload)
 
-    def discard_stray(self, upload: Upload) -> None:
-        self._of(upload).discard_stray(upload)
+    def remove_orphans(self, upload: Upload) -> None:
+        self._of(upload).remove_orphans(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         """Those of all storages. One that does not answer keeps nobody from cleaning the others."""
@@ -152,10 +140,12 @@ class Choice:
 
     # --- what some do ---
 
-    def _concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         target = self._of(upload)
         if all(self._of(part) is target for part in parts):
-            return cast(Concatenates, target).concatenate(upload, parts, fence)
+            concatenation = target.capabilities.concatenation
+            assert concatenation is not None
+            return concatenation.concatenate(upload, parts, fence)
         with target.writer(upload, 0, fence) as writer:
             for part in parts:
                 self._pour(part, writer)
@@ -171,41 +161,59 @@ class Choice:
                 writer.write(block)
                 left -= len(block)
 
-    def _layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
         return {_LAYOUT: [chunk_size, total_chunks]}
 
-    def _spool(self) -> BinaryIO:
-        return cast(PlacesChunks, self._named(None)).spool()
+    def spool(self) -> BinaryIO:
+        return _chunks(self._named(None)).spool()
 
-    def _placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        return cast(PlacesChunks, self._of(upload)).placing(upload, number, start)
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        return _chunks(self._of(upload)).placing(upload, number, start)
 
-    def _verify(self, upload: Upload) -> list[str]:
-        return cast(Verifies, self._of(upload)).verify(upload)
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        return _chunks(self._of(upload)).receiving(upload, number, start, size)
 
-    def _progress(self, upload: Upload, *, durable: bool = True) -> int | None:
-        storage = self._of(upload)
-        return storage.progress(upload, durable=durable) if isinstance(storage, KeepsProgress) else None
+    def verify(self, upload: Upload) -> list[str]:
+        verification = self._of(upload).capabilities.verification
+        assert verification is not None
+        return verification.verify(upload)
 
-    def _recover(self, upload: Upload, fence: int) -> int:
-        storage = self._of(upload)
-        return storage.recover(upload, fence) if isinstance(storage, KeepsProgress) else upload.offset
+    def progress(self, upload: Upload, *, durable: bool = True) -> int | None:
+        progress = self._of(upload).capabilities.progress
+        return None if progress is None else progress.progress(upload, durable=durable)
 
-    def _presigned_url(self, upload: Upload, **wishes: Any) -> str | None:
-        storage = self._of(upload)
-        return storage.presigned_url(upload, **wishes) if isinstance(storage, LinksDownloads) else None
+    def recover(self, upload: Upload, fence: int) -> int:
+        progress = self._of(upload).capabilities.progress
+        return upload.offset if progress is None else progress.recover(upload, fence)
 
-    def _location(self, upload: Upload) -> str | None:
-        storage = self._of(upload)
-        return storage.location(upload) if isinstance(storage, Locates) else None
+    def presigned_url(
+        self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
+    ) -> str | None:
+        links = self._of(upload).capabilities.links
+        if links is None:
+            return None
+        return links.presigned_url(
+            upload, expires=expires, filename=filename, content_type=content_type, disposition=disposition
+        )
 
-    def _move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
-        storage = self._of(upload)
-        if not isinstance(storage, Moves):
+    def location(self, upload: Upload) -> str | None:
+        locations = self._of(upload).capabilities.locations
+        return None if locations is None else locations.location(upload)
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        moves = self._of(upload).capabilities.moves
+        if moves is None:
             raise RuntimeError(f"The storage of upload {upload.id} cannot move it.")
-        return storage.move(upload, target, overwrite=overwrite)
+        return moves.move(upload, target, overwrite=overwrite)
 
-    def _settle_moves(self, upload: Upload) -> None:
-        storage = self._of(upload)
-        if isinstance(storage, Moves):
-            storage.settle_moves(upload)
+    def settle_moves(self, upload: Upload) -> None:
+        moves = self._of(upload).capabilities.moves
+        if moves is not None:
+            moves.settle_moves(upload)
+
+
+def _chunks(storage: Storage) -> PlacesChunks:
+    """How a storage places chunks; chunks are only offered if every storage takes them."""
+    chunks = storage.capabilities.chunks
+    assert chunks is not None
+    return chunks

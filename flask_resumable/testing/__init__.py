@@ -11,18 +11,20 @@
             return MyRepository()      # empty
 
 For a repository that several processes share, subclass :class:`SharedRepositoryContract` and add ``opener``. For a
-storage, subclass :class:`StorageContract` and add ``storage`` and ``kept``.
+storage, subclass :class:`StorageContract` and add ``storage`` and ``kept``. For an object store, subclass
+:class:`ObjectStoreContract` and add ``store``; the storage over it meets the :class:`StorageContract`.
 """
 
 from __future__ import annotations
 
 import pytest
 
-for _module in ("chunks", "claims", "processes", "records", "repository", "storage"):
+for _module in ("chunks", "claims", "object_store", "processes", "records", "repository", "storage"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
+from .object_store import ObjectStoreContract  # noqa: E402
 from .repository import RepositoryContract  # noqa: E402
 from .repository import SharedRepositoryContract  # noqa: E402
 from .storage import StorageContract  # noqa: E402
 
-__all__ = ["RepositoryContract", "SharedRepositoryContract", "StorageContract"]
+__all__ = ["ObjectStoreContract", "RepositoryContract", "SharedRepositoryContract", "StorageContract"]

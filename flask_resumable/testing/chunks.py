@@ -1,13 +1,13 @@
-"""What a storage must do that takes chunks; see :class:`~flask_resumable.interfaces.capabilities.PlacesChunks`."""
+"""What a storage must do that takes chunks; see :class:`~flask_resumable.interfaces.chunks.PlacesChunks`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
-from typing import cast
 
 import pytest
 
@@ -17,13 +17,13 @@ from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..interfaces.capabilities import PlacesChunks
 from .samples import an_upload
 
 
 def place(storage: Storage, upload: Upload, number: int, content: bytes) -> None:
     """Put a chunk in its place, as a request does. Chunks have three digits, the last one has what is left."""
-    chunks = cast(PlacesChunks, storage)
+    chunks = storage.capabilities.chunks
+    assert chunks is not None
     assert upload.length is not None
     start = (number - 1) * (upload.length * 3 // 10)
     with chunks.spool() as spool:
@@ -44,9 +44,10 @@ class ChunkContract:
     @pytest.fixture
     def chunked(self, storage: Storage, times: int) -> Upload:
         """An upload that comes in chunks."""
-        if not isinstance(storage, PlacesChunks):
+        chunks = storage.capabilities.chunks
+        if chunks is None:
             pytest.skip("this storage does not take chunks")
-        return an_upload(7, length=10 * times, client_key="a key", storage=storage.layout(3 * times, 3))
+        return an_upload(7, length=10 * times, client_key="a key", storage=chunks.layout(3 * times, 3))
 
     def test_chunks_come_in_any_order(
         self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
@@ -62,6 +63,25 @@ class ChunkContract:
             assert stream.read() == content("0123456789")
         assert len(kept()) == 1
 
+    def test_chunks_are_received_in_their_places(
+        self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], times: int
+    ) -> None:
+        """A chunk that is put in its place as it comes is read like one that was received whole before."""
+        place(storage, chunked, 1, content("012"))
+        place(storage, chunked, 3, content("6789"))
+        chunks = storage.capabilities.chunks
+        incoming = None if chunks is None else chunks.receiving(chunked, 2, 3 * times, 3 * times)
+        if incoming is None:
+            pytest.skip("this storage takes only whole chunks")
+        with closing(incoming):
+            incoming.write(content("34"))
+            incoming.write(content("56"))  # what passes the end of the chunk is not its own
+            with incoming.settling():
+                pass
+        done = replace(chunked, storage=storage.finish(chunked, 1), status=Status.COMPLETE)
+        with storage.open(done) as stream:
+            assert stream.read() == content("0123456789")
+
     def test_a_late_chunk_does_not_change_what_is_finished(
         self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
@@ -72,7 +92,7 @@ class ChunkContract:
         before = kept()
         with suppress(ClaimLost):
             place(storage, chunked, 2, content("xxx"))
-        storage.discard_stray(done)
+        storage.remove_orphans(done)
         for _, remove in storage.orphans(FUTURE):
             remove()
         with storage.open(done) as stream:
@@ -88,7 +108,7 @@ class ChunkContract:
         assert kept() == set()
         with suppress(ClaimLost):
             place(storage, chunked, 2, content("345"))
-        storage.discard_stray(replace(chunked, status=Status.GONE))
+        storage.remove_orphans(replace(chunked, status=Status.GONE))
         for _, remove in storage.orphans(FUTURE):
             remove()
         assert kept() == set()

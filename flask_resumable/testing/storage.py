@@ -18,8 +18,6 @@ from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..interfaces.capabilities import Concatenates
-from ..interfaces.capabilities import Paced
 from .chunks import ChunkContract
 from .chunks import FUTURE
 from .samples import an_upload
@@ -35,12 +33,13 @@ def put(
     :param is_late: The request has been overtaken: nothing is saved on the way, and its record is never told.
     """
     with storage.writer(upload, start, fence) as writer:
+        paced = writer.capabilities.paced
         step = max(1, len(content) // BLOCKS)
         for at in range(0, len(content), step):
             writer.write(content[at : at + step])
-            if not is_late and isinstance(writer, Paced) and writer.is_due:
-                writer.checkpoint(counts=True)
-                writer.saved()
+            if not is_late and paced is not None and paced.is_due:
+                paced.checkpoint(counts=True)
+                paced.saved()
         stored = writer.flush()
     return replace(upload, received=ByteRanges.prefix(start + len(content)), storage=stored)
 
@@ -161,7 +160,7 @@ class StorageContract(ChunkContract):
                 old.flush()
         assert read(storage, done) == content("0123456789")
 
-    def test_a_writer_after_the_end_leaves_only_a_stray(
+    def test_a_writer_after_the_end_leaves_only_orphans(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
         """A writer that opens after the end cannot reach the finished bytes, and what it leaves can be discarded."""
@@ -170,7 +169,7 @@ class StorageContract(ChunkContract):
         with suppress(ClaimLost):
             put(storage, upload, content("abcdefghij"), is_late=True)
         assert read(storage, done) == content("0123456789")
-        storage.discard_stray(done)
+        storage.remove_orphans(done)
         assert kept() == before
 
     def test_finishing_may_be_repeated(
@@ -225,7 +224,8 @@ class StorageContract(ChunkContract):
         self, storage: Storage, content: Callable[[str], bytes], times: int, kept: Callable[[], set[str]]
     ) -> None:
         """A final upload has its parts' bytes in order, a part that is listed twice twice; the parts stay."""
-        if not isinstance(storage, Concatenates):
+        concatenation = storage.capabilities.concatenation
+        if concatenation is None:
             pytest.skip("this storage does not concatenate")
         parts = []
         for number, digits in ((1, "012"), (2, ""), (3, "3456")):
@@ -234,7 +234,7 @@ class StorageContract(ChunkContract):
             parts.append(finish(storage, part))
         final = an_upload(9, length=10 * times)
         for fence in (1, 2):
-            stored = storage.concatenate(final, [parts[0], parts[1], parts[2], parts[0]], fence)
+            stored = concatenation.concatenate(final, [parts[0], parts[1], parts[2], parts[0]], fence)
         final = replace(final, storage=stored, received=ByteRanges.prefix(10 * times))
         assert read(storage, finish(storage, final, 2)) == content("0123456012")
         assert read(storage, parts[2]) == content("3456")

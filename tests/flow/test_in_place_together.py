@@ -145,7 +145,7 @@ def test_one_who_is_late_for_a_finished_upload_makes_no_file(storage: LocalStora
     second = storage.receiving(UPLOAD, 2, 10, 10)
     assert second is not None
     assert (first.is_first, second.is_first) == (False, True)
-    storage.discard_stray(UPLOAD)
+    storage.remove_orphans(UPLOAD)
     with pytest.raises(ClaimLost):
         second.write(b"0123456789")
     late = storage.receiving(UPLOAD, 2, 10, 10)

@@ -13,15 +13,17 @@ from typing import Any
 from typing import BinaryIO
 
 import pytest
+from flask import Flask
 
 import flask_resumable
+from flask_resumable import FlaskResumable
 from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import ResumableError
-from flask_resumable.interfaces.capabilities import PlacesChunks
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder
+from tests.memory_storage import MemoryStorage
 
 from .client import Sample
 from .conftest import Serve
@@ -165,10 +167,11 @@ def test_seed_defect_4_false_is_possible(serve: Serve) -> None:
         serve(DELETE_CHUNKS_ON_SAVE="no")
 
 
-def test_seed_defect_5_a_storage_that_lacks_something_is_refused() -> None:
-    """What a storage must do is checked by its interface; PUT and PATCH are uploads like POST (see F5)."""
-    assert isinstance(LocalStorage("x"), PlacesChunks)
-    assert not isinstance(object(), PlacesChunks)
+def test_seed_defect_5_a_storage_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    """A storage says what it can do, and an app starts only with one that can do what it needs."""
+    assert LocalStorage(tmp_path).capabilities.chunks is not None
+    with pytest.raises(ConfigurationError, match="FLOW_ENABLED"):
+        FlaskResumable(Flask("app", instance_path=str(tmp_path)), storage=MemoryStorage())
 
 
 def test_seed_defect_6_a_hit_is_not_a_finished_file(site: Site) -> None:

@@ -18,6 +18,7 @@ from flask import Flask
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
@@ -35,7 +36,7 @@ SMALL = b"0123456789"
 class MovedInParts(S3Storage):
     """Larger objects than these are not copied as a whole."""
 
-    max_copy = 5 * MIB
+    traits = StoreTraits(max_copy=5 * MIB)
 
 
 class Site:

@@ -16,6 +16,7 @@ from flask_resumable.core.upload import Status
 from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.storage import read
 
@@ -36,7 +37,7 @@ BEGUN = PART * 3 // 2
 class SmallParts(S3Storage):
     """Parts as small as the store takes them."""
 
-    min_part_size = PART
+    traits = StoreTraits(min_part=PART)
 
 
 @pytest.fixture

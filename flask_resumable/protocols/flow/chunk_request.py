@@ -21,7 +21,7 @@ from ...errors import StorageFull
 from ...errors import TooLarge
 from ...errors import Unavailable
 from ...interfaces import Piped
-from ...interfaces.capabilities import IncomingChunk
+from ...interfaces.chunks import IncomingChunk
 from ...wsgi.body import RequestBody
 from ...wsgi.first_reader import is_parsed
 from ...wsgi.pipes import LEAST

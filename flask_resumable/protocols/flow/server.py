@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...errors import ConfigurationError
-from ...interfaces.capabilities import PlacesChunks
 from ...service.chunks import ChunkService
 from ...service.client_keys import Keys
 from ...service.uploads import UploadService
@@ -18,8 +17,8 @@ from .settings import FlowSettings
 
 
 def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
-    storage = service.storage
-    if not isinstance(storage, PlacesChunks):
+    chunks = service.storage.capabilities.chunks
+    if chunks is None:
         raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
     keys = Keys(service)
     server = FlowServer(
@@ -33,8 +32,8 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
         ),
         limits=settings.limits(),
         keys=keys,
-        chunks=ChunkService(service, keys, storage, tombstone=settings.cancelled_ttl),
-        layout=storage.layout,
+        chunks=ChunkService(service, keys, chunks, tombstone=settings.cancelled_ttl),
+        layout=chunks.layout,
     )
     return Dialect(
         name=NAME,

@@ -19,7 +19,7 @@ from ...errors import MethodNotAllowed
 from ...errors import ResumableError
 from ...errors import UploadExpired
 from ...errors import UploadNotFound
-from ...interfaces.capabilities import IncomingChunk
+from ...interfaces.chunks import IncomingChunk
 from ...wsgi.first_reader import body_of
 from ..blueprint import METHODS
 from ..cors import allow_origin

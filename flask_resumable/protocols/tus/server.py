@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...interfaces import Storage
-from ...interfaces.capabilities import Concatenates
 from ...service.uploads import UploadService
 from ...settings.app import Settings
 from ..plug import Dialect
@@ -30,7 +29,7 @@ def _serve(settings: TusSettings, service: UploadService) -> Dialect:
 
 def _policy(settings: TusSettings, storage: Storage) -> Policy:
     offered = set(EXTENSIONS) - set(settings.disabled_extensions)
-    if not isinstance(storage, Concatenates):
+    if storage.capabilities.concatenation is None:
         offered -= {"concatenation", "concatenation-unfinished"}
     if settings.expiration is None and "concatenation" not in offered:
         offered -= {"expiration"}  # else parts expire all the same

@@ -104,7 +104,7 @@ class ChunkFolder:
             for file in folder.iterdir():
                 if file.suffix != ".chunk":
                     file.unlink()  # its process died before it was whole
-            folder.rename(self._kept(upload))  # else the cleaner would take them for leftovers
+            folder.rename(self._kept(upload))  # else the cleaner would take them for orphans
 
     def delete(self, upload: Upload) -> None:
         """Remove all chunks of an upload."""

@@ -11,15 +11,15 @@ from typing import Self
 
 from ...errors import ClaimLost
 from ...interfaces import Piped
+from ..file_io import translated
+from ..file_io import write_all
 from .fence import Fence
 from .files import splice_all
-from .files import translated
-from .files import write_all
 from .writer import sync
 
 
 class ChunkInPlace:
-    """See :class:`~flask_resumable.interfaces.capabilities.IncomingChunk`.
+    """See :class:`~flask_resumable.interfaces.chunks.IncomingChunk`.
 
     What lies there counts for nothing until the record says so, so the chunk need not be whole before. But two requests
     with the same chunk must not mix: each leaves its mark beside the fence, and only the last one to do so writes on.

@@ -17,7 +17,7 @@ _SUFFIXES = ("part", "lock", "moved")
 _WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.({'|'.join(_SUFFIXES)})")
 
 
-def leftovers(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
+def orphans(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
     """Uploads whose files were last touched before ``older_than``, in seconds since 1970, and how to remove these.
 
     The callable returns how many bytes that freed.

@@ -27,9 +27,12 @@ from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import ClaimLost
+from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
-from ...interfaces.capabilities import IncomingChunk
-from ...interfaces.capabilities import Slot
+from ...interfaces.chunks import IncomingChunk
+from ...interfaces.chunks import Slot
+from ..file_io import translated
+from ..file_io import write_all
 from ..spool import Spool
 from .chunk_folder import ChunkFolder
 from .chunk_writer import ChunkInPlace
@@ -41,10 +44,8 @@ from .files import publish
 from .files import remove
 from .files import size_of
 from .files import sync_directory
-from .files import translated
-from .files import write_all
 from .moved import MovedFiles
-from .orphans import leftovers
+from .orphans import orphans
 from .paths import Paths
 from .verify import inspect
 from .writer import LocalSlot
@@ -75,6 +76,9 @@ class LocalStorage:
         self._merges = chunks is not None
         self._chunks = chunks or ChunkFolder(Path(self._paths.work))
         self._moved = MovedFiles(self._paths, is_durable=durability != "none")
+        self.capabilities = StorageCapabilities(
+            chunks=self, concatenation=self, progress=self, moves=self, verification=self
+        )
 
     @property
     def root(self) -> Path:
@@ -319,7 +323,7 @@ class LocalStorage:
                 remove(path)
             self._chunks.delete(upload)
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         self._remove_unfinished(upload)
         if upload.status is Status.COMPLETE:
             self._moved.settle(upload)
@@ -342,4 +346,4 @@ class LocalStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         yield from self._chunks.orphans(older_than.timestamp())
-        yield from leftovers(Path(self._paths.work), older_than.timestamp())
+        yield from orphans(Path(self._paths.work), older_than.timestamp())

@@ -10,17 +10,18 @@ from typing import Self
 from ...core.upload import JSONObject
 from ...errors import Unavailable
 from ...interfaces import Piped
+from ...interfaces import WriterCapabilities
+from ..file_io import translated
+from ..file_io import write_all
 from .fence import Fence
 from .files import begin_sync
 from .files import splice_all
-from .files import translated
-from .files import write_all
 
 BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
 
 
 class LocalSlot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.capabilities.Slot`."""
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`."""
 
     def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
         self.fill = fill
@@ -37,6 +38,10 @@ class LocalWriter:
         self._durability = durability
         self._has_failed = False
         self.is_counted = True
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        return WriterCapabilities(progress=self, pipes=self)
 
     def __enter__(self) -> Self:
         return self

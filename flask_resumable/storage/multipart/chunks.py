@@ -9,13 +9,13 @@ from typing import BinaryIO
 from ...core.upload import Upload
 from ...errors import ClaimLost
 from ...errors import Unavailable
-from ..s3.errors import Missing
-from ..s3.errors import Taken
-from ..s3.store import Bucket
 from .buffer import Received
+from .errors import Missing
+from .errors import Taken
 from .geometry import parts_of_chunk
 from .keys import Keys
 from .orphans import begin
+from .store import ObjectStore
 
 _KNOWN = 1024  # uploads whose multipart upload a process remembers
 _TRIES = 3
@@ -27,15 +27,15 @@ class MultipartMarkers:
     Its id is in an object beside the upload, which the store lets only one of several processes write.
     """
 
-    def __init__(self, bucket: Bucket, keys: Keys) -> None:
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+        self._store = store
         self._keys = keys
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, upload: Upload) -> str:
         """The one that is marked. Raises ``Missing``."""
-        return self._bucket.read(self._key(upload)).decode()
+        return self._store.read(self._key(upload)).decode()
 
     def get_or_begin(self, upload: Upload) -> str:
         """The one that is marked, or a new one."""
@@ -54,11 +54,11 @@ class MultipartMarkers:
 
     def _begin(self, upload: Upload) -> str:
         target = self._keys.target(upload)
-        multipart = begin(self._bucket, self._keys, upload)
+        multipart = begin(self._store, self._keys, upload)
         try:
-            self._bucket.put(self._key(upload), multipart.encode(), only_new=True)
+            self._store.put(self._key(upload), multipart.encode(), only_new=True)
         except Taken:
-            self._bucket.abort(target, multipart)
+            self._store.abort(target, multipart)
             return self.read(upload)
         return multipart
 
@@ -68,7 +68,7 @@ class MultipartMarkers:
             self._known.pop(upload.id, None)
         try:
             if self.read(upload) == multipart:
-                self._bucket.delete(self._key(upload))
+                self._store.delete(self._key(upload))
         except Missing:
             pass
 
@@ -76,16 +76,16 @@ class MultipartMarkers:
         return self._keys.helper(upload.id, "multipart")
 
 
-class S3Slot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.capabilities.Slot`.
+class StoreSlot:
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`.
 
     The store takes a part or an object whole or not at all, so nobody has to wait for others with the same chunk.
     """
 
     def __init__(
-        self, bucket: Bucket, keys: Keys, markers: MultipartMarkers, upload: Upload, number: int, start: int
+        self, store: ObjectStore, keys: Keys, markers: MultipartMarkers, upload: Upload, number: int, start: int
     ) -> None:
-        self._bucket = bucket
+        self._store = store
         self._keys = keys
         self._markers = markers
         self._upload = upload
@@ -104,7 +104,7 @@ class S3Slot:
             self._fill_part(content)
         else:
             key = self._keys.helper(self._upload.id, f"chunk-{self._number}")
-            self._bucket.put(key, Received(content, self._size))
+            self._store.put(key, Received(content, self._size))
 
     def _fill_part(self, content: BinaryIO) -> None:
         target = self._keys.target(self._upload)
@@ -113,12 +113,12 @@ class S3Slot:
                 multipart = self._markers.get_or_begin(self._upload)
                 for number, start, stop in self._parts:
                     body = Received(content, stop - start, start - self._start)
-                    self._bucket.put_part(target, multipart, number, body)
+                    self._store.put_part(target, multipart, number, body)
                 return
             except Missing:
-                if self._bucket.size(target) is not None:
+                if self._store.size(target) is not None:
                     raise ClaimLost from None  # it has been published
-                # It was removed, or the store has cleaned up. In the first case what comes now is a stray, which is
-                # discarded; in the second, it will be noticed at the end that the other chunks are not there.
+                # It was removed, or the store has cleaned up. In the first case what comes now is an orphan, and
+                # removed as such; in the second, it will be noticed at the end that the other chunks are not there.
                 self._markers.forget(self._upload, multipart)
         raise Unavailable

@@ -85,16 +85,19 @@ def are_equal(sizes: Sequence[int]) -> bool:
     return all(size == sizes[0] for size in sizes[:-1]) and (not sizes or sizes[-1] <= sizes[0])
 
 
-def join(sizes: Sequence[int], part_size: int, minimum: int = MIN_PART, *, equal: bool = False) -> list[Piece]:
+def join(
+    sizes: Sequence[int], part_size: int, minimum: int = MIN_PART, *, equal: bool = False, copies: bool = True
+) -> list[Piece]:
     """How to make one object of sources with these sizes, in order.
 
     If all but the last are large enough to be parts, each part is of one source, so that the store can copy it.
     Otherwise all parts have one size, and those that several sources have a share in must be put together.
 
     :param equal: The store takes only parts for which :func:`are_equal` holds.
+    :param copies: The store can copy a part. If not, it all goes through memory, and no part is larger than need be.
     """
     sources = [(index, size) for index, size in enumerate(sizes) if size]
-    if all(size >= minimum for _, size in sources[:-1]):
+    if copies and all(size >= minimum for _, size in sources[:-1]):
         pieces = list(_by_source(sources, max(_MAX_COPY, -(-2 * sum(sizes) // MAX_PARTS))))
         if len(pieces) <= MAX_PARTS and (not equal or are_equal([size_of(piece) for piece in pieces])):
             return pieces

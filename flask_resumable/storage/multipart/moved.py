@@ -11,23 +11,22 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextlib import suppress
-from typing import Any
+from dataclasses import replace
 
 from ...core.upload import JSONObject
 from ...core.upload import Upload
 from ...errors import Unavailable
-from ..s3.errors import Missing
-from ..s3.errors import PartsChanged
-from ..s3.store import Bucket
-from .composer import Joiner
-from .geometry import join
+from .composer import Composer
+from .composer import pieces_of
+from .errors import Missing
+from .errors import PartsChanged
 from .keys import Keys
-from .uploader import Sender
+from .store import ObjectInfo
+from .store import ObjectStore
+from .uploader import Uploader
 
 MOVED = "moved"  # the helper that tells where the object may have been moved to
 _OWNER = "resumable-upload"  # the metadata by which a copy is known
-_KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
 
 Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it needs one
 
@@ -35,27 +34,25 @@ Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it n
 class MovedObjects:
     """Moves objects of one bucket.
 
-    :param sending: Opens what sends parts of an upload.
-    :param at_once: The most bytes that the store copies as a whole.
+    :param uploading: Opens what sends parts of an upload.
     """
 
     def __init__(
-        self, bucket: Bucket, keys: Keys, sending: Callable[[Upload], AbstractContextManager[Sender]], at_once: int
+        self, store: ObjectStore, keys: Keys, uploading: Callable[[Upload], AbstractContextManager[Uploader]]
     ) -> None:
-        self._bucket = bucket
+        self._store = store
         self._keys = keys
-        self._sending = sending
-        self._at_once = at_once
+        self._uploading = uploading
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool, part_size: int) -> JSONObject:
         """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
         key, source = self._keys.chosen(target), self._keys.published(upload)
         if key == source:
             return {"finished": True}
-        there = self._bucket.head(key)
-        if there is not None and there["Metadata"].get(_OWNER) != upload.id and not overwrite:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), f"s3://{self._bucket.name}/{key}")
-        found = self._bucket.head(source)
+        there = self._store.head(key)
+        if there is not None and there.metadata.get(_OWNER) != upload.id and not overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._store.location(key))
+        found = self._store.head(source)
         if found is None:
             raise Unavailable from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
         try:
@@ -64,35 +61,33 @@ class MovedObjects:
             raise Unavailable from error
         return {"finished": True, "moved_to": key}
 
-    def _copy(self, upload: Upload, source: str, key: str, found: dict[str, Any], part_size: int) -> None:
-        kept = {name: found[name] for name in _KEPT if name in found}
-        kept["Metadata"] = {**found["Metadata"], _OWNER: upload.id}
-        size = found["ContentLength"]
-        if size <= self._at_once:
+    def _copy(self, upload: Upload, source: str, key: str, found: ObjectInfo, part_size: int) -> None:
+        kept = replace(found, metadata={**found.metadata, _OWNER: upload.id})
+        if found.size <= self._store.traits.max_copy:
             self._note(upload, key, None)
-            return self._bucket.copy(key, source, **kept)
-        multipart = self._bucket.begin(key, **kept)
+            return self._store.copy(key, source, kept)
+        multipart = self._store.begin(key, kept)
         try:
             self._note(upload, key, multipart)
         except BaseException:
-            self._bucket.abort(key, multipart)
+            self._store.abort(key, multipart)
             raise
-        pieces = enumerate(join([size], part_size), 1)
-        with self._sending(upload) as sender:
-            etags = Joiner(self._bucket, sender, key).place_all(
+        pieces = enumerate(pieces_of([found.size], part_size, self._store.traits), 1)
+        with self._uploading(upload) as uploader:
+            tags = Composer(self._store, uploader, key).place_all(
                 multipart, {number: [(source, span.start, span.stop) for span in piece] for number, piece in pieces}
             )
-        self._bucket.complete(key, multipart, [etags[number] for number in sorted(etags)])
+        self._store.complete(key, multipart, [tags[number] for number in sorted(tags)], kept)
 
     def _note(self, upload: Upload, key: str, multipart: str | None) -> None:
         noted = self._noted(upload)
         if former := noted.get(key):
-            self._bucket.abort(key, former)  # of a process that has died
-        self._bucket.put(self._name(upload), json.dumps({**noted, key: multipart}).encode())
+            self._store.abort(key, former)  # of a process that has died
+        self._store.put(self._name(upload), json.dumps({**noted, key: multipart}).encode())
 
     def _noted(self, upload: Upload) -> Noted:
         try:
-            noted: Noted = json.loads(self._bucket.read(self._name(upload)))
+            noted: Noted = json.loads(self._store.read(self._name(upload)))
         except (Missing, ValueError):
             return {}
         return noted
@@ -104,11 +99,11 @@ class MovedObjects:
         """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
         kept, published = self._keys.target(upload), self._keys.published(upload)
         noted = self._noted(upload)
-        if noted and self._bucket.size(kept) is not None:
+        if noted and self._store.size(kept) is not None:
             self._remove(upload, {key: multipart for key, multipart in noted.items() if key != kept})
             if published != kept:
-                self._bucket.delete(published)
-            self._bucket.delete(self._name(upload))
+                self._store.delete(published)
+            self._store.delete(self._name(upload))
 
     def forget(self, upload: Upload) -> None:
         """Remove the object from wherever it may have been moved to."""
@@ -117,8 +112,7 @@ class MovedObjects:
     def _remove(self, upload: Upload, noted: Noted) -> None:
         for key, multipart in noted.items():
             if multipart is not None:
-                with suppress(Missing):
-                    self._bucket.abort(key, multipart)
-            there = self._bucket.head(key)
-            if there is not None and there["Metadata"].get(_OWNER) == upload.id:
-                self._bucket.delete(key)
+                self._store.abort(key, multipart)
+            there = self._store.head(key)
+            if there is not None and there.metadata.get(_OWNER) == upload.id:
+                self._store.delete(key)

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from typing import cast
 
 from ...errors import Unavailable
-from ..s3.errors import Missing
-from ..s3.store import Bucket
+from .errors import Missing
+from .store import ObjectStore
 
 _FIRST_BLOCK = 256 * 1024  # bytes asked for at once after a jump: a player may only want a little
 _LAST_BLOCK = 4 * 1024 * 1024  # and when reading goes on: doubled each time up to this
@@ -24,8 +24,8 @@ class ObjectStream(io.RawIOBase):
     :param objects: Keys and sizes.
     """
 
-    def __init__(self, bucket: Bucket, objects: Sequence[tuple[str, int]]) -> None:
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore, objects: Sequence[tuple[str, int]]) -> None:
+        self._store = store
         self._keys = [key for key, _ in objects]
         self._starts = [0, *accumulate(size for _, size in objects)]
         self._at = 0
@@ -54,7 +54,7 @@ class ObjectStream(io.RawIOBase):
         start = self._at - self._starts[index]
         stop = min(start + max(self._block_size, wanted), self._starts[index + 1] - self._starts[index])
         try:
-            self._block = self._bucket.get(self._keys[index], start, stop)
+            self._block = self._store.get(self._keys[index], start, stop)
         except Missing:
             raise Unavailable("The bytes of this upload are not there any more.") from None
 
@@ -75,7 +75,7 @@ class ObjectStream(io.RawIOBase):
         return True
 
 
-def stream_of(bucket: Bucket, objects: Sequence[tuple[str, int]]) -> BinaryIO:
+def stream_of(store: ObjectStore, objects: Sequence[tuple[str, int]]) -> BinaryIO:
     """A buffered stream over objects, given their keys and sizes."""
     present = [(key, size) for key, size in objects if size]
-    return cast(BinaryIO, io.BufferedReader(ObjectStream(bucket, present), _BUFFER))
+    return cast(BinaryIO, io.BufferedReader(ObjectStream(store, present), _BUFFER))

@@ -1,12 +1,14 @@
 """What the record of an unfinished upload says about its bytes in the store.
 
-Parts of a multipart upload have numbers, and whoever uploads a number last wins, even if he has been overtaken. So a
-writer first notes up to which number it may be uploading (``busy``). Who finds such a note of another's keeps away from
-these numbers (``tainted``): he puts his parts into objects of their own instead, which are copied in at the end.
+Parts of a multipart upload have numbers, and whichever request sends a number last wins, even one that has been
+overtaken. So a writer first notes in the record up to which number it may be sending parts (``busy``). A writer that
+finds such a note of another's keeps away from these numbers (``tainted``): it puts its parts into objects of their own
+instead, which are copied in at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -16,16 +18,16 @@ from ...core.upload import JSONObject
 from ...errors import BytesLost
 from .geometry import Geometry
 
-STAGED = "@"  # begins a part that is an object of its own; others are ETags
+STAGED = "@"  # begins a part that is an object of its own; others are tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
+class MultipartState:
     """The bytes in order: ``parts``, then ``tails``, which are the beginning of the part that comes next."""
 
     geometry: Geometry
     multipart: str | None = None
-    parts: tuple[str, ...] = ()  # ETags, or STAGED and the name of a helper
+    parts: tuple[str, ...] = ()  # tags, or STAGED and the name of a helper
     tails: tuple[tuple[str, int], ...] = ()  # names of helpers, and sizes
     busy: int = 0  # parts below this number may be on their way, if they are not in `parts`
     tainted: int = 0  # the same, by writers that are no more
@@ -33,7 +35,7 @@ class Notes:
 
     @classmethod
     def read(cls, stored: JSONObject, fitting: Geometry) -> Self:
-        """Those in a record, or new ones with the geometry that is fitting now."""
+        """What a record says, or the state of a new upload, with the geometry that is fitting now."""
         if "part_size" not in stored:
             return cls(geometry=fitting)
         return cls(
@@ -48,7 +50,7 @@ class Notes:
 
     def to_json(self) -> JSONObject:
         """For the record."""
-        notes: dict[str, Any] = {
+        values: dict[str, Any] = {
             "multipart": self.multipart,
             "parts": list(self.parts),
             "tails": [list(tail) for tail in self.tails],
@@ -57,7 +59,7 @@ class Notes:
             "superseded": list(self.superseded),
             "growth": self.geometry.step,
         }
-        return {"part_size": self.geometry.first, **{name: value for name, value in notes.items() if value}}
+        return {"part_size": self.geometry.first, **{name: value for name, value in values.items() if value}}
 
     @property
     def next_number(self) -> int:
@@ -72,16 +74,20 @@ class Notes:
         """Up to which byte there is anything."""
         return self.end_of_parts(length) + sum(size for _, size in self.tails)
 
-    def taken_over(self) -> Notes:
-        """For a new writer: whatever another has said he would do, he may still be doing."""
+    def taken_over(self) -> MultipartState:
+        """For a new writer: what another has noted that it would do, it may still be doing."""
         if not self.parts:  # nothing is lost by starting anew, and nobody else knows the new multipart upload
             return replace(self, multipart=None, busy=0, tainted=0)
         return replace(self, busy=0, tainted=max(self.busy, self.tainted))
 
-    def cut(self, start: int, length: int | None) -> Notes:
-        """Without what lies behind ``start``: those bytes were lost, or never counted.
+    def without_superseded(self, gone: Collection[str]) -> MultipartState:
+        """With what is left to be removed of the helpers that were needed before."""
+        return replace(self, superseded=tuple(name for name in self.superseded if name not in gone))
 
-        :raises BytesLost: There is not as much.
+    def cut(self, start: int, length: int | None) -> MultipartState:
+        """Without what lies after ``start``: those bytes were lost, or never counted.
+
+        :raises BytesLost: There is less than that.
         """
         kept = len(self.parts)
         while kept and self.geometry.stop(kept, length) > start:

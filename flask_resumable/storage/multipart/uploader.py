@@ -11,18 +11,18 @@ from contextlib import suppress
 
 from ...core.upload import Upload
 from ...errors import Unavailable
-from ..s3.store import Bucket
 from .buffer import Buffer
 from .buffer import Content
 from .buffer import Memory
 from .keys import Keys
 from .orphans import begin
 from .state import STAGED
+from .store import ObjectStore
 
 _STEP = 8 * 1024 * 1024  # bytes fetched at a time
 
 
-class Sender:
+class Uploader:
     """The objects of one upload, and threads for as long as they are needed.
 
     :param directory: Where parts are kept on their way, if not in memory.
@@ -30,8 +30,8 @@ class Sender:
 
     at_once = 4
 
-    def __init__(self, bucket: Bucket, keys: Keys, upload: Upload, memory: Memory, directory: str | None) -> None:
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore, keys: Keys, upload: Upload, memory: Memory, directory: str | None) -> None:
+        self._store = store
         self._keys = keys
         self._upload = upload
         self._target = keys.target(upload)
@@ -46,18 +46,14 @@ class Sender:
 
     def begin(self) -> str:
         """Start a multipart upload; its id."""
-        return begin(self._bucket, self._keys, self._upload)
+        return begin(self._store, self._keys, self._upload)
 
     def send_part(self, multipart: str, number: int, buffer: Buffer) -> Future[str]:
-        """Upload a part; in the end, its ETag."""
-        return self.submit(lambda: self.put_part(multipart, number, buffer))
-
-    def put_part(self, multipart: str, number: int, buffer: Buffer) -> str:
-        """Upload a part and wait; its ETag. Raises ``Missing``."""
-        return self._bucket.put_part(self._target, multipart, number, self._content(buffer))
+        """Upload a part; in the end, its tag, or ``Missing``."""
+        return self.submit(lambda: self._store.put_part(self._target, multipart, number, self.content(buffer)))
 
     def stage_part(self, name: str, buffer: Buffer) -> Future[str]:
-        """Write a part to an object of its own; in the end, how notes name it."""
+        """Write a part to an object of its own; in the end, how the state names it."""
 
         def stage() -> str:
             self.keep(name, buffer, 0)
@@ -68,12 +64,12 @@ class Sender:
     def submit(self, act: Callable[[], str]) -> Future[str]:
         """Do something beside others."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="resumable-s3")
+            self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="resumable-parts")
         return self._threads.submit(act)
 
     def keep(self, name: str, buffer: Buffer, start: int) -> None:
         """Write what is in the buffer from ``start`` on to a helper."""
-        self._bucket.put(self._keys.helper(self._upload.id, name), self._content(buffer, start))
+        self._store.put(self._keys.helper(self._upload.id, name), self.content(buffer, start))
 
     def load(self, name: str, size: int, target: Buffer) -> None:
         """Append a helper's content to a buffer. Raises ``Missing``, also if it is too short."""
@@ -83,14 +79,14 @@ class Sender:
         """Append some bytes of any object. Raises ``Missing``, also if it is too short."""
         while start < stop:
             step = min(stop, start + _STEP)
-            target.write(self._bucket.get(key, start, step))
+            target.write(self._store.get(key, start, step))
             start = step
 
     def forget(self, names: Iterable[str]) -> None:
         """Remove helpers. Those that are left will go with the upload."""
         with suppress(Unavailable):
             for name in names:
-                self._bucket.delete(self._keys.helper(self._upload.id, name))
+                self._store.delete(self._keys.helper(self._upload.id, name))
 
     def stop(self) -> None:
         """End whatever is on its way."""
@@ -98,5 +94,6 @@ class Sender:
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _content(self, buffer: Buffer, start: int = 0) -> Content:
+    def content(self, buffer: Buffer, start: int = 0) -> Content:
+        """What is in a buffer from ``start`` on, to be sent for as long as the request goes on."""
         return Content(buffer, start, self._cancelled)

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 from ...core.upload import Upload
 from ...errors import BytesLost
-from ..s3.errors import Missing
-from ..s3.store import Bucket
-from ..s3.store import Part
+from .errors import Missing
 from .geometry import chunks
 from .geometry import Geometry
 from .geometry import parts_of_chunk
 from .keys import Keys
-from .state import Notes
+from .state import MultipartState
 from .state import STAGED
+from .store import ObjectStore
+from .store import Part
 
 
-class Verifier:
+class MultipartVerifier:
     """One upload's bytes, without reading their contents."""
 
-    def __init__(self, bucket: Bucket, keys: Keys, upload: Upload, marker: str | None) -> None:
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore, keys: Keys, upload: Upload, marker: str | None) -> None:
+        self._store = store
         self._keys = keys
         self._upload = upload
         self._target = keys.target(upload)
@@ -32,36 +32,36 @@ class Verifier:
         stored = self._upload.storage
         if stored.get("finished"):
             yield from self._finished()
-        elif not self._upload.received.total or self._bucket.size(self._target) == self._upload.length:
+        elif not self._upload.received.total or self._store.size(self._target) == self._upload.length:
             return  # nothing is there, or it is published and only the record does not know yet
         elif "chunks" in stored:
             yield from self._chunks()
         elif "joined" in stored:
             yield from self._parts(stored["multipart"], stored["parts"], None)
         else:
-            yield from self._notes()
+            yield from self._in_order()
 
     def _finished(self) -> Iterator[str]:
-        size = self._bucket.size(self._target)
+        size = self._store.size(self._target)
         if size is None:
             yield f"The object {self._target} is missing."
         elif size != self._upload.length:
             yield f"The object {self._target} has {size} bytes, not {self._upload.length}."
 
-    def _notes(self) -> Iterator[str]:
-        notes = Notes.read(self._upload.storage, Geometry(1))
+    def _in_order(self) -> Iterator[str]:
+        state = MultipartState.read(self._upload.storage, Geometry(1))
         try:
-            notes = notes.cut(self._upload.offset, self._upload.length)
+            state = state.cut(self._upload.offset, self._upload.length)
         except BytesLost as error:
             yield f"The record names {error.offset} bytes in the store, but says that {self._upload.offset} are here."
-        yield from self._parts(notes.multipart, notes.parts, notes.geometry)
-        there = {key: size for key, size, _ in self._bucket.objects(self._keys.helpers(self._upload.id))}
+        yield from self._parts(state.multipart, state.parts, state.geometry)
+        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
         staged = [
-            (part.removeprefix(STAGED), notes.geometry.stop(number, self._upload.length) - notes.geometry.start(number))
-            for number, part in enumerate(notes.parts, 1)
+            (part.removeprefix(STAGED), state.geometry.stop(number, self._upload.length) - state.geometry.start(number))
+            for number, part in enumerate(state.parts, 1)
             if part.startswith(STAGED)
         ]
-        for name, size in (*staged, *notes.tails):
+        for name, size in (*staged, *state.tails):
             yield from self._helper(there, name, size)
 
     def _parts(
@@ -74,24 +74,24 @@ class Verifier:
         if there is None:
             yield f"The multipart upload of {self._target} is gone, and {len(direct)} parts with it."
             return
-        for number, etag in direct.items():
+        for number, tag in direct.items():
             if number not in there:
                 yield f"Part {number} of {self._target} is missing."
-            elif there[number].etag != etag:
+            elif there[number].tag != tag:
                 yield f"Part {number} of {self._target} is another than the one that was stored."
             elif geometry and there[number].size != geometry.stop(number, self._upload.length) - geometry.start(number):
                 yield f"Part {number} of {self._target} has {there[number].size} bytes, which is not its size."
 
     def _there(self, multipart: str | None) -> dict[int, Part] | None:
         try:
-            return self._bucket.parts(self._target, multipart) if multipart else None
+            return self._store.parts(self._target, multipart) if multipart else None
         except Missing:
             return None
 
     def _chunks(self) -> Iterator[str]:
         stored, length = self._upload.storage, self._upload.length or 0
         parts = self._there(self._marker) or {} if stored.get("direct") else {}
-        there = {key: size for key, size, _ in self._bucket.objects(self._keys.helpers(self._upload.id))}
+        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
         for number, start, stop in chunks(length, stored["chunk_size"], stored["chunks"]):
             if not self._upload.received.covers(start, stop):
                 continue

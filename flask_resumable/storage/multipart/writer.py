@@ -13,13 +13,14 @@ from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import TooLarge
 from ...errors import Unavailable
-from ..s3.errors import Missing
+from ...interfaces import WriterCapabilities
 from .buffer import Buffer
+from .errors import Missing
 from .geometry import MAX_OBJECT
 from .geometry import MAX_PARTS
 from .keys import fresh
-from .state import Notes
-from .uploader import Sender
+from .state import MultipartState
+from .uploader import Uploader
 
 _AHEAD = 8  # parts that a note allows in advance
 _RENEW = 4  # of them left: time for the next note
@@ -36,37 +37,41 @@ def too_many_parts(limit: int) -> TooLarge:
     )
 
 
-class S3Writer:
+class MultipartWriter:
     """Appends to the unfinished bytes; see :class:`~flask_resumable.interfaces.capabilities.Paced`.
 
     All but the uploads of parts happens in the thread of the request.
     """
 
-    def __init__(self, sender: Sender, upload: Upload, notes: Notes, start: int) -> None:
-        self._sender = sender
+    def __init__(self, uploader: Uploader, upload: Upload, state: MultipartState, start: int) -> None:
+        self._uploader = uploader
         self._length = upload.length
-        self._before = notes  # what stays true if nothing of this write counts
-        self._notes = notes  # what is true so far
+        self._before = state  # what stays true if nothing of this write counts
+        self._state = state  # what is true so far
         self._start = start
         self._position = start
         self._filling: Buffer | None = None  # what came for the part with the number below, behind the tails
-        self._number = notes.next_number
+        self._number = state.next_number
         self._full: deque[tuple[int, Buffer]] = deque()  # in the order of their numbers
         self._flying: dict[Future[str], tuple[int, Buffer]] = {}
         self._landed: dict[int, str] = {}
         self._doubtful = 0  # a part below this number may have arrived, though nobody knows
         self._allowed = 0  # parts below this number may be uploaded: the record says so
         self._asked = 0  # the same, once the record says so
-        self._unneeded = notes.superseded  # the record does not need them any more
+        self._unneeded = state.superseded  # the record does not need them any more
         self._has_failed = False
         self._saved_at = self._kept_at = time.monotonic()
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        return WriterCapabilities(paced=self)
 
     # --- taking content in ---
 
     def write(self, block: bytes | memoryview, /) -> None:
         view = memoryview(block)
         while view:
-            room = self._notes.geometry.stop(self._number, self._length) - self._position
+            room = self._state.geometry.stop(self._number, self._length) - self._position
             if room <= 0:
                 raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
             piece, view = view[:room], view[room:]
@@ -78,9 +83,9 @@ class S3Writer:
     def _fill(self, piece: memoryview) -> None:
         if self._filling is None:
             if self._number > MAX_PARTS:
-                raise too_many_parts(self._notes.geometry.stop(MAX_PARTS))
-            end = self._notes.geometry.stop(self._number, self._length)
-            self._filling = self._sender.buffer(end - self._position)
+                raise too_many_parts(self._state.geometry.stop(MAX_PARTS))
+            end = self._state.geometry.stop(self._number, self._length)
+            self._filling = self._uploader.buffer(end - self._position)
         self._filling.write(piece)
         self._position += len(piece)
 
@@ -97,7 +102,7 @@ class S3Writer:
 
     def _with_tails(self, rest: Buffer) -> Buffer:
         """The whole part: what is kept of it already, and the rest."""
-        if self._number != self._notes.next_number or not self._notes.tails:
+        if self._number != self._state.next_number or not self._state.tails:
             return rest
         whole = self._gathered(rest)
         rest.close()
@@ -105,12 +110,12 @@ class S3Writer:
 
     def _gathered(self, rest: Buffer) -> Buffer:
         """The beginning of a part that is in the tails, and the rest of what came for it."""
-        whole = self._sender.buffer(self._position - self._notes.geometry.start(self._number))
+        whole = self._uploader.buffer(self._position - self._state.geometry.start(self._number))
         try:
-            offset = self._notes.end_of_parts(self._length)
-            for name, size in self._notes.tails:
+            offset = self._state.end_of_parts(self._length)
+            for name, size in self._state.tails:
                 try:
-                    self._sender.load(name, size, whole)
+                    self._uploader.load(name, size, whole)
                 except Missing:
                     raise BytesLost(offset) from None
                 offset += size
@@ -122,7 +127,7 @@ class S3Writer:
 
     def _kept_of(self, filling: Buffer) -> int:
         """How many bytes of this buffer are in the tails, too."""
-        return max(0, self._notes.stop(self._length) - (self._position - filling.size))
+        return max(0, self._state.stop(self._length) - (self._position - filling.size))
 
     # --- sending parts ---
 
@@ -131,19 +136,19 @@ class S3Writer:
         self._collect()
         while self._full:
             number, buffer = self._full[0]
-            is_direct = self._notes.tainted <= number < self._allowed
-            if not is_direct and number >= self._notes.tainted and len(self._full) <= patience:
+            is_direct = self._state.tainted <= number < self._allowed
+            if not is_direct and number >= self._state.tainted and len(self._full) <= patience:
                 return
-            while len(self._flying) >= self._sender.at_once:
+            while len(self._flying) >= self._uploader.at_once:
                 self._collect(block=True)
             self._full.popleft()
             self._flying[self._send(number, buffer, is_direct=is_direct)] = number, buffer
 
     def _send(self, number: int, buffer: Buffer, *, is_direct: bool) -> Future[str]:
         if is_direct:
-            assert self._notes.multipart is not None
-            return self._sender.send_part(self._notes.multipart, number, buffer)
-        return self._sender.stage_part(fresh("part", number), buffer)
+            assert self._state.multipart is not None
+            return self._uploader.send_part(self._state.multipart, number, buffer)
+        return self._uploader.stage_part(fresh("part", number), buffer)
 
     def _collect(self, *, block: bool = False) -> None:
         """Note what has arrived. Raises what kept a part from arriving."""
@@ -161,14 +166,14 @@ class S3Writer:
                 self._has_failed = True
                 self._doubtful = max(self._doubtful, number + 1)
                 raise
-        while (number := self._notes.next_number) in self._landed:
+        while (number := self._state.next_number) in self._landed:
             self._count(self._landed.pop(number))
 
     def _count(self, part: str) -> None:
         """One part more is there; its beginning need not be kept any longer."""
-        names = tuple(name for name, _ in self._notes.tails)
-        superseded = (*self._notes.superseded, *names)
-        self._notes = replace(self._notes, parts=(*self._notes.parts, part), tails=(), superseded=superseded)
+        names = tuple(name for name, _ in self._state.tails)
+        superseded = (*self._state.superseded, *names)
+        self._state = replace(self._state, parts=(*self._state.parts, part), tails=(), superseded=superseded)
 
     def _wait_for_all(self) -> None:
         self._pump(patience=0)
@@ -185,16 +190,16 @@ class S3Writer:
             return True
         if self._allowed and self._number > self._allowed - _RENEW:
             return True
-        has_news = self._notes.end_of_parts(self._length) > self._before.end_of_parts(self._length)
+        has_news = self._state.end_of_parts(self._length) > self._before.end_of_parts(self._length)
         return now - self._saved_at >= (_PROGRESS if has_news else _TAIL)
 
     def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
         self._collect()
         # What does not count yet must not leave parts behind an end that nobody knows: some stores do not like them.
         if (self._full or self._allowed) and (counts or self._length is not None):
-            if self._notes.multipart is None:
-                multipart = self._sender.begin()
-                self._notes = replace(self._notes, multipart=multipart)
+            if self._state.multipart is None:
+                multipart = self._uploader.begin()
+                self._state = replace(self._state, multipart=multipart)
                 self._before = replace(self._before, multipart=multipart)
             self._asked = min(self._number + _AHEAD, MAX_PARTS + 1)
         if not counts:
@@ -202,7 +207,7 @@ class S3Writer:
         is_settled = not self._full and not self._flying
         if is_settled and time.monotonic() - self._kept_at >= _TAIL:
             self._keep_tail()
-        self._unneeded = self._notes.superseded
+        self._unneeded = self._state.superseded
         return self._done(busy=self._asked)
 
     def saved(self) -> None:
@@ -214,21 +219,19 @@ class S3Writer:
     def _forget(self) -> None:
         """Remove the helpers that no record needs any more."""
         gone, self._unneeded = set(self._unneeded), ()
-        self._sender.forget(gone)
-        for name in ("_notes", "_before"):
-            notes: Notes = getattr(self, name)
-            left = tuple(helper for helper in notes.superseded if helper not in gone)
-            setattr(self, name, replace(notes, superseded=left))
+        self._uploader.forget(gone)
+        self._state = self._state.without_superseded(gone)
+        self._before = self._before.without_superseded(gone)
 
     def _done(self, *, busy: int) -> tuple[int, JSONObject]:
-        return self._notes.stop(self._length) - self._start, replace(self._notes, busy=busy).to_json()
+        return self._state.stop(self._length) - self._start, replace(self._state, busy=busy).to_json()
 
     def flush(self) -> JSONObject:
         if self._has_failed:
             raise Unavailable("An earlier part could not be stored.")
         self._wait_for_all()
         if self._filling is not None and self._kept_of(self._filling) < self._filling.size:
-            is_allowed = self._notes.tainted <= self._number < self._allowed
+            is_allowed = self._state.tainted <= self._number < self._allowed
             if self._is_at_end and is_allowed:
                 self._queue()
                 self._wait_for_all()
@@ -242,14 +245,14 @@ class S3Writer:
         if counts:
             try:
                 stored = self.flush()
-                return self._notes.stop(self._length) - self._start, stored
+                return self._state.stop(self._length) - self._start, stored
             except Unavailable:
                 pass
         self._land_quietly()
         self._allowed = self._asked = 0
-        notes = self._notes if counts else self._before
-        notes = replace(notes, tainted=max(notes.tainted, self._doubtful))
-        return (notes.stop(self._length) - self._start if counts else 0), notes.to_json()
+        state = self._state if counts else self._before
+        state = replace(state, tainted=max(state.tainted, self._doubtful))
+        return (state.stop(self._length) - self._start if counts else 0), state.to_json()
 
     def _land_quietly(self) -> None:
         """Wait for what is on its way, whatever becomes of it."""
@@ -268,25 +271,25 @@ class S3Writer:
         if filling is None or self._kept_of(filling) == filling.size:
             return
         name = fresh("tail", self._number)
-        if len(self._notes.tails) < _MANY_TAILS:
+        if len(self._state.tails) < _MANY_TAILS:
             kept = self._kept_of(filling)
-            self._sender.keep(name, filling, kept)
-            self._notes = replace(self._notes, tails=(*self._notes.tails, (name, filling.size - kept)))
+            self._uploader.keep(name, filling, kept)
+            self._state = replace(self._state, tails=(*self._state.tails, (name, filling.size - kept)))
             return
         whole = self._gathered(filling)
         try:
-            self._sender.keep(name, whole, 0)
+            self._uploader.keep(name, whole, 0)
             tails = ((name, whole.size),)
         finally:
             whole.close()
-        superseded = (*self._notes.superseded, *(name for name, _ in self._notes.tails))
-        self._notes = replace(self._notes, tails=tails, superseded=superseded)
+        superseded = (*self._state.superseded, *(name for name, _ in self._state.tails))
+        self._state = replace(self._state, tails=tails, superseded=superseded)
 
     # --- the end ---
 
     def close(self) -> None:
         """Stop whatever is still on its way, and forget all that was not made durable."""
-        self._sender.stop()
+        self._uploader.stop()
         for buffer in [buffer for _, buffer in (*self._full, *self._flying.values())]:
             buffer.close()
         if self._filling is not None:

@@ -1,5 +1,5 @@
 """Bytes in a store that speaks S3."""
 
-from ..multipart.storage import S3Storage
+from .storage import S3Storage
 
 __all__ = ["S3Storage"]

@@ -8,7 +8,7 @@ from .errors import BotoCoreError
 from .errors import ClientError
 from .errors import code_of
 from .errors import EndpointConnectionError
-from .store import Bucket
+from .store import S3Store
 
 _ADVICE = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name, the region and the endpoint.",
@@ -29,7 +29,7 @@ _ADVICE = {
 }
 
 
-def check(bucket: Bucket, prefix: str) -> None:
+def check(bucket: S3Store, prefix: str) -> None:
     """Try the bucket.
 
     :raises ConfigurationError: It cannot be used; the message says what to do.

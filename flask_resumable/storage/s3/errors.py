@@ -1,8 +1,7 @@
-"""What the answers of the store mean, and what it means if there is none."""
+"""What the answers of a store that speaks S3 mean, and what it means if there is none."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,12 @@ from ...errors import ConfigurationError
 from ...errors import StorageFull
 from ...errors import StorageRefuses
 from ...errors import Unavailable
+from ..multipart.errors import log_refusal
+from ..multipart.errors import logger
+from ..multipart.errors import Missing
+from ..multipart.errors import PartsChanged
+from ..multipart.errors import PartsRefused
+from ..multipart.errors import Taken
 
 try:
     import boto3
@@ -22,8 +27,6 @@ except ImportError as error:
     raise ConfigurationError('S3Storage needs boto3: pip install "Flask-Resumable[s3]".') from error
 
 __all__ = ["boto3", "BotoCoreError", "ClientError", "Config", "EndpointConnectionError"]
-
-logger = logging.getLogger(__package__)
 
 _MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores do not agree on which it is
 _CHANGED = ("InvalidPart", "InvalidPartOrder")
@@ -51,25 +54,9 @@ _NEVER = (501, 505)  # what the store cannot do
 _ABOUT_PARTS = ("EntityTooLarge", "EntityTooSmall", "InvalidArgument", "InvalidRequest")
 
 
-class Missing(Exception):
-    """There is no such object, or no such multipart upload (any more)."""
-
-
-class PartsChanged(Exception):
-    """The store says that it has no such parts as those that were to be put together; its words are the cause."""
-
-
-class Taken(Exception):
-    """There is such an object already."""
-
-
-class PartsRefused(StorageRefuses):
-    """The store has the parts that were to be put together, and does not do it: it may want other sizes."""
-
-
 @contextmanager
-def translated(operation: str, key: str, *, is_expected: bool = False) -> Iterator[None]:
-    """Turn errors of the store and of the way to it into those that the other files handle.
+def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[None]:
+    """Ask the store in this block: its errors, and those of the way to it, become those of an object store.
 
     What passes by itself is ``Unavailable``, what does not is ``StorageRefuses``; either is in the log with the store's
     own words.
@@ -102,11 +89,6 @@ def translated(operation: str, key: str, *, is_expected: bool = False) -> Iterat
         if not is_expected:
             logger.warning("The store did not answer %s for %r: %s", operation, key, error)
         raise Unavailable from error
-
-
-def log_refusal(operation: str, key: str, error: BaseException | None) -> None:
-    """Tell the operator of a refusal that does not pass by itself."""
-    logger.error("The store refuses %s for %r, and asking again is of no use: %s", operation, key, error)
 
 
 def code_of(error: ClientError) -> str:
