@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from tests.npm import demand_packages
+from tests.prerequisites import require_npm_packages
+from tests.prerequisites import require_program
 
 from .browser import Browser
 from .demo_server import DemoServer
@@ -29,18 +27,10 @@ MakeFile = Callable[..., Path]
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The system's browser, with everything from npm in place."""
-    chromium, *others = (shutil.which(name) for name in ("chromium", "node", "npm"))
-    if chromium is None or None in others:
-        _give_up("chromium, node or npm is missing: apt-get install chromium nodejs npm")
+    chromium = require_program("chromium", "apt-get install chromium")
     for folder in PACKAGES:
-        demand_packages(folder)
+        require_npm_packages(folder)
     return chromium
-
-
-def _give_up(message: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prerequisites import require_program
+
 from .browser import Browser
 from .conftest import MakeFile
 from .demo_server import DemoServer
@@ -153,6 +155,7 @@ def test_forget(halfway: Page, gate: Gate, server: DemoServer) -> None:
 
 def test_curl_goes_on(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
     """The commands that the card shows finish a paused upload from a shell, and the page finds it finished."""
+    require_program("curl", "apt-get install curl")
     halfway.press("film.mp4", "Pause")
     halfway.wait_until("film.mp4", "paused")
     commands = halfway.browser.text(f'{halfway.card("film.mp4")} [data-part="curl"]')

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import demand_program
 from tests.live.tracing import ERROR
 from tests.live.tracing import log_of
 from tests.live.tracing import Point
+from tests.prerequisites import require_strace
 
 from .nursery import FlowNursery
 
@@ -33,7 +33,7 @@ Try = Callable[[FlowNursery, Point], None]
 @contextmanager
 def nurseries(folder: Path, mode: str) -> Iterator[list[FlowNursery]]:
     """Processes ready to tell stories."""
-    strace = demand_program("strace", "strace")
+    strace = require_strace()
     made = [FlowNursery(folder / f"nursery{number}", strace, mode) for number in range(POOL)]
     for nursery in made:
         with closing(sqlite3.connect(nursery.template / "app.sqlite")) as connection:

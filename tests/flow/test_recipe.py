@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections import Counter
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import demand_program
 from tests.live.conftest import Serve as ServeLive
 from tests.live.servers import Server
+from tests.prerequisites import require_npm_packages
+from tests.prerequisites import require_program
+from tests.prerequisites import ROOT
 
 from .site import sample
 from .wire import address
@@ -22,7 +23,6 @@ from .wire import told
 
 pytestmark = pytest.mark.live
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 GUIDE = (ROOT / "docs" / "flow.md").read_text()
 (RECIPE,) = (block for block in re.findall(r"```js\n(.*?)```", GUIDE, re.DOTALL) if "/flow/status" in block)
@@ -31,15 +31,8 @@ FILE = sample(100, 10, identifier="100-reportcsv")  # as flow.js makes it
 
 @pytest.fixture
 def library() -> Path:
-    """flow.js, as npm has installed it for the demo or for the browser tests."""
-    for folder in (ROOT / "tests" / "browser", ROOT / "demo"):
-        path = folder / "node_modules" / "@flowjs" / "flow.js" / "dist" / "flow.js"
-        if path.exists():
-            return path
-    message = "flow.js is missing: npm install in tests/browser"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+    """flow.js, as the demo has it."""
+    return require_npm_packages(ROOT / "demo") / "@flowjs" / "flow.js" / "dist" / "flow.js"
 
 
 def upload(server: Server, library: Path, folder: Path) -> Counter[str]:
@@ -47,7 +40,7 @@ def upload(server: Server, library: Path, folder: Path) -> Counter[str]:
     (folder / "recipe.js").write_text(RECIPE)
     origin = f"http://127.0.0.1:{server.port}"
     paths = [str(HERE / "recipe.mjs"), origin, str(library), str(folder / "recipe.js")]
-    command = [demand_program("node", "nodejs"), *paths, str(FILE.size), str(FILE.chunk)]
+    command = [require_program("node", "apt-get install nodejs"), *paths, str(FILE.size), str(FILE.chunk)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return Counter(json.loads(done.stdout.splitlines()[-1]))

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import demand_program
+from tests.prerequisites import require_strace
+
 from .tracing import ERROR
 from .tracing import log_of
 from .tracing import Nursery
@@ -51,7 +52,7 @@ Try = Callable[[Nursery, Plot, Point], None]
 @contextmanager
 def nurseries(folder: Path, journal: str, prepare: str) -> Iterator[list[Nursery]]:
     """Processes ready to fork, their databases with one kind of journal."""
-    strace = demand_program("strace", "strace")
+    strace = require_strace()
     made = [Nursery(folder / f"nursery{number}", strace, prepare) for number in range(POOL)]
     for nursery in made:
         with closing(sqlite3.connect(nursery.template / "app.sqlite")) as connection:

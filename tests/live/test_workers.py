@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prerequisites import require_program
+
 from .conftest import Serve
 from .servers import id_of
 from .servers import peak_memory
@@ -72,16 +74,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"A small disk can be mounted by root: {mount.stderr.strip()}")
+    mount, umount = (require_program(name, "apt-get install mount") for name in ("mount", "umount"))
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"A small disk can be mounted by root: {done.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    subprocess.run([umount, "-l", folder], check=True)
 
 
 def enlarge(folder: Path) -> None:
     """Make room."""
-    subprocess.run(["mount", "-o", "remount,size=16M", folder], check=True)
+    mount = require_program("mount", "apt-get install mount")
+    subprocess.run([mount, "-o", "remount,size=16M", folder], check=True)
 
 
 @pytest.mark.parametrize("kind", STREAMING)
