@@ -93,7 +93,7 @@ def failed_and_retried(nursery: FlowNursery, point: Point) -> None:
 
 
 @pytest.mark.parametrize("mode", ["in place", "chunks folder"])
-def test_f25_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
+def test_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
     """Wherever kill -9 strikes: chunks that were answered stay, the next request or ``complete_pending`` completes the
     file, on_complete's own row is there once, and the cleaner leaves nothing without a record.
     """
@@ -101,7 +101,7 @@ def test_f25_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk:
 
 
 @pytest.mark.parametrize("mode", ["in place", "chunks folder"])
-def test_f66_f67_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
+def test_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, mode: str) -> None:
     """Whichever write finds the disk full, whichever sync, rename or removal fails: the answer is 507 or 503, and the
     chunk can be sent again.
     """

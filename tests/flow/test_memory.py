@@ -64,9 +64,7 @@ def send(server: Server, file: Sample, blocks: int, way: str) -> str:
 
 @pytest.mark.parametrize("way", ["octet", "form"])
 @pytest.mark.parametrize("mode", ["in place", "chunks folder"])
-def test_f10_a_single_chunk_of_64_mib_costs_no_memory(
-    serve_live: ServeLive, quick_disk: Path, way: str, mode: str
-) -> None:
+def test_a_single_chunk_of_64_mib_costs_no_memory(serve_live: ServeLive, quick_disk: Path, way: str, mode: str) -> None:
     """Less than 16 MiB more than the worker needs for a small one."""
     assert BOUNDARY.encode() not in BLOCK
     folder = {"TEMP_DIR": str(quick_disk / "chunks")} if mode == "chunks folder" else {}

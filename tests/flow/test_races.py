@@ -69,7 +69,7 @@ def check(server: Server, uploads: dict[str, Sample]) -> None:
     assert leftovers(server, ".part", ".lock", ".chunk") == []
 
 
-def test_f20_a_thousand_races_for_the_last_chunk(server: Server) -> None:
+def test_a_thousand_races_for_the_last_chunk(server: Server) -> None:
     """Two chunks at once, each of which may be the first and the last, or a third one was there: one completion each.
 
     Half of the rounds for each way of keeping chunks.
@@ -105,7 +105,7 @@ def test_f20_a_thousand_races_for_the_last_chunk(server: Server) -> None:
     check(server, uploads)
 
 
-def test_f19_the_same_chunk_with_different_bytes(server: Server) -> None:
+def test_the_same_chunk_with_different_bytes(server: Server) -> None:
     """Three requests for one chunk at once: all 200, and one of the three bodies, whole."""
     uploads = {}
     with racing(server, 3) as racers:
@@ -122,7 +122,7 @@ def test_f19_the_same_chunk_with_different_bytes(server: Server) -> None:
     check(server, uploads)
 
 
-def test_f26_the_first_three_chunks_over_processes(server: Server) -> None:
+def test_the_first_three_chunks_over_processes(server: Server) -> None:
     """One upload row and one on_create, whoever comes first."""
     uploads = {}
     with racing(server, 3) as racers:
@@ -136,7 +136,7 @@ def test_f26_the_first_three_chunks_over_processes(server: Server) -> None:
     check(server, uploads)
 
 
-def test_f7_any_order_over_processes(server: Server) -> None:
+def test_any_order_over_processes(server: Server) -> None:
     """Six connections, shuffled chunks, some of them twice, forms and raw bodies: the file is identical."""
     choices = random.Random(7)
     file = Sample(choices.randbytes(2_000_000), 30_011, "large.bin")
@@ -152,7 +152,7 @@ def test_f7_any_order_over_processes(server: Server) -> None:
     check(server, {told(answers[0])["id"]: file})
 
 
-def test_f24_a_cancel_while_a_chunk_comes(server: Server) -> None:
+def test_a_cancel_while_a_chunk_comes(server: Server) -> None:
     """Half a chunk is on its way when its file is cancelled: the chunk gets 404 and no file comes back."""
     for number in range(5):
         file = sample(200_000, 100_000, name=f"{number}.bin")
@@ -169,7 +169,7 @@ def test_f24_a_cancel_while_a_chunk_comes(server: Server) -> None:
     assert server.journal.notes("on_complete") == []
 
 
-def test_f27_the_client_leaves_within_a_chunk(server: Server) -> None:
+def test_the_client_leaves_within_a_chunk(server: Server) -> None:
     """By FIN or by RST, in a form or a raw body: not marked, and the next one goes through."""
     file = sample(200_000, 100_000)
     for way in ("finish", "reset"):

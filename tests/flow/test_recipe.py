@@ -46,7 +46,7 @@ def upload(server: Server, library: Path, folder: Path) -> Counter[str]:
     return Counter(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_f2_the_guides_recipe_spares_the_question_for_each_chunk(
+def test_the_guides_recipe_spares_the_question_for_each_chunk(
     serve_live: ServeLive, library: Path, tmp_path: Path
 ) -> None:
     """Of ten chunks six are there: one question, and four chunks are sent; the file is whole."""
@@ -60,7 +60,7 @@ def test_f2_the_guides_recipe_spares_the_question_for_each_chunk(
     assert (server.folder / answer["id"]).read_bytes() == FILE.content
 
 
-def test_f1_the_recipe_does_no_harm_to_new_and_to_finished_files(
+def test_the_recipe_does_no_harm_to_new_and_to_finished_files(
     serve_live: ServeLive, library: Path, tmp_path: Path
 ) -> None:
     """A file that is new here is sent whole; one that is finished is not sent again."""

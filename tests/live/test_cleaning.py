@@ -1,4 +1,4 @@
-"""``flask tus delete_expired`` beside live uploads, and beside itself (invariant 4)."""
+"""``flask tus delete_expired`` beside live uploads, and beside itself."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def failed_and_retried(nursery: Nursery, plot: Plot, point: Point) -> None:
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
     """Wherever kill -9 strikes: offsets are honest and never go back, uploads can be finished and removed, on_complete
-    takes effect once for each, and the cleaner leaves no file without a record. (Invariants 1 to 4)
+    takes effect once for each, and the cleaner leaves no file without a record.
     """
     plot = Plot("prepare", "tell", "resume")
     assert for_every_point(quick_disk, journal, plot, killed_and_resumed) > 60
@@ -121,7 +121,7 @@ def test_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Pat
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
     """Whichever write finds the disk full, whichever sync, rename or removal fails: the answer is 507 or 503, and the
-    client's next try succeeds. (Invariants 1 to 4 and 6)
+    client's next try succeeds.
     """
     plot = Plot("prepare", "tell in trouble", "check")
     assert for_every_point(quick_disk, journal, plot, failed_and_retried) > 100

@@ -47,7 +47,7 @@ def test_memory_does_not_grow_with_the_body(serve: Serve, kind: str, framing: st
     server.finished(path).unlink()  # pytest keeps the folders of its last runs
 
 
-def test_t30_a_sync_worker_that_is_timed_out_keeps_what_came(serve: Serve) -> None:
+def test_a_sync_worker_that_is_timed_out_keeps_what_came(serve: Serve) -> None:
     """gunicorn's sync worker ends every request after its timeout; a slow upload keeps its bytes and goes on."""
     server = serve("sync", options=("--timeout", "3"))
     content = random.Random(3).randbytes(600_000)
@@ -89,7 +89,7 @@ def enlarge(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", STREAMING)
-def test_t35_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str) -> None:
+def test_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str) -> None:
     """507 when the disk is full; the offset is honest, and the upload goes on as soon as there is room."""
     server = serve(kind, UPLOAD_DIR=str(small_disk / "uploads"))
     content = random.Random(35).randbytes(3 * MIB)
@@ -109,7 +109,7 @@ def test_t35_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind:
     assert len(server.receipts(path)) == 1
 
 
-def test_t35_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
+def test_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
     """The same for a limit on the size of files, which needs no disk of its own."""
     server = serve("gthread")
     content = random.Random(37).randbytes(MIB)
@@ -127,7 +127,7 @@ def test_t35_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
     assert len(server.receipts(path)) == 1
 
 
-def test_t35_a_full_disk_under_the_database_too_loses_nothing(serve: Serve, small_disk: Path) -> None:
+def test_a_full_disk_under_the_database_too_loses_nothing(serve: Serve, small_disk: Path) -> None:
     """With no room for records either, requests are refused with 503 or 507 and nothing is damaged."""
     server = serve("gthread", environ={"LIVE_HOME": str(small_disk)})
     server.home = small_disk
