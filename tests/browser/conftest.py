@@ -1,4 +1,4 @@
-"""The demo behind a gate, and a browser in front of it."""
+"""The demo behind a proxy, and a browser in front of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.prerequisites import require_program
 from .browser import Browser
 from .demo_server import DemoServer
 from .demo_server import ROOT
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (ROOT / "demo", HERE)
@@ -44,10 +44,10 @@ def server(tmp_path: Path) -> Iterator[DemoServer]:
 
 
 @pytest.fixture
-def gate(server: DemoServer) -> Iterator[Gate]:
+def proxy(server: DemoServer) -> Iterator[Proxy]:
     """The way to the server."""
-    with Gate(server.port) as gate:
-        yield gate
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, gate: Gate) -> Page:
-    """The demo's page, through the gate."""
+def page(browser: Browser, proxy: Proxy) -> Page:
+    """The demo's page, through the proxy."""
     page = Page(browser)
-    browser.goto(gate.url)
+    browser.goto(proxy.url)
     return page
 
 

@@ -17,9 +17,9 @@ from .client import FORM
 from .client import form
 from .client import Part
 from .client import Sample
-from .wire import address
-from .wire import query
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import query
 
 pytestmark = pytest.mark.live
 
@@ -59,7 +59,7 @@ def send(server: Server, file: Sample, blocks: int, way: str) -> str:
         for _ in range(blocks):
             connection.send(BLOCK)
         connection.send(end)
-        return str(told(connection.answer("POST"))["id"])
+        return str(json_of(connection.answer("POST"))["id"])
 
 
 @pytest.mark.parametrize("way", ["octet", "form"])

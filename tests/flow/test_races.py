@@ -18,11 +18,11 @@ from tests.live.servers import Server
 
 from .client import Sample
 from .site import sample
-from .wire import address
-from .wire import octet
-from .wire import post
-from .wire import Racers
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
+from .socket_client import post
+from .socket_client import Racers
 
 pytestmark = pytest.mark.live
 
@@ -88,12 +88,12 @@ def test_a_thousand_races_for_the_last_chunk(server: Server) -> None:
                     lambda connection, file=file: octet(connection, file, file.count - 1),
                     lambda connection, file=file: post(connection, file, file.count),
                 )
-                ids = {told(answer)["id"] for answer in answers}
+                ids = {json_of(answer)["id"] for answer in answers}
                 assert len(ids) == 1
                 processes[len({answer.worker for answer in answers})] += 1
                 uploads[ids.pop()] = file
                 last = racers.run(lambda connection, file=file: octet(connection, file, 1))
-                assert told(last[0])["complete"]
+                assert json_of(last[0])["complete"]
         return uploads
 
     processes: Counter[int] = Counter()
@@ -114,7 +114,7 @@ def test_the_same_chunk_with_different_bytes(server: Server) -> None:
             bodies = [bytes([65 + index]) * 60_000 for index in range(3)]
             answers = racers.run(*(lambda connection, b=b, file=file: octet(connection, file, 2, b) for b in bodies))
             assert [answer.status for answer in answers] == [200, 200, 200]
-            upload_id = told(racers.run(lambda connection, file=file: post(connection, file, 1))[0])["id"]
+            upload_id = json_of(racers.run(lambda connection, file=file: post(connection, file, 1))[0])["id"]
             stored = (server.folder / upload_id).read_bytes()
             assert stored[60_000:] in bodies
             uploads[upload_id] = Sample(stored, 60_000, file.name)
@@ -129,7 +129,7 @@ def test_the_first_three_chunks_over_processes(server: Server) -> None:
         for number in range(40):
             file = sample(3, 1, name=f"{number}.bin")
             answers = racers.run(*(lambda connection, n=n, file=file: octet(connection, file, n) for n in (1, 2, 3)))
-            ids = {told(answer)["id"] for answer in answers}
+            ids = {json_of(answer)["id"] for answer in answers}
             assert len(ids) == 1
             uploads[ids.pop()] = file
             racers.run(lambda connection, file=file: octet(connection, file, 1))
@@ -149,7 +149,7 @@ def test_any_order_over_processes(server: Server) -> None:
                 *(lambda c, n=n, way=way: way(c, file, n) for way, n in zip(ways, numbers[at : at + 6], strict=False))
             )
             assert {answer.status for answer in answers} == {200}
-    check(server, {told(answers[0])["id"]: file})
+    check(server, {json_of(answers[0])["id"]: file})
 
 
 def test_a_cancel_while_a_chunk_comes(server: Server) -> None:
@@ -185,4 +185,4 @@ def test_the_client_leaves_within_a_chunk(server: Server) -> None:
         assert racers.run(lambda c: c.request("GET", address(file, 1)))[0].status == 204
         racers.run(lambda connection: post(connection, file, 2))
         answer = racers.run(lambda connection: octet(connection, file, 1))[0]
-    check(server, {told(answer)["id"]: file})
+    check(server, {json_of(answer)["id"]: file})

@@ -17,9 +17,9 @@ from tests.prerequisites import require_program
 from tests.prerequisites import ROOT
 
 from .site import sample
-from .wire import address
-from .wire import octet
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
 
 pytestmark = pytest.mark.live
 
@@ -55,7 +55,7 @@ def test_the_guides_recipe_spares_the_question_for_each_chunk(
         for number in (1, 2, 5, 6, 7, 10):
             octet(connection, FILE, number)
     assert upload(server, library, tmp_path) == {"GET /flow/status": 1, "POST /flow/": 4}
-    answer = told(server.tus.request("GET", address(FILE, 1, "status")))
+    answer = json_of(server.tus.request("GET", address(FILE, 1, "status")))
     assert (answer["complete"], answer["missing"]) == (True, [])
     assert (server.folder / answer["id"]).read_bytes() == FILE.content
 
@@ -67,6 +67,6 @@ def test_the_recipe_does_no_harm_to_new_and_to_finished_files(
     server = serve_live("gthread", tmp_path / "home")
     assert upload(server, library, tmp_path)["POST /flow/"] == 10
     assert upload(server, library, tmp_path)["POST /flow/"] == 0
-    answer = told(server.tus.request("GET", address(FILE, 1, "status")))
+    answer = json_of(server.tus.request("GET", address(FILE, 1, "status")))
     assert (server.folder / answer["id"]).read_bytes() == FILE.content
     assert len(server.receipts(answer["id"])) == 1

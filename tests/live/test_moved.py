@@ -10,7 +10,7 @@ import pytest
 from tests.prerequisites import require_strace
 
 from .conftest import Serve
-from .moving import FAR
+from .move_scenario import FAR
 from .raw import Tus
 from .servers import id_of
 from .test_crash_points import failed_and_retried

@@ -30,7 +30,7 @@ from .servers import STREAMING
 
 pytestmark = pytest.mark.live
 
-SCRIPT = Path(__file__).with_name("impatient.mjs")
+SCRIPT = Path(__file__).with_name("upload_through_proxy.mjs")
 SERVERS = ("gthread", "gthread2", "gevent")
 CONTENT = "".join(f"{number:07}\n" for number in range(40_000)).encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
