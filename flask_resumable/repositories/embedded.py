@@ -20,6 +20,7 @@ from ..models.interface import UploadView
 from ..models.sqlalchemy import SQLAlchemyMixin
 from ..sansio.upload import Upload
 from .database import Pooled
+from .direct import can_prepare
 from .direct import Direct
 from .engines import blaming
 from .engines import LazyEngine
@@ -67,7 +68,8 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
     """
     engine = LazyEngine(lambda: _engine(uri), lambda found: create_table(found, EmbeddedUpload))
     is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
-    return EmbeddedRepository(EmbeddedUpload, Direct(engine, durable=durable) if is_plain else Pooled(engine))
+    database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
+    return EmbeddedRepository(EmbeddedUpload, database)
 
 
 def _engine(uri: str) -> Engine:
