@@ -40,6 +40,12 @@ def pytest_runtest_call() -> Iterator[None]:
         return (yield)
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep how the run has ended: ``.ci/run`` repeats tests that failed only if all the others have run, too."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.cache.set("suite/end", int(exitstatus))
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     """An app with an instance folder of its own, and without the extension."""
