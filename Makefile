@@ -1,5 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
+# make test-oldest: the same with the oldest versions of other libraries that may be used
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
@@ -9,16 +10,21 @@
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-oldest test-s3-ceph lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
 	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
+
+# The oldest versions that pyproject.toml allows of what the package uses.
+test-oldest: $(OLDEST)/test
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(OLDEST)/pytest $(ARGS)
 
 test-s3-ceph: $(VENV)/test
 	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
@@ -51,6 +57,12 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(OLDEST)/test: pyproject.toml tests/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/oldest.py >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' --constraint $(OLDEST)/constraints.txt
+	@touch $@
+
 $(VENV)/bench: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
 	|| ($(BIN)/pip install --quiet --editable . gunicorn \
@@ -66,4 +78,4 @@ demo/node_modules/.installed: demo/package.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin

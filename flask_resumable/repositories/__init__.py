@@ -48,7 +48,7 @@ def _is_document(model: Any) -> bool:
 
 
 def _checked_document(model: Any) -> type[Any]:
-    if model._meta.get("abstract"):
+    if getattr(model, "_meta", {}).get("abstract"):
         raise ConfigurationError(f"model={model.__name__} is abstract: subclass it, or pass MongoengineModel.")
     document: type[Any] = model
     return document

@@ -80,11 +80,14 @@ def was_read(stream: Any, size: int | None) -> bool:
     reader = getattr(stream, "reader", None)
     if type(stream).__module__ != "gunicorn.http.body" or reader is None:
         return False
-    if stream.buf.tell():
-        return True
-    if type(reader).__name__ == "ChunkedReader":
-        parser = reader.parser
-        return reader.buf.tell() != 0 or parser is None or getgeneratorstate(parser) != GEN_CREATED
+    try:
+        if stream.buf.tell():
+            return True
+        if type(reader).__name__ == "ChunkedReader":
+            parser = reader.parser
+            return reader.buf.tell() != 0 or parser is None or getgeneratorstate(parser) != GEN_CREATED
+    except AttributeError:
+        return False  # a gunicorn that keeps this elsewhere
     return bool(getattr(reader, "length", size) != size)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from typing import Self
 
+from tests.prerequisites import require_program
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -20,10 +22,11 @@ class Browser:
 
     def __init__(self, executable: str, home: Path, **options: Any) -> None:
         options = {"executable": executable, "viewport": {"width": 1100, "height": 900}} | options
+        node = require_program("node", "apt-get install nodejs")
         self._log = home / "browser.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["node", "driver.mjs", str(home / "profile"), json.dumps(options)],
+                [node, "driver.mjs", str(home / "profile"), json.dumps(options)],
                 cwd=HERE,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

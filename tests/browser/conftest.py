@@ -1,24 +1,22 @@
-"""The demo behind a gate, and a browser in front of it."""
+"""The demo behind a proxy, and a browser in front of it."""
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from tests.npm import demand_packages
+from tests.prerequisites import require_npm_packages
+from tests.prerequisites import require_program
 
 from .browser import Browser
 from .demo_server import DemoServer
 from .demo_server import ROOT
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (ROOT / "demo", HERE)
@@ -29,18 +27,10 @@ MakeFile = Callable[..., Path]
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The system's browser, with everything from npm in place."""
-    chromium, *others = (shutil.which(name) for name in ("chromium", "node", "npm"))
-    if chromium is None or None in others:
-        _give_up("chromium, node or npm is missing: apt-get install chromium nodejs npm")
+    chromium = require_program("chromium", "apt-get install chromium")
     for folder in PACKAGES:
-        demand_packages(folder)
+        require_npm_packages(folder)
     return chromium
-
-
-def _give_up(message: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @pytest.fixture
@@ -54,10 +44,10 @@ def server(tmp_path: Path) -> Iterator[DemoServer]:
 
 
 @pytest.fixture
-def gate(server: DemoServer) -> Iterator[Gate]:
+def proxy(server: DemoServer) -> Iterator[Proxy]:
     """The way to the server."""
-    with Gate(server.port) as gate:
-        yield gate
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -69,10 +59,10 @@ def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, gate: Gate) -> Page:
-    """The demo's page, through the gate."""
+def page(browser: Browser, proxy: Proxy) -> Page:
+    """The demo's page, through the proxy."""
     page = Page(browser)
-    browser.goto(gate.url)
+    browser.goto(proxy.url)
     return page
 
 

@@ -9,8 +9,8 @@ import pytest
 from .browser import Browser
 from .conftest import MakeFile
 from .demo_server import DemoServer
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 
 pytestmark = pytest.mark.browser
 
@@ -19,17 +19,17 @@ OVERHANG = "document.documentElement.scrollWidth - innerWidth"
 
 
 @pytest.mark.parametrize("tab", ["tus", "flow"])
-def test_phone(tab: str, chromium: str, tmp_path: Path, gate: Gate, make_file: MakeFile) -> None:
+def test_phone(tab: str, chromium: str, tmp_path: Path, proxy: Proxy, make_file: MakeFile) -> None:
     """Nothing hangs over the edge of a narrow screen, long names and commands included."""
     name = "a-name-without-any-blank-that-is-much-longer-than-a-phone-is-wide-" * 2 + ".txt"
     with Browser(chromium, tmp_path, viewport={"width": 360, "height": 740}) as browser:
         page = Page(browser, tab)
-        browser.goto(f"{gate.url}#{tab}")
+        browser.goto(f"{proxy.url}#{tab}")
         page.choose(make_file(name, 1000))
         browser.wait_for(page.finished(name))
         browser.click(f'{page.finished(name)} button:text-is("Verify")')
         browser.wait_for(f'{page.finished(name)}[data-verified="true"]')
-        gate.let(3000)
+        proxy.let(3000)
         page.choose(make_file("2" + name, 10_000))
         browser.wait_for(page.under_way())
         browser.evaluate('document.querySelectorAll("details").forEach((details) => (details.open = true))')

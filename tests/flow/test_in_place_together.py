@@ -20,13 +20,13 @@ from tests.live.conftest import Serve
 from tests.live.raw import Connection
 from tests.live.watching import watching
 
+from .chunk_message import complete
+from .chunk_message import KIB
+from .chunk_message import leftovers
+from .chunk_message import Message
+from .chunk_message import sent
+from .chunk_message import WAYS
 from .client import Sample
-from .halves import complete
-from .halves import KIB
-from .halves import leftovers
-from .halves import Message
-from .halves import sent
-from .halves import WAYS
 
 ROUNDS = 240
 RACERS = 3

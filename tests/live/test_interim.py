@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import demand_module
+from tests.prerequisites import require_module
+
+from .servers import OTHERS
 from .servers import Server
 from .tls import Certificate
 
@@ -31,7 +33,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[InterimServer] = []
 
     def start(kind: str, **wishes: Any) -> InterimServer:
-        demand_module(kind)
+        if kind in OTHERS:
+            require_module(kind, f"pip install {kind}")
         running.append(InterimServer(kind, tmp_path, **wishes))
         running[-1].start()
         return running[-1]

@@ -64,7 +64,7 @@ class Collection:
 
         :raises RemovalRefused: One does; the reason says which.
         """
-        self.run(lambda collection: check_references(QuerySet(self._model, collection)(pk=document_id)))
+        self.run(lambda found: check_references(self._model, QuerySet(self._model, found)(pk=document_id)))
 
     def _ready(self) -> Any:
         collection = self._found()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from flask import Flask
@@ -15,6 +16,8 @@ from ...settings.app import Settings
 from .repository import MongoengineRepository
 
 PREFIX = "MONGODB_"
+# MongoEngine does not document these, and may change them. All that is used of others is in tests/test_private_apis.py.
+PRIVATE = ("_meta", "_fields", "_data", "_from_son", "_get_db", "_get_collection_name")
 
 
 def mongo_repository(app: Flask, model: type[Any], settings: Settings) -> MongoengineRepository:
@@ -23,14 +26,27 @@ def mongo_repository(app: Flask, model: type[Any], settings: Settings) -> Mongoe
     If nobody has connected the document's alias by now, and the app has settings for it as flask-mongoengine takes
     them, they are registered. No connection is made before it is needed: after a server's workers have forked.
 
-    :raises ConfigurationError: The settings are none that a connection can be made with.
+    :raises ConfigurationError: The settings are none that a connection can be made with, or this version of MongoEngine
+        cannot be used.
     """
+    _check_version(model)
     alias = model._meta.get("db_alias", DEFAULT_CONNECTION_NAME)
     if alias not in connection._connection_settings:
         for options in _connections(app.config):
             if options.pop("alias", DEFAULT_CONNECTION_NAME) == alias:
                 _register(alias, options)
     return MongoengineRepository(model, makes_indexes=settings.create_tables)
+
+
+def _check_version(model: type[Any]) -> None:
+    missing = [name for name in PRIVATE if not hasattr(model, name)]
+    if not hasattr(connection, "_connection_settings"):
+        missing.append("_connection_settings")
+    if missing:
+        raise ConfigurationError(
+            f"mongoengine {version('mongoengine')} cannot be used, it lacks {', '.join(missing)}: "
+            "pip install 'mongoengine<0.30'."
+        )
 
 
 def _register(alias: str, options: dict[str, Any]) -> None:

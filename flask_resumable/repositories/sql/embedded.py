@@ -25,6 +25,7 @@ from .database import Pooled
 from .engines import blaming
 from .engines import LazyEngine
 from .records import Records
+from .sqlite import can_prepare
 from .sqlite import Direct
 from .tables import create_table
 
@@ -73,7 +74,8 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
     """
     engine = LazyEngine(lambda: _engine(uri), lambda found: create_table(found, EmbeddedUpload))
     is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
-    return EmbeddedRepository(EmbeddedUpload, Direct(engine, durable=durable) if is_plain else Pooled(engine))
+    database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
+    return EmbeddedRepository(EmbeddedUpload, database)
 
 
 def _engine(uri: str) -> Engine:

@@ -13,6 +13,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy import Dialect
 from sqlalchemy import Engine
+from sqlalchemy import literal
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Unavailable
@@ -142,6 +145,12 @@ class Direct:
     def _prepare(self, statement: Any) -> _Prepared:
         prepared = self._prepared[statement] = _Prepared(statement, self.engine.dialect)
         return prepared
+
+
+def can_prepare() -> bool:
+    """Whether SQLAlchemy tells in which order a compiled statement takes its values: that is not documented."""
+    compiled = select(literal(1)).compile(dialect=SQLiteDialect_pysqlite())
+    return isinstance(getattr(compiled, "positiontup", None), list) and hasattr(compiled, "binds")
 
 
 class _Prepared:

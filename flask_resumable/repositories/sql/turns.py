@@ -139,7 +139,7 @@ def _is_in_memory(engine: Engine) -> bool:
 
 def _has_one_connection(pool: Pool) -> bool:
     if isinstance(pool, QueuePool):
-        return pool.size() == 1 and pool._max_overflow == 0
+        return pool.size() == 1 and getattr(pool, "_max_overflow", None) == 0
     return isinstance(pool, AssertionPool)
 
 

@@ -1,4 +1,4 @@
-"""What must be true when a story has come to its end, whatever happened on the way."""
+"""What must be true when a scenario has come to its end, whatever happened on the way."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from .app import create_app
-from .story import CONTENT
-from .story import LEASE
-from .story import Memory
-from .story import NAMES
+from .scenario import CONTENT
+from .scenario import LEASE
+from .scenario import Memory
+from .scenario import NAMES
 
 DAYS = 3 * 24 * 3600.0  # seconds; beyond every expiry, and beyond the age at which leftovers are removed
 FINISHED = ("whole", "joined")

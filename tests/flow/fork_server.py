@@ -1,4 +1,4 @@
-"""Runs the flow.js story under strace; see ``tests/live/tracing.py``, whose processes and faults these are."""
+"""Runs the flow.js scenario under strace; see ``tests/live/tracing.py``, whose processes and faults these are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flask_resumable.service import client_keys as keys
 from tests.live import tracing
 from tests.live.servers import TESTS
 
-from . import story
+from . import scenario
 
 
-class FlowNursery(tracing.Nursery):
-    """A process that forks children which tell the story, with chunks kept in one of the two ways."""
+class FlowForkServer(tracing.ForkServer):
+    """A process that forks children which play the scenario, with chunks kept in one of the two ways."""
 
     def __init__(self, folder: Path, strace: str, mode: str) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class FlowNursery(tracing.Nursery):
         path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__ if __name__.startswith("tests.") else f"tests.{__name__}"],
-            env={**os.environ, "PYTHONPATH": path, "FLOW_STORY": mode},
+            env={**os.environ, "PYTHONPATH": path, "FLOW_SCENARIO": mode},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -40,23 +40,23 @@ def act(what: str, home: Path, begin: Callable[[], None]) -> None:
     match what:
         case "prepare":
             begin()
-            story.Story(home)
-        case "tell" | "tell in trouble":
-            told = story.Story(home, troubles=tracing.TROUBLES if what != "tell" else frozenset())
+            scenario.Scenario(home)
+        case "play" | "play in trouble":
+            played = scenario.Scenario(home, troubles=tracing.TROUBLES if what != "play" else frozenset())
             begin()
-            told.tell()
+            played.play()
         case "resume":
             begin()
-            story.Story(home, ahead=story.LEASE).tell()
-            story.check(home)
+            scenario.Scenario(home, ahead=scenario.LEASE).play()
+            scenario.check(home)
         case "recover":
             begin()
-            story.run(home, "complete_pending", story.LEASE)
-            story.Story(home, ahead=story.LEASE).tell()
-            story.check(home)
+            scenario.run(home, "complete_pending", scenario.LEASE)
+            scenario.Scenario(home, ahead=scenario.LEASE).play()
+            scenario.check(home)
         case "check":
             begin()
-            story.check(home)
+            scenario.check(home)
 
 
 if __name__ == "__main__":

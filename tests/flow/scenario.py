@@ -1,6 +1,6 @@
 """A flow.js client's life in one process: files in chunks out of order, one cancelled, one empty; killed and taken up.
 
-What the client was told is kept where the death of its process cannot reach it (see ``tests/live/story.py``).
+What the client was told is kept where the death of its process cannot reach it (see ``tests/live/scenario.py``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from werkzeug.test import TestResponse
 
 from tests.live.app import create_app
-from tests.live.story import Memory
+from tests.live.scenario import Memory
 
 from .client import Flow
 from .client import Sample
@@ -30,13 +30,13 @@ EMPTY = Sample(b"", 20, "empty.bin")
 
 
 def environ(home: Path, ahead: float) -> dict[str, str]:
-    """What the app is started with; FLOW_STORY says where chunks are kept."""
-    folder = {"FLOW_TEMP_DIR": str(home / "chunks")} if os.environ.get("FLOW_STORY") == "chunks folder" else {}
+    """What the app is started with; FLOW_SCENARIO says where chunks are kept."""
+    folder = {"FLOW_TEMP_DIR": str(home / "chunks")} if os.environ.get("FLOW_SCENARIO") == "chunks folder" else {}
     return {"LIVE_MUTE": "1", "LIVE_AHEAD": str(ahead), "LIVE_SETTINGS": json.dumps(folder)}
 
 
-class Story:
-    """The story as far as it was told in ``home``.
+class Scenario:
+    """The scenario as far as it was played in ``home``.
 
     :param ahead: Seconds that the clock is ahead.
     :param troubles: What a request may be answered when the server is in trouble, besides its proper answer.
@@ -49,7 +49,7 @@ class Story:
         self._flow = self._start()
         self._memory = Memory(home)
 
-    def tell(self) -> None:
+    def play(self) -> None:
         """From the beginning, or from where it stopped, to the end."""
         self._send(WHOLE, 3)
         self._send(DROPPED, 1)

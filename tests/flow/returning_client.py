@@ -15,15 +15,15 @@ from tests.live.raw import Answer
 from tests.live.raw import Connection
 
 from .client import Sample
-from .wire import address
-from .wire import octet
-from .wire import post
+from .socket_client import address
+from .socket_client import octet
+from .socket_client import post
 
 SLOTS = 3  # ``simultaneousUploads``
 
 
 @dataclass
-class Comeback:
+class ReturningClient:
     """One file in one page; ``ports`` are those of the servers that take turns."""
 
     ports: Sequence[int]
@@ -60,7 +60,7 @@ class Comeback:
             time.sleep(0.1)
 
 
-def left_behind(port: int, prefix: str = "", count: int = 15) -> list[Sample]:
+def leave_chunks(port: int, prefix: str = "", count: int = 15) -> list[Sample]:
     """Files of three chunks, small ones and such as are placed while they come in, of each of which some were sent."""
     files = []
     for at in range(count):
@@ -73,7 +73,7 @@ def left_behind(port: int, prefix: str = "", count: int = 15) -> list[Sample]:
     return files
 
 
-def back_at_once(ports: Sequence[int], files: Sequence[Sample]) -> list[dict[str, Any]]:
+def return_at_once(ports: Sequence[int], files: Sequence[Sample]) -> list[dict[str, Any]]:
     """All chunks of all files in parallel, by a client that takes nothing but 200; what it ends with for each file."""
     with ThreadPoolExecutor(len(files)) as pool:
-        return list(pool.map(lambda file: Comeback(ports, file, is_retrying=False).run(), files))
+        return list(pool.map(lambda file: ReturningClient(ports, file, is_retrying=False).run(), files))

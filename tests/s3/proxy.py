@@ -14,7 +14,7 @@ SLOW_DOWN = (
 BLOCK = 256 * 1024
 
 
-class Gate:
+class Proxy:
     """Forwards connections to a port, byte for byte."""
 
     def __init__(self, port: int) -> None:

@@ -1,7 +1,7 @@
-"""A client's life, told step by step in one process: two uploads, a concatenation, removals.
+"""A client's life, played step by step in one process: two uploads, a concatenation, removals.
 
 What the client knows is kept where the death of its process cannot reach it, so that a new process can take the
-story up where the old one died; every step is retried as a tus client would. A broken promise is an exception.
+scenario up where the old one died; every step is retried as a tus client would. A broken promise is an exception.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Memory:
         self._map[:] = json.dumps(self.known).encode().ljust(self.SIZE)
 
 
-class Story:
-    """The story as far as it was told in ``home``.
+class Scenario:
+    """The scenario as far as it was played in ``home``.
 
     :param ahead: Seconds that the clock is ahead.
     :param troubles: What a request may be answered when the server is in trouble, besides its proper answer.
@@ -60,7 +60,7 @@ class Story:
         self._memory = Memory(home)
         self._troubles = troubles
 
-    def tell(self) -> None:
+    def play(self) -> None:
         """From the beginning, or from where it stopped, to the end."""
         self._create("whole", {"Upload-Length": "3000"})
         self._send("whole", 1000)
@@ -158,7 +158,7 @@ class Story:
         return answer.status_code == status
 
     def _start(self) -> FlaskClient:
-        """An app of its own, at the story's time."""
+        """An app of its own, at the scenario's time."""
         return create_app(self._home, {"LIVE_MUTE": "1", "LIVE_AHEAD": str(self._ahead)}).test_client()
 
     def _path(self, name: str) -> str | None:

@@ -38,7 +38,7 @@ class Refusal:
         return f"<?xml version='1.0'?><Error><Code>{self.code}</Code><Message>{self.message}</Message></Error>".encode()
 
 
-class PickyStore:
+class RefusingStore:
     """Passes requests on to a store; completes multipart uploads only of parts of one size, as Cloudflare's R2 does.
 
     The last part may be smaller. What is refused is refused for as long as the parts are as they are.
@@ -112,7 +112,7 @@ def _operation(method: str, query: dict[str, list[str]], headers: Any) -> str:
     return "list" if "list-type" in query else method.lower()
 
 
-def _handler(picky: PickyStore) -> type[BaseHTTPRequestHandler]:
+def _handler(refusing: RefusingStore) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -120,10 +120,10 @@ def _handler(picky: PickyStore) -> type[BaseHTTPRequestHandler]:
             split = urlsplit(self.path)
             query = parse_qs(split.query, keep_blank_values=True)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            refusal = picky.refusal(_operation(self.command, query, self.headers), split.path, query, body)
+            refusal = refusing.refusal(_operation(self.command, query, self.headers), split.path, query, body)
             if refusal is not None:
                 return self._answer(refusal.status, [], b"" if self.command == "HEAD" else refusal.body)
-            connection = http.client.HTTPConnection(picky.target, timeout=60)
+            connection = http.client.HTTPConnection(refusing.target, timeout=60)
             try:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
                 connection.request(self.command, self.path, body, headers)

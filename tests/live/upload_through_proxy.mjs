@@ -1,5 +1,5 @@
 // One file through tus-js-client and a proxy that waits for an answer only so long: what becomes of it, as a line of JSON.
-//   node impatient.mjs LIBRARY FILE PORT PATIENCE OPTIONS
+//   node upload_through_proxy.mjs LIBRARY FILE PORT PATIENCE OPTIONS
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import http from 'node:http'

@@ -43,7 +43,7 @@ def post(connection: Connection, sample: Sample, number: int) -> Answer:
     return connection.request("POST", "/flow/", {"Content-Type": FORM, "Content-Length": len(body)}, body)
 
 
-def told(answer: Answer) -> dict[str, Any]:
+def json_of(answer: Answer) -> dict[str, Any]:
     """The JSON of a 200."""
     assert answer.status == 200, answer
     found: dict[str, Any] = json.loads(answer.body)

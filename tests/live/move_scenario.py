@@ -1,4 +1,4 @@
-"""The story of one upload whose file ``on_complete`` moves: to a folder beside the uploads, or to another disk."""
+"""The scenario of one upload whose file ``on_complete`` moves: to a folder beside the uploads, or to another disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flask.testing import FlaskClient
 
 from .app import create_app
 from .raw import OCTETS
-from .story import LEASE
-from .story import Memory
-from .story import TRIES
+from .scenario import LEASE
+from .scenario import Memory
+from .scenario import TRIES
 
 CONTENT = random.Random(16).randbytes(5000)
 FAR = "LIVE_FAR"  # the environment's name for a folder in another file system

@@ -14,7 +14,7 @@ _CONTENT = re.compile(rb"PATCH |(POST|PUT) /flow/")  # requests that bring bytes
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Gate:
+class Proxy:
     """A TCP proxy. Only content is held back; the page may always ask questions."""
 
     def __init__(self, upstream: int) -> None:

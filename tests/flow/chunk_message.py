@@ -15,10 +15,10 @@ from .client import FORM
 from .client import form
 from .client import Part
 from .client import Sample
-from .wire import address
-from .wire import octet
-from .wire import query
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
+from .socket_client import query
 
 KIB = 1024
 CHUNK = 256 * KIB
@@ -107,8 +107,8 @@ def complete(server: Server, file: Sample) -> bytes:
                 answer = octet(connection, file, number)
                 assert answer.status == 200 or (answer.status == 503 and attempt < TRIES - 1), answer
         answer = connection.request("GET", address(file, 1))
-    assert told(answer)["complete"]
-    return server.folder.joinpath(told(answer)["id"]).read_bytes()
+    assert json_of(answer)["complete"]
+    return server.folder.joinpath(json_of(answer)["id"]).read_bytes()
 
 
 def leftovers(server: Server) -> list[str]:
