@@ -13,6 +13,8 @@ from ..sansio.upload import JSONObject
 from .fence import Fence
 from .files import begin_sync
 from .files import splice_all
+from .files import sync_content
+from .files import sync_file
 from .files import translated
 from .files import write_all
 
@@ -90,6 +92,6 @@ class LocalWriter:
 def sync(descriptor: int, durability: str) -> None:
     """Make a file's content as durable as the setting promises."""
     if durability == "full":
-        os.fsync(descriptor)
+        sync_file(descriptor)
     elif durability == "data":
-        os.fdatasync(descriptor)
+        sync_content(descriptor)
