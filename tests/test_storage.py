@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from datetime import timedelta
 from datetime import UTC
 from pathlib import Path
 
@@ -280,6 +281,26 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="no"):
         sync_directory(str(tmp_path))
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_chunk_locks_of_a_process_that_died_go_with_the_rest(tmp_path: Path) -> None:
+    """Where a chunk's lock is a file, a crash leaves it. It is never in the way, and removed when nobody knows the
+    upload any more; one that was touched lately keeps all of them.
+    """
+    storage = LocalStorage(tmp_path / "uploads")
+    _put(storage, _upload(), b"0123")
+    work = storage.root / ".partial"
+    for name in (f"{_upload().id}.lock.7", f"{_upload().id}.lock.12", f"{_upload(2).id}.lock.1", "mine.lock.1"):
+        (work / name).touch()
+    old = NOW.timestamp()
+    for file in work.iterdir():
+        os.utime(file, (old, old))
+    os.utime(work / f"{_upload(2).id}.lock.1")
+    found = dict(storage.orphans(NOW + timedelta(days=1)))
+    assert {*found} == {_upload().id}
+    assert found[_upload().id]() == 4
+    assert {path.name for path in work.iterdir()} == {f"{_upload(2).id}.lock.1", "mine.lock.1"}
+    assert {*dict(storage.orphans(FUTURE))} == {_upload(2).id}
 
 
 @pytest.mark.parametrize("size", [20, 5_000_000])
