@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+try:
+    import fcntl as _fcntl  # noqa: F401
+except ImportError:
+    raise ImportError(
+        "flask_resumable runs on Linux, macOS and BSD, not on Windows, which lacks the file locks that keep uploads "
+        "safe. On a Windows machine, run it in WSL (set up by 'wsl --install') or in a Linux container."
+    ) from None
+
 from .core.answer import Answer
 from .errors import ConfigurationError
 from .errors import ResumableError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import platform
 import uuid
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 _DEAD = ("Z", "X")  # states of a process that nobody has collected yet
 _ENDED = -1
+_UNKNOWN = 0
 _serial = itertools.count(1)
 
 
@@ -31,7 +31,7 @@ class ProcessName:
     def __str__(self) -> str:
         pid = os.getpid()
         if pid != self._pid:
-            self._name = f"{_machine()}.{pid}.{_started(pid) or 0}.{self._serial}"
+            self._name = f"{_machine()}.{pid}.{_started(pid) or _UNKNOWN}.{self._serial}"
             self._pid = pid
         return self._name
 
@@ -48,8 +48,11 @@ def is_dead(name: str | None) -> bool:
     _, pid, start, _ = name.split(".")
     if not _exists(int(pid)):
         return True
+    found = _started(int(pid))
+    if found in (None, _ENDED):
+        return found == _ENDED
     # Its number may be another's by now. What cannot be seen is taken for alive.
-    return _started(int(pid)) not in (int(start), None)
+    return int(start) not in (found, _UNKNOWN)
 
 
 def _exists(pid: int) -> bool:
@@ -63,7 +66,14 @@ def _exists(pid: int) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since the machine was; ``None`` if that cannot be told here."""
+    """When a process was started, in ticks since the machine was; ``None`` if that cannot be told here.
+
+    It cannot outside Linux. Other systems count from a clock that may be set, or each in a form of its own, and a start
+    that only seems to have changed would make a living process dead. There, only a number that nobody has any more
+    tells of a death; a number that was given to another process, or a zombie, costs its claim's lease.
+    """
+    if not _has_proc():
+        return None
     try:
         state, *fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -74,32 +84,61 @@ def _started(pid: int) -> int | None:
 @cache
 def boot() -> bytes:
     """16 bytes that are others after a loss of power or a restart of the machine, and on every other machine."""
-    try:
-        told = (_PROC / "sys/kernel/random/boot_id").read_bytes()
-    except OSError:
-        # Where the system has no name for it, nothing that another process has noted is believed.
-        told = _boot_session() or uuid.uuid4().bytes
+    # Where the system has no name for it, nothing that another process has noted is believed.
+    told = _linux_boot() or _sysctl_boot() or uuid.uuid4().bytes
     return hashlib.sha256(told).digest()[:16]
 
 
-def _boot_session() -> bytes | None:
-    """What macOS calls the time since it was started."""
+@cache
+def _machine() -> str:
+    """Where process numbers mean the same as here: the machine since its start, and the container.
+
+    Where that is not certain, no process has this name but those that are forked from this one: a living process must
+    never be taken for dead because it is out of sight.
+    """
+    where = boot().hex()
+    if _linux_boot() is not None:
+        try:
+            where += str(os.stat(_PROC / "self/ns/pid").st_ino)
+        except OSError:
+            where = uuid.uuid4().hex
+    return hashlib.sha256(where.encode()).hexdigest()[:16]
+
+
+@cache
+def _linux_boot() -> bytes | None:
+    """What Linux calls the time since it was started. Without it, a ``/proc`` is another system's."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        return None
+
+
+@cache
+def _has_proc() -> bool:
+    """Whether ``/proc`` tells of the processes that we see: one from outside of a container has others."""
+    try:
+        return _linux_boot() is not None and os.readlink(_PROC / "self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _sysctl_boot() -> bytes | None:
+    """The same on macOS and FreeBSD. In a jail of FreeBSD, processes of the same machine are out of sight."""
+    session = _sysctl(b"kern.bootsessionuuid")
+    if session is None and _sysctl(b"security.jail.jailed") == bytes(4):
+        session = _sysctl(b"kern.boottime")
+    return session
+
+
+def _sysctl(name: bytes) -> bytes | None:
+    """The value of that name, in the kernel's own form."""
     try:
         import ctypes
 
         told, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
         call = ctypes.CDLL(None).sysctlbyname
-        has_failed = call(b"kern.bootsessionuuid", told, ctypes.byref(size), None, ctypes.c_size_t(0))
+        has_failed = call(name, told, ctypes.byref(size), None, ctypes.c_size_t(0))
     except (ImportError, AttributeError, OSError, TypeError):
         return None
-    return None if has_failed else told.value
-
-
-@cache
-def _machine() -> str:
-    """Where process numbers mean the same as here: the machine since its start, and the container."""
-    try:
-        where = f"{boot().hex()}{os.stat(_PROC / 'self/ns/pid').st_ino}"
-    except OSError:
-        where = f"{platform.node()}{uuid.getnode()}"
-    return hashlib.sha256(where.encode()).hexdigest()[:16]
+    return None if has_failed else told.raw[: size.value]

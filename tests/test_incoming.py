@@ -117,15 +117,6 @@ def test_taking_never_waits(ends: Ends, environ: Any) -> None:
         assert time.monotonic() - before < PATIENCE
 
 
-def test_what_was_sent_before_an_interruption_can_still_be_taken(ends: Ends) -> None:
-    """It is in the kernel, and stays there until somebody has taken it."""
-    with RequestBody(ends.gunicorn(), IDLE).incoming(SIZE) as incoming:
-        ends.client.sendall(CONTENT[:90_000])
-        incoming.interrupt()
-        assert all_there_is(incoming) == CONTENT[:90_000]
-        assert incoming.take() == b""
-
-
 def test_frames_are_read_by_waiting_and_taken_by_anybody(ends: Ends) -> None:
     """What the own thread has read waits for whoever takes it; an interruption ends a wait for more."""
     body = RequestBody(ends.frames(), IDLE)

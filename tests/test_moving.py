@@ -288,6 +288,20 @@ def test_relative_paths_stay_in_the_upload_folder(tmp_path: Path, target: str) -
     site.is_right(url, site.folder / url.rpartition("/")[2])
 
 
+def test_unfinished_files_are_left_alone_by_whatever_name(tmp_path: Path) -> None:
+    """A link leads to them here; on a file system that ignores case, ``.PARTIAL`` does."""
+
+    def complete(upload: Any) -> None:
+        with pytest.raises(ValueError):
+            upload.move_to("alias/file")
+
+    site = Site(tmp_path, complete)
+    site.folder.mkdir(parents=True)
+    (site.folder / "alias").symlink_to(".partial")
+    url = site.send()
+    site.is_right(url, site.folder / url.rpartition("/")[2])
+
+
 def test_the_same_place_by_another_name_is_the_same_place(tmp_path: Path) -> None:
     """A link to the upload folder: the only name of the file is not taken for a second one."""
     alias = tmp_path / "alias"

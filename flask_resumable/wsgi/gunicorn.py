@@ -18,6 +18,7 @@ from typing import Any
 
 from ..interfaces import Piped
 from .pipes import bytes_waiting
+from .pipes import CAN_SPLICE
 from .pipes import hand_back_pipe
 from .pipes import LEAST
 from .pipes import Pipe
@@ -127,7 +128,7 @@ class GunicornSocket:
         self._timeout = sock.gettimeout()
         self._buffer: memoryview | None = None
         self._pipe: Pipe | None = None
-        self._can_splice = hasattr(os, "splice")
+        self._can_splice = CAN_SPLICE
         self._readiness: Readiness | None = None
         sock.settimeout(TICK)  # from here on, the descriptor does not block
 

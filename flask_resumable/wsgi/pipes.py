@@ -18,7 +18,10 @@ from dataclasses import dataclass
 PIPE_SIZES = (1024 * 1024, 256 * 1024)
 LEAST = 64 * 1024  # bytes, of a pipe and of a body: below that, reading is as cheap
 MAX_SPARE_PIPES = 16
-REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)  # of a kernel, or a sandbox, that cannot splice
+# Of a kernel, or a sandbox, that cannot splice.
+REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
+# Only Linux can; elsewhere, content is read and written.
+CAN_SPLICE = all(hasattr(os, name) for name in ("pipe2", "splice")) and hasattr(fcntl, "F_SETPIPE_SZ")
 
 
 @dataclass(frozen=True, slots=True)

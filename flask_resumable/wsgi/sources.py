@@ -56,7 +56,10 @@ class Source(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """End ``wait`` from another thread, where that is safe. What has arrived can still be taken."""
+        """End ``wait`` from another thread, where that is safe. What has arrived is to be taken before.
+
+        On macOS and BSD, a connection that is shut for reading forgets it.
+        """
         ...
 
     def abandon(self) -> None:

@@ -128,6 +128,14 @@ def test_a_connection_that_fails_is_replaced(repository: EmbeddedRepository) -> 
         assert len(repository.list(status=None, limit=1)) == 1
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_must_survive_a_loss_of_power_reaches_the_platter_on_macos(file: Path, durable: bool) -> None:
+    """SQLite asks the drive to write its cache only if it is told to. Elsewhere that changes nothing."""
+    repository = embedded_repository(f"sqlite:///{file}", durable=durable)
+    assert direct(repository).raw.execute("PRAGMA fullfsync").fetchone() == (durable,)
+    repository.dispose()
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [(OperationalError("SELECT", None, Exception()), Unavailable), (ZeroDivisionError(), ZeroDivisionError)],

@@ -72,13 +72,13 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
 
     :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
     """
-    engine = LazyEngine(lambda: _engine(uri), lambda found: create_table(found, EmbeddedUpload))
+    engine = LazyEngine(lambda: _engine(uri, durable=durable), lambda found: create_table(found, EmbeddedUpload))
     is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
     database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
     return EmbeddedRepository(EmbeddedUpload, database)
 
 
-def _engine(uri: str) -> Engine:
+def _engine(uri: str, *, durable: bool) -> Engine:
     url = make_url(uri)
     if url.get_backend_name() != "sqlite":
         return create_engine(uri, isolation_level="AUTOCOMMIT")
@@ -93,6 +93,8 @@ def _engine(uri: str) -> Engine:
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
         _write_ahead(connection, engine.dialect.loaded_dbapi.OperationalError)
+        if durable:
+            connection.execute("PRAGMA fullfsync=ON")  # on macOS, a sync ends in the drive's cache without it
 
     return engine
 

@@ -22,6 +22,9 @@ from typing import Self
 from ...errors import ClaimLost
 from ...errors import UploadLocked
 from ...processes import boot
+from ..file_io import translated
+from .locks import chunk_lock
+from .locks import ChunkLock
 
 CLOSED = 2**63 - 1  # above every claim: nobody may write any more
 _SIZE = 8  # bytes
@@ -120,7 +123,7 @@ class Fence:
         :param check: Called while others are there; what it raises ends the waiting.
         :raises UploadLocked: Somebody else would not let go of it.
         """
-        return _Place(self._descriptor, number, check)
+        return _Place(chunk_lock(self._descriptor, self._path, number), check)
 
     def mark(self, number: int, mark: bytes) -> bool:
         """Leave a mark for chunk ``number``, of 8 bytes; whether it is the first. To be called while alone there."""
@@ -186,33 +189,31 @@ class _Lock:
 
 
 class _Place:
-    """The lock of one chunk, behind the fence's own; each open file has locks of its own."""
+    """The lock of one chunk, apart from the fence's own."""
 
-    __slots__ = ("_check", "_descriptor", "_number")
+    __slots__ = ("_check", "_lock")
 
-    def __init__(self, descriptor: int, number: int, check: Callable[[], None] | None) -> None:
-        self._descriptor = descriptor
-        self._number = number
+    def __init__(self, lock: ChunkLock, check: Callable[[], None] | None) -> None:
+        self._lock = lock
         self._check = check
 
     def __enter__(self) -> None:
-        if self._try(fcntl.F_WRLCK):
-            return
+        with translated():
+            is_taken = self._lock.take()
+        if not is_taken:
+            self._wait()
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while not self._try(fcntl.F_WRLCK):
+        while True:
             if self._check is not None:
                 self._check()
             if time.monotonic() > deadline:
                 raise UploadLocked
             time.sleep(_POLL)
+            with translated():
+                if self._lock.take():
+                    return
 
     def __exit__(self, *error: object) -> None:
-        self._try(fcntl.F_UNLCK)
-
-    def _try(self, kind: int) -> bool:
-        lock = struct.pack("@hhqqi", kind, os.SEEK_SET, _SIZE + self._number, 1, 0)
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, lock)
-        except BlockingIOError:
-            return False
-        return True
+        self._lock.release()

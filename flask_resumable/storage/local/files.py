@@ -1,8 +1,13 @@
-"""What the operating system's file calls leave to the caller."""
+"""What the operating system's file calls leave to the caller, and what is done where one of them is missing.
+
+Syncing, copying and moving bytes within the kernel differ between systems. What each has is found out here, by looking
+for the call itself: a Python that was built for an old Linux lacks some of them, too.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -16,7 +21,9 @@ from ..file_io import write_all
 _START_ONLY = 2  # SYNC_FILE_RANGE_WRITE
 _COPY_STEP = 1 << 30  # bytes in one call; the kernel may do less
 _COPY_BLOCK = 1 << 20  # bytes, where the kernel does not do it
-_NOT_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY)
+_NOT_IN_KERNEL = (*_UNSUPPORTED, errno.EXDEV, errno.EPERM)
+_TO_THE_PLATTER: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS
 
 
 class closing_on_error:  # noqa: N801 - to be used as a function, like contextlib's
@@ -81,7 +88,7 @@ def copy_range(source: int, target: int, position: int, size: int) -> int:
     :raises OSError: Also if ``source`` is shorter.
     """
     done = 0
-    in_kernel = True
+    in_kernel = hasattr(os, "copy_file_range")
     while done < size:
         step = min(size - done, _COPY_STEP)
         if in_kernel:
@@ -130,10 +137,38 @@ def publish(file: str, name: str) -> None:
         os.replace(file, name)
 
 
+def sync_content(descriptor: int) -> None:
+    """Make a file's bytes survive a loss of power; its times may be older then."""
+    if _TO_THE_PLATTER is None and hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        sync_file(descriptor)
+
+
+def sync_file(descriptor: int) -> None:
+    """Make a file, or the names in a folder, survive a loss of power.
+
+    On macOS, ``fsync`` leaves the bytes in the drive's own cache, which a loss of power empties. Only ``F_FULLFSYNC``
+    asks the drive to write them. Network shares do not know it; for them, ``fsync`` is all there is.
+    """
+    if _TO_THE_PLATTER is not None:
+        try:
+            fcntl.fcntl(descriptor, _TO_THE_PLATTER)
+            return
+        except OSError as error:
+            # After a sync that has failed, another one may report success for bytes that are gone.
+            if error.errno not in _UNSUPPORTED:
+                raise
+    os.fsync(descriptor)
+
+
 def sync_directory(path: str) -> None:
-    """Make the names in a folder survive a loss of power."""
+    """Make the names in a folder survive a loss of power, where the file system can be asked to."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:  # some network shares sync files alone
+            raise
     finally:
         os.close(descriptor)

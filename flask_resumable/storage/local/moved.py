@@ -20,6 +20,7 @@ from ..file_io import translated
 from .files import copy_range
 from .files import remove
 from .files import sync_directory
+from .files import sync_file
 from .paths import Paths
 
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -97,7 +98,7 @@ class MovedFiles:
         with open(source, "rb") as origin, open(temporary, "xb") as copy:
             copy_range(origin.fileno(), copy.fileno(), 0, os.fstat(origin.fileno()).st_size)
             if self._is_durable:
-                os.fsync(copy.fileno())
+                sync_file(copy.fileno())
 
     def _make_folders(self, folder: str) -> None:
         if os.path.isdir(folder):
@@ -126,7 +127,7 @@ class MovedFiles:
         try:
             os.write(descriptor, line.encode())
             if self._is_durable:
-                os.fsync(descriptor)
+                sync_file(descriptor)
         finally:
             os.close(descriptor)
         if is_new and self._is_durable:

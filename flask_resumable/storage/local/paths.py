@@ -44,9 +44,17 @@ class Paths:
         is_below = path.startswith(os.path.join(self.root, ""))
         if not os.path.isabs(given) and not is_below:
             raise ValueError(f"{given!r} is not below the upload folder; elsewhere, the path must be absolute.")
-        if path == self.root or f"{path}/".startswith(f"{self.work}/"):
+        if path == self.root or (is_below and self._is_in_work(path)):
             raise ValueError(f"{given!r} is no place for a finished file.")
         return os.path.relpath(path, self.root) if is_below else path
+
+    def _is_in_work(self, path: str) -> bool:
+        """Asked of the file system: on some, ``.PARTIAL`` is the same folder."""
+        top = os.path.join(self.root, os.path.relpath(path, self.root).split(os.sep)[0])
+        try:
+            return top == self.work or os.path.samefile(top, self.work)
+        except OSError:  # one of them does not exist
+            return False
 
     def name(self, upload: Upload) -> str:
         """The finished file, below the root."""

@@ -16,6 +16,8 @@ from ..file_io import write_all
 from .fence import Fence
 from .files import begin_sync
 from .files import splice_all
+from .files import sync_content
+from .files import sync_file
 
 BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
 
@@ -95,6 +97,6 @@ class LocalWriter:
 def sync(descriptor: int, durability: str) -> None:
     """Make a file's content as durable as the setting promises."""
     if durability == "full":
-        os.fsync(descriptor)
+        sync_file(descriptor)
     elif durability == "data":
-        os.fdatasync(descriptor)
+        sync_content(descriptor)
