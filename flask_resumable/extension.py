@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
 from typing import Any
+from typing import Generic
 
 from flask import current_app
 from flask import Flask
@@ -28,13 +30,15 @@ from .interfaces import StateRepository
 from .interfaces import Storage
 from .keys import Keys
 from .models.interface import UploadView
+from .models.upload import Upload
+from .models.upload import UploadT
 from .repositories import model_for
 from .repositories import repository_for
+from .sansio import upload as rules
 from .sansio.flow import FlowPolicy
 from .sansio.tus import EXTENSIONS
 from .sansio.tus import Policy
 from .sansio.upload import Limits
-from .sansio.upload import Upload
 from .service import UploadService
 from .settings import FlowSettings
 from .settings import ProtocolSettings
@@ -54,12 +58,24 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class FlaskResumable:
+class FlaskResumable(Generic[UploadT]):
     """Resumable uploads for a Flask app.
 
     ``FlaskResumable(app)`` is all it takes: tus at ``/files/``, state in a SQLite file and bytes in a folder, both in
     the instance folder. Subclass it to have a say: override :meth:`on_create` and the other hooks, or
-    :meth:`current_owner`.
+    :meth:`current_owner`::
+
+        class Uploads(FlaskResumable):
+            def on_complete(self, upload: Upload) -> None:
+                app.logger.info("%r is in %s", upload.filename, upload.path)
+
+        uploads = Uploads(app)
+
+    With a model of your own, the hooks get its instances. Name it for type checkers, and they know its columns::
+
+        class Uploads(FlaskResumable[MyUpload]):
+            def on_complete(self, upload: MyUpload) -> None:
+                upload.caption = upload.filename or "untitled"
 
     :param app: The app to serve, if it is known already; otherwise call :meth:`init_app`.
     :param model: The model of uploads in the app's database, such as ``SQLAlchemyModel`` or the app's own.
@@ -74,7 +90,7 @@ class FlaskResumable:
         self,
         app: Flask | None = None,
         *,
-        model: type[Any] | None = None,
+        model: type[UploadT] | None = None,
         db: Any = None,
         repository: StateRepository | None = None,
         storage: Storages | None = None,
@@ -85,7 +101,8 @@ class FlaskResumable:
         self._storage = storage
         self._now = now
         # Mapped now, if it can be, so that migrations and db.create_all() see the table.
-        self.model = model_for(model, db) if model is None or db is not None else model
+        #: The mapped class, for queries; ``None`` if the embedded database or a repository keeps the state.
+        self.model: Any = model_for(model, db) if model is None or db is not None else model
         if app is not None:
             self.init_app(app)
 
@@ -93,7 +110,7 @@ class FlaskResumable:
         self,
         app: Flask,
         *,
-        model: type[Any] | None = None,
+        model: type[UploadT] | None = None,
         db: Any = None,
         repository: StateRepository | None = None,
         storage: Storages | None = None,
@@ -151,10 +168,10 @@ class FlaskResumable:
         db = self._db if self._db is not None else app.extensions.get("sqlalchemy")
         return None if self.model is None else model_for(self.model, db)
 
-    # --- for subclasses to override; each may also be written without the argument ---
+    # --- for subclasses to override; each may be async, and may also be written without the argument ---
 
     def current_owner(self) -> Any:
-        """Who is asking: a user's id, or ``None`` for nobody in particular. May be ``async``.
+        """Who is asking: a user's id, or ``None`` for nobody in particular.
 
         A ``str`` of up to 255 characters, or what has only one text: an ``int``, a ``UUID``, an ``ObjectId``. Anything
         else is an error of the app, raised in the request. ``upload.owner`` is that text.
@@ -163,7 +180,7 @@ class FlaskResumable:
         """
         return None
 
-    def choose_storage(self, upload: Any) -> str | None:
+    def choose_storage(self, upload: Upload) -> str | Awaitable[str | None] | None:
         """Which of several storages gets a new upload: its name, or ``None`` for the first.
 
         Asked once, before ``on_create``; the answer is kept with the upload. May refuse, as ``on_create`` may.
@@ -171,26 +188,26 @@ class FlaskResumable:
         """
         return None
 
-    def choose_folder(self, upload: Any) -> str | None:
+    def choose_folder(self, upload: Upload) -> str | Awaitable[str | None] | None:
         """The folder for a new upload below its storage, such as ``"tenant-7"``, or ``None``. Asked once, as above.
 
         Names of letters, digits, ``-`` and ``_``, with ``/`` between them; anything else is an error of the app.
         """
         return None
 
-    def on_create(self, upload: Any) -> None:
+    def on_create(self, upload: UploadT) -> Awaitable[None] | None:
         """An upload is about to exist. Raise :exc:`UploadRejected` to refuse it.
 
         Commits together with the upload: what is written in the app's session is there if the upload is, and only then.
         """
 
-    def pre_save(self, upload: Any) -> None:
+    def pre_save(self, upload: UploadT) -> Awaitable[None] | None:
         """Content is about to be received. May refuse it; the upload stays as it is."""
 
-    def post_save(self, upload: Any) -> None:
+    def post_save(self, upload: UploadT) -> Awaitable[None] | None:
         """Content was received and saved."""
 
-    def on_complete(self, upload: Any) -> None:
+    def on_complete(self, upload: UploadT) -> Awaitable[None] | None:
         """Every byte is here, at ``upload.path``. Not called for parts of a concatenation.
 
         What is written in the app's session commits together with the upload's completion: both or neither. If this
@@ -199,17 +216,17 @@ class FlaskResumable:
         the upload is removed. Runs within the request; long work belongs in a queue.
         """
 
-    def pre_delete(self, upload: Any) -> None:
+    def pre_delete(self, upload: UploadT) -> Awaitable[None] | None:
         """The upload is about to be removed, by the client or because it has expired. May refuse."""
 
-    def post_delete(self, upload: Any) -> None:
+    def post_delete(self, upload: UploadT) -> Awaitable[None] | None:
         """The upload is gone."""
 
 
 class _HookCaller:
     """Finds out which hooks an app has, and how to call them."""
 
-    def __init__(self, extension: FlaskResumable) -> None:
+    def __init__(self, extension: FlaskResumable[Any]) -> None:
         self._hooks = {name: _hook(extension, name) for name in signals.BY_NAME}
 
     def named(self, name: str) -> Callable[[Any], object] | None:
@@ -230,7 +247,7 @@ class _HookCaller:
         return send
 
 
-def _hook(extension: FlaskResumable, name: str) -> Callable[[Any], object] | None:
+def _hook(extension: FlaskResumable[Any], name: str) -> Callable[[Any], object] | None:
     """The app's hook, or ``None`` if it was not overridden: then nothing needs to be loaded for it."""
     method = getattr(extension, name)
     if getattr(method, "__func__", None) is getattr(FlaskResumable, name):
@@ -260,10 +277,10 @@ def _given(storage: Storages | None, flow: FlowSettings) -> Storages | None:
     return storage
 
 
-def _choice(extension: FlaskResumable, storage: Storages) -> Storage:
+def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
     """A storage that chooses, if there is something to choose."""
 
-    def chooser(name: str) -> Callable[[Upload], object] | None:
+    def chooser(name: str) -> Callable[[rules.Upload], object] | None:
         method = _hook(extension, name)
         return None if method is None else lambda upload: method(UploadView(upload))
 

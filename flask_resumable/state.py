@@ -46,6 +46,9 @@ class Files:
     def path(self, upload: Upload) -> Path | None:
         return self._service.storage.path(upload)
 
+    def is_busy(self, upload: Upload) -> bool:
+        return upload.is_claimed(self._service.now())
+
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload:
         return moving.move(upload, target, overwrite=overwrite)
 
@@ -69,7 +72,7 @@ class FlowState:
 class State:
     """Everything that belongs to one app."""
 
-    extension: FlaskResumable
+    extension: FlaskResumable[Any]
     model: type[Any] | None  # the mapped class; None if the repository has none
     settings: Settings
     service: UploadService

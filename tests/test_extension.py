@@ -149,7 +149,7 @@ def test_models_of_the_app_have_their_own_columns(tmp_path: Path, base: str, bin
         project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id"))
         project: Mapped[Project | None] = relationship()
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Upload]):
         def on_create(self, upload: Upload) -> None:
             upload.project = Project(id=7)
 
@@ -175,7 +175,7 @@ def test_plain_sessions_serve_as_well(app: Flask, tmp_path: Path, scoped: bool) 
         __tablename__ = "uploads"
         note: Mapped[str | None]
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Upload]):
         def on_complete(self, upload: Upload) -> None:
             upload.note = "seen"
 

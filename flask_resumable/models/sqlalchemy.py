@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from datetime import UTC
 from typing import Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger
 from sqlalchemy import DateTime
@@ -91,7 +92,10 @@ class SQLAlchemyMixin(UploadInterface):
     fence: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every claim
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every change
 
-    metadata = _Metadata()
+    if TYPE_CHECKING:
+        metadata: Any  # on instances an UploadMetadata; declarative bases say that it is a MetaData
+    else:
+        metadata = _Metadata()
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})
