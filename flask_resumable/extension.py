@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
@@ -14,6 +16,7 @@ from typing import Generic
 
 from flask import current_app
 from flask import Flask
+from flask import url_for as flask_url_for
 from werkzeug.exceptions import HTTPException
 
 from . import signals
@@ -24,6 +27,7 @@ from .blueprints import tus
 from .chunks import ChunkService
 from .cli import tus_commands
 from .errors import ConfigurationError
+from .errors import UploadNotFound
 from .errors import UploadRejected
 from .holding import Clock
 from .interfaces import StateRepository
@@ -35,21 +39,30 @@ from .models.upload import UploadT
 from .repositories import model_for
 from .repositories import repository_for
 from .sansio import upload as rules
+from .sansio.concat import ID_PATTERN
 from .sansio.flow import FlowPolicy
+from .sansio.owner import ANYBODY
+from .sansio.owner import Anybody
+from .sansio.owner import owner_of
 from .sansio.tus import EXTENSIONS
 from .sansio.tus import Policy
+from .sansio.upload import LEAVING
 from .sansio.upload import Limits
+from .sansio.upload import Status
 from .service import UploadService
 from .settings import FlowSettings
 from .settings import ProtocolSettings
 from .settings import read_settings
 from .settings import Settings
+from .state import current_state
 from .state import Files
 from .state import FlowState
 from .state import State
 from .storage.choice import Choice
 from .storage.configured import storage_for
 
+_PAGE = 100  # uploads in memory at a time
+_in_hook: ContextVar[tuple[str, ...]] = ContextVar("resumable_in_hook", default=())  # ids of uploads
 Storages = Storage | Mapping[str, Storage]
 
 
@@ -168,6 +181,111 @@ class FlaskResumable(Generic[UploadT]):
         db = self._db if self._db is not None else app.extensions.get("sqlalchemy")
         return None if self.model is None else model_for(self.model, db)
 
+    # --- for the app to call, in an app context: about the uploads of the current app ---
+
+    def get(self, upload_id: str) -> UploadT | None:
+        """The upload with this id, or ``None`` if there is none (any more)::
+
+            upload = resumable.get(upload_id) or abort(404)
+            if upload.owner != current_user.get_id():
+                abort(404)
+
+        Whom it belongs to is for you to check. You get the instance of your model from ``db.session``, as it is there;
+        without a model, a read-only view. With a plain ``sessionmaker``, the instance is of no session.
+
+        :raises Unavailable: The database cannot be reached.
+        """
+        if not ID_PATTERN.fullmatch(upload_id):
+            return None
+        found: Any = current_state().repository.instance(upload_id)
+        return None if found is None or Status(found.status) in LEAVING else found
+
+    def uploads(
+        self,
+        *,
+        status: str | None = None,
+        owner: object = ANYBODY,
+        parts: bool = False,
+        after: str = "",
+        limit: int | None = None,
+    ) -> Iterator[UploadT]:
+        """The uploads of the current app, one after the other; a hundred at a time are in memory.
+
+        ::
+
+            mine = resumable.uploads(owner=current_user.get_id(), status="complete")
+            page = [*resumable.uploads(limit=20, after=request.args.get("after", ""))]   # the next: after=page[-1].id
+
+        They come in the order of their ids, which are random: always the same order, and no other one. To sort by
+        something else, or for other conditions, query your model.
+
+        :param status: Only those in this status, such as ``"complete"``; see :attr:`Upload.status`.
+        :param owner: Only those of this owner, whom ``current_owner`` may return. ``None`` is nobody in particular.
+        :param parts: Whether parts of concatenations are wanted too.
+        :param after: Only those whose id comes after this one.
+        :param limit: How many at most.
+        :raises ValueError: There is no such status.
+        :raises Unavailable: The database cannot be reached.
+        """
+        if status is not None and status not in (known.value for known in Status):
+            raise ValueError(f"status={status!r}: must be one of {', '.join(known.value for known in Status)}.")
+        wanted = owner if isinstance(owner, Anybody) else owner_of(owner)
+        return _pages(current_state().repository, status, wanted, parts=parts, after=after, limit=limit)
+
+    def delete(self, upload: Upload | str) -> bool:
+        """Remove an upload with its bytes, as if its client had done so; whether there was such an upload.
+
+        A request that sends content to it is interrupted, ``pre_delete`` and ``post_delete`` are called, and what your
+        ``db.session`` has written so far is committed before. Whom it belongs to is for you to check.
+
+        :param upload: The upload, or its id.
+        :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
+        :raises UploadLocked: A hook is running for it, or another removal; try again in a moment.
+        :raises Unavailable: The database or the storage cannot be reached.
+        :raises RuntimeError: A hook is running for this upload: raise :exc:`UploadRejected` there.
+        """
+        upload_id = upload if isinstance(upload, str) else upload.id
+        if upload_id in _in_hook.get():
+            raise RuntimeError("A hook cannot delete the upload that it is called for: raise UploadRejected instead.")
+        state = current_state()
+        state.repository.let_go()
+        if not ID_PATTERN.fullmatch(upload_id):
+            return False
+        try:
+            found = state.repository.get(upload_id)
+            if found.key is not None and state.flow is not None:
+                state.flow.chunks.cancel(found, owner=found.owner)
+            else:
+                state.service.delete(upload_id, owner=found.owner)
+        except UploadNotFound:
+            return False
+        return True
+
+    def url_for(self, upload: Upload | str | None = None, *, protocol: str | None = None, **values: Any) -> str:
+        """The URL of an upload, or without one the URL at which clients create uploads.
+
+        ::
+
+            <script>new tus.Upload(file, { endpoint: "{{ resumable.url_for() }}" })</script>
+            <a href="{{ resumable.url_for(upload) }}">{{ upload.filename }}</a>
+
+        tus clients use the URL of an upload for everything; with ``RESUMABLE_DOWNLOADS``, browsers get the file there,
+        by whatever protocol it came. For flow.js, it tells how far the upload is.
+
+        :param upload: The upload, or its id.
+        :param protocol: ``"tus"`` or ``"flow"``; ``None``: the first of them that the app serves.
+        :param values: Passed to :func:`flask.url_for`, such as ``_external=True``.
+        :raises ValueError: The app does not serve this protocol.
+        """
+        blueprints = current_state().blueprints
+        served = protocol or next(iter(blueprints), "tus")
+        if served not in blueprints:
+            raise ValueError(f"protocol={served!r}: this app serves {' and '.join(blueprints) or 'none'}.")
+        if upload is None:
+            return flask_url_for(f"{blueprints[served].name}.collection", **values)
+        upload_id = upload if isinstance(upload, str) else upload.id
+        return flask_url_for(f"{blueprints[served].name}.resource", upload_id=upload_id, **values)
+
     # --- for subclasses to override; each may be async, and may also be written without the argument ---
 
     def current_owner(self) -> Any:
@@ -223,6 +341,26 @@ class FlaskResumable(Generic[UploadT]):
         """The upload is gone."""
 
 
+def _pages(
+    repository: StateRepository,
+    status: str | None,
+    owner: str | None | Anybody,
+    *,
+    parts: bool,
+    after: str,
+    limit: int | None,
+) -> Iterator[Any]:
+    left = limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = repository.instances(status=status, owner=owner, parts=parts, limit=size, after=after)
+        if not page:
+            return
+        after = page[-1].id  # now: it may be deleted before the next page
+        left = None if left is None else left - len(page)
+        yield from page
+
+
 class _HookCaller:
     """Finds out which hooks an app has, and how to call them."""
 
@@ -255,12 +393,15 @@ def _hook(extension: FlaskResumable[Any], name: str) -> Callable[[Any], object] 
     takes_upload = bool(inspect.signature(method).parameters)
 
     def call(upload: Any) -> object:
+        before = _in_hook.set((*_in_hook.get(), upload.id))
         try:
             return current_app.ensure_sync(method)(*((upload,) if takes_upload else ()))
         except HTTPException as error:
             if error.code is not None and 400 <= error.code < 500:
                 raise UploadRejected(error.code, error.description or error.name) from error
             raise
+        finally:
+            _in_hook.reset(before)
 
     return call
 

@@ -18,6 +18,9 @@ from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..models.interface import UploadView
+from ..sansio.owner import ANYBODY
+from ..sansio.owner import Anybody
+from ..sansio.upload import LEAVING
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 
@@ -160,6 +163,19 @@ class MemoryRepository:
         return self._page(
             (upload for upload in self._all() if status is None or upload.status.value == status), limit, after
         )
+
+    def instance(self, upload_id: str) -> UploadView | None:
+        record = self._records.get(upload_id)
+        return None if record is None else UploadView(record.upload)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[UploadView]:
+        def is_wanted(upload: Upload) -> bool:
+            has_status = upload.status not in LEAVING if status is None else upload.status.value == status
+            return has_status and owner in (ANYBODY, upload.owner) and (parts or not upload.is_partial)
+
+        return [UploadView(upload) for upload in self._page(filter(is_wanted, self._all()), limit, after)]
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         return [

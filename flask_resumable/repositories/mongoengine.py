@@ -24,6 +24,9 @@ from ..models.record import FIELDS
 from ..models.record import state_of
 from ..models.record import upload_from
 from ..models.record import values_of
+from ..sansio.owner import ANYBODY
+from ..sansio.owner import Anybody
+from ..sansio.upload import LEAVING
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from .collections import Collection
@@ -201,6 +204,25 @@ class MongoengineRepository:
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
         query: dict[str, Any] = {"_id": {"$gt": after}}
         return self._uploads(query if status is None else query | {"status": status}, limit)
+
+    def instance(self, upload_id: str) -> Any | None:
+        document = self._collection.run(lambda collection: collection.find_one({"_id": upload_id}))
+        return None if document is None else self._instance(document)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        query["status"] = status or {"$nin": [leaving.value for leaving in LEAVING]}
+        if owner is not ANYBODY:
+            query["owner"] = owner
+        if not parts:
+            query["kind"] = {"$ne": "partial"}
+        found = self._collection.run(lambda collection: [*collection.find(query).sort("_id").limit(limit)])
+        return [self._instance(document) for document in found]
+
+    def _instance(self, document: dict[str, Any]) -> Any:
+        return self._documents.instance(document, upload_from(self._documents.record(document)))
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = {"status": Status.ACTIVE.value, "kind": "final", "concat": {"$regex": re.escape(part_id)}}

@@ -28,6 +28,9 @@ from ..models.record import OWN_FIELDS
 from ..models.record import state_of
 from ..models.record import upload_from
 from ..models.record import values_of
+from ..sansio.owner import ANYBODY
+from ..sansio.owner import Anybody
+from ..sansio.upload import LEAVING
 from ..sansio.upload import Status
 from ..sansio.upload import Upload
 from .database import Database
@@ -215,6 +218,21 @@ class Records:
         if status is not None:
             query = query.where(self._c["status"] == status)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def _wanted(
+        self, query: Any, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str
+    ) -> Any:
+        """A query for the uploads that ``instances`` is about."""
+        c = self._c
+        if status is None:
+            query = query.where(c["status"].not_in([leaving.value for leaving in LEAVING]))
+        else:
+            query = query.where(c["status"] == status)
+        if owner is not ANYBODY:
+            query = query.where(c["owner"] == owner)
+        if not parts:
+            query = query.where(or_(c["kind"].is_(None), c["kind"] != "partial"))
+        return query.where(c["id"] > after).order_by(c["id"]).limit(limit)
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = self._say.select.where(

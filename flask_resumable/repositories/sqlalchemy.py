@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..interfaces import Claim
+from ..sansio.owner import Anybody
 from ..sansio.upload import Upload
 from .database import Database
 from .engines import blaming
@@ -55,6 +58,18 @@ class SQLAlchemyRepository(Records):
         with self._app_session() as session, self._digests.at_work(upload, session):
             hook(self._instances.attached(session, upload))
             session.commit()
+
+    def instance(self, upload_id: str) -> Any | None:
+        with self._sessions.app_session() as session, blaming():
+            return session.get(self.model, upload_id)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        query = self._wanted(select(self.model), status=status, owner=owner, parts=parts, limit=limit, after=after)
+        with self._sessions.app_session() as session, blaming():
+            found: Sequence[Any] = session.scalars(query).all()
+            return found
 
     def let_go(self) -> None:
         self._sessions.let_go()
