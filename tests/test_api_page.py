@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -85,3 +86,22 @@ def test_arguments_are_as_shown() -> None:
         shown = re.findall(rf"`{name}\((.*?)\)`", PAGE)[0]
         named = [part.split("=")[0].strip("* ") for part in shown.split(", ")]
         assert [part for part in ["self", *named] if part] == [*signature(getattr(FlaskResumable, name)).parameters]
+
+
+def test_the_demo_uses_nothing_else() -> None:
+    """It imports only what the page lists, and does not reach into the extension."""
+    listed = {
+        f"{module.strip('`')}.{name}"
+        for module, names in _table("Names to import")
+        for name in re.findall(r"`(\w+)`", names.partition(":")[0])
+    }
+    for path in (ROOT / "demo").glob("*.py"):
+        source = path.read_text()
+        used = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flask_resumable")
+            for alias in node.names
+        }
+        assert used and used <= listed, path
+        assert ".extensions" not in source and "._" not in source, path
