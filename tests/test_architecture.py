@@ -53,7 +53,7 @@ OUTSIDE = {
     "flask": {"blueprints", "cli", "extension", "models", "repositories", "settings", "state"},
     "werkzeug": {"blueprints", "extension"},
     "sqlalchemy": {"models", "repositories"},
-    "flask_sqlalchemy": {"repositories"},
+    "flask_sqlalchemy": set(),
     "mongoengine": {"models", "repositories"},
     "pymongo": {"repositories"},
     "pytest": {"testing"},

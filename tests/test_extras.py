@@ -23,6 +23,37 @@ created = client.post("/files/", headers={{**tus, "Upload-Length": "5"}})
 patch = {{**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}}
 print(client.patch("/files/" + created.headers["Location"], data=b"hello", headers=patch).status)
 """
+SESSIONS = """
+from flask import Flask
+from flask_resumable import FlaskResumable
+from flask_resumable.models import SQLAlchemyMixin
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, scoped_session, sessionmaker
+
+class Base(DeclarativeBase):
+    pass
+
+class Upload(SQLAlchemyMixin, Base):
+    __tablename__ = "upload"
+    note: Mapped[str | None]
+
+class Uploads(FlaskResumable):
+    def on_complete(self, upload):
+        upload.note = "seen"
+
+app = Flask("app", instance_path={home!r})
+engine = create_engine("sqlite:///" + {home!r} + "/app.sqlite")
+Base.metadata.create_all(engine)
+session = scoped_session(sessionmaker(engine))
+resumable = Uploads(app, model=Upload, db=session)
+tus = {{"Tus-Resumable": "1.0.0"}}
+client = app.test_client()
+created = client.post("/files/", headers={{**tus, "Upload-Length": "5"}})
+patch = {{**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}}
+print(client.patch("/files/" + created.headers["Location"], data=b"hello", headers=patch).status)
+with app.app_context():
+    print(*(upload.note for upload in resumable.uploads()))
+"""
 EXTRAS = ("boto3", "botocore", "flask_sqlalchemy", "flask_sqlalchemy_lite", "mongoengine", "pymongo")
 
 
@@ -51,6 +82,12 @@ def test_what_is_missing_is_named(line: str, hint: str) -> None:
     done = run(line)
     assert (done.returncode, "ConfigurationError" in done.stderr) == (1, True)
     assert hint in done.stderr
+
+
+def test_an_app_with_sessions_needs_none(tmp_path: Path) -> None:
+    """A model of the app's with plain sessions of SQLAlchemy works, hooks and queries included."""
+    done = run(SESSIONS.format(home=str(tmp_path)))
+    assert done.stdout == "204 NO CONTENT\nseen\n", done.stderr
 
 
 def test_a_storage_brings_its_own_packages_only() -> None:

@@ -68,17 +68,14 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
 
 def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Settings) -> StateRepository:
     """The repository for the app's model, or for the embedded database."""
-    try:
-        if model is None:
-            from .embedded import embedded_repository
+    if model is None:
+        from .embedded import embedded_repository
 
-            return embedded_repository(settings.database_uri, durable=settings.durability != "none")
-        if _is_document(model):
-            from .app_mongo import mongo_repository
+        return embedded_repository(settings.database_uri, durable=settings.durability != "none")
+    if _is_document(model):
+        from .app_mongo import mongo_repository
 
-            return mongo_repository(app, model, settings)
-        from .app_database import app_repository
+        return mongo_repository(app, model, settings)
+    from .app_database import app_repository
 
-        return app_repository(app, model, db, settings)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{error.name} is not installed; pip install Flask-SQLAlchemy.") from error
+    return app_repository(app, model, db, settings)

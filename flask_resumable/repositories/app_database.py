@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
 from sqlalchemy.orm import scoped_session
 
@@ -56,7 +55,7 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
 
 def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine], Sessions, str]:
     """How to find the engine, where hooks work, and what the app calls its database."""
-    if isinstance(db, SQLAlchemy):
+    if _is_of(db, "flask_sqlalchemy"):
         if "sqlalchemy" not in app.extensions:
             raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
         key = _bind_key(model)
@@ -69,6 +68,11 @@ def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine]
     raise ConfigurationError(
         f"model={model.__name__} needs a database: pass db=, a Flask-SQLAlchemy object or sessions."
     )
+
+
+def _is_of(db: Any, package: str) -> bool:
+    """Whether ``db`` is an object of a package that need not be installed. Subclasses count."""
+    return any(kind.__module__.partition(".")[0] == package for kind in type(db).__mro__)
 
 
 def _flask_sqlalchemy_engine(app: Flask, model: type[Any], db: Any) -> Engine:
