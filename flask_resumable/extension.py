@@ -92,7 +92,8 @@ class FlaskResumable(Generic[UploadT]):
 
     :param app: The app to serve, if it is known already; otherwise call :meth:`init_app`.
     :param model: The model of uploads in the app's database, such as ``SQLAlchemyModel`` or the app's own.
-    :param db: The database of ``model``: a Flask-SQLAlchemy object, a ``scoped_session`` or a ``sessionmaker``.
+    :param db: The database of ``model``: an object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite, a ``scoped_session``
+        or a ``sessionmaker``.
     :param repository: Keeps the state instead of a model; see :class:`~flask_resumable.interfaces.StateRepository`.
     :param storage: Keeps the bytes instead of a folder; see :class:`~flask_resumable.interfaces.Storage`. Or several by
         name, for :meth:`choose_storage`; the first takes what has not been chosen another for.

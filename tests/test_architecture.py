@@ -54,6 +54,7 @@ OUTSIDE = {
     "werkzeug": {"blueprints", "extension"},
     "sqlalchemy": {"models", "repositories"},
     "flask_sqlalchemy": set(),
+    "flask_sqlalchemy_lite": set(),
     "mongoengine": {"models", "repositories"},
     "pymongo": {"repositories"},
     "pytest": {"testing"},

@@ -59,7 +59,8 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
         raise ConfigurationError("model=SQLAlchemyModel needs the app's database too: pass db=.")
     if not hasattr(db, "Model"):
         raise ConfigurationError(
-            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with plain sessions, pass a mapped model."
+            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with Flask-SQLAlchemy-Lite or plain "
+            "sessions, pass a mapped model of your own, such as 'class Upload(SQLAlchemyMixin, Base)'."
         )
     if db not in _ready_made:
         _ready_made[db] = type("ResumableUpload", (base, db.Model), {"__tablename__": "resumable_uploads"})

@@ -54,7 +54,7 @@ class Records:
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
         self._c = column
         self._say = Statements(table, column)
-        self._digests = Digests(self._say, database)
+        self._digests = Digests(model, self._say, database)
 
     @property
     def engine(self) -> Engine:

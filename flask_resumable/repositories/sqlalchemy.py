@@ -48,7 +48,9 @@ class SQLAlchemyRepository(Records):
             def save() -> None:
                 digests, work.digests = work.digests, None
                 statement, parameters = self._settled(upload, claim, until, digests)
-                self._check(session.execute(statement, parameters).rowcount)  # type: ignore[attr-defined]
+                # By the mapper: of a table alone, a session that is bound by base classes knows no engine.
+                done = session.execute(statement, parameters, bind_arguments={"mapper": self.model})
+                self._check(done.rowcount)  # type: ignore[attr-defined]
 
             with joining(session, save):
                 hook(self._instances.attached(session, upload))

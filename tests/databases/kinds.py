@@ -10,6 +10,7 @@ from typing import Any
 import mongoengine
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy_lite import SQLAlchemy as SQLAlchemyLite
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
@@ -23,7 +24,7 @@ from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.repositories.memory import MemoryRepository
 
 VIEWS = ("embedded", "memory")  # hooks get a read-only view
-SQL = ("ready-made", "declarative", "scoped_session", "sessionmaker")
+SQL = ("ready-made", "declarative", "lite", "scoped_session", "sessionmaker")
 MONGO = ("mongo", "mongo ready-made")
 
 
@@ -45,6 +46,9 @@ def wiring(kind: str, app: Flask, folder: Path, mongo_uri: str | None) -> Iterat
         mongoengine.disconnect()
     elif kind in ("ready-made", "declarative"):
         with _flask_sqlalchemy(kind, app, folder) as wired:
+            yield wired
+    elif kind == "lite":
+        with _lite(app, folder) as wired:
             yield wired
     elif kind in SQL:
         with _sessions(kind, folder) as wired:
@@ -69,6 +73,24 @@ def _flask_sqlalchemy(kind: str, app: Flask, folder: Path) -> Iterator[dict[str,
     yield {"model": SQLAlchemyModel if kind == "ready-made" else Upload, "db": db}
     with app.app_context():
         db.session.remove()
+        db.engine.dispose()
+
+
+@contextmanager
+def _lite(app: Flask, folder: Path) -> Iterator[dict[str, Any]]:
+    class Base(DeclarativeBase):
+        pass
+
+    class Upload(SQLAlchemyMixin, Base):
+        __tablename__ = "uploads"
+        note: Mapped[str | None]
+
+    app.config["SQLALCHEMY_ENGINES"] = {"default": f"sqlite:///{folder / 'lite.sqlite'}"}
+    db = SQLAlchemyLite(app)
+    with app.app_context():
+        Base.metadata.create_all(db.engine)
+    yield {"model": Upload, "db": db}
+    with app.app_context():
         db.engine.dispose()
 
 
