@@ -10,10 +10,7 @@ in the MongoDB at ``FLASK_MONGODB_HOST``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from collections.abc import Mapping
-from datetime import datetime
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +25,10 @@ from flask import Response
 from flask import send_from_directory
 from flask import url_for
 
+from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
+from flask_resumable import Upload
 from flask_resumable import UploadRejected
-from flask_resumable.core.upload import Upload
-from flask_resumable.errors import ConfigurationError
-from flask_resumable.errors import UploadNotFound
-from flask_resumable.interfaces import StateRepository
-from flask_resumable.models.interface import UploadView
 
 HERE = Path(__file__).resolve().parent
 NEWEST = 100  # finished uploads on the page
@@ -52,13 +46,16 @@ page = Blueprint("page", __name__)
 class DemoUploads(FlaskResumable):
     """What an app would do with uploads, in small."""
 
-    def on_create(self, upload: Any) -> None:
+    def on_create(self, upload: Upload) -> None:
         if (upload.filename or "").lower().endswith(".exe"):
             raise UploadRejected(403, "Programs (.exe) are not welcome here; any other file is.")
 
-    def on_complete(self, upload: Any) -> None:
+    def on_complete(self, upload: Upload) -> None:
         # repr, because the name is the client's: it may hold line breaks.
         current_app.logger.info("%r is complete: %d bytes (worker %d)", upload.filename, upload.length, os.getpid())
+
+
+resumable = DemoUploads()
 
 
 def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
@@ -72,7 +69,7 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_prefixed_env()
     app.config.update(settings or {})
     app.logger.setLevel("INFO")
-    DemoUploads(app, model=_model(os.environ.get("STATE", "sql")))
+    resumable.init_app(app, model=_model(os.environ.get("STATE", "sql")))
     app.register_blueprint(page)
     return app
 
@@ -80,7 +77,7 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
 def _model(state: str) -> type[Any] | None:
     """What keeps the state; ``None`` is the embedded database."""
     if state == "mongo":
-        from flask_resumable.models.mongoengine import MongoengineModel  # a package that not everybody has
+        from flask_resumable.models import MongoengineModel  # needs a package that not everybody has
 
         return MongoengineModel
     if state != "sql":
@@ -96,9 +93,9 @@ def index() -> str:
     missing = [name for name, file in VENDOR.items() if not (HERE / "node_modules" / file).is_file()]
     return render_template(
         "index.html",
-        tus_url=_tus_url(),
-        flow_url=_flow_url(),
-        max_size=current_app.extensions["resumable"].protocols["tus"].settings.max_size,
+        tus_url=resumable.url_for(protocol="tus"),
+        flow_url=resumable.url_for(protocol="flow"),
+        max_size=current_app.config["RESUMABLE_MAX_SIZE"],
         missing=missing,
     )
 
@@ -136,13 +133,12 @@ def _content_security_policy() -> str:
 @page.get("/api/uploads")
 def uploads() -> Response:
     """What the server has: uploads under way, and the newest finished ones."""
-    now = datetime.now(UTC)
-    everything = [upload for upload in _every_upload() if upload.is_visible_to(upload.owner)]
+    everything = [*resumable.uploads(parts=True)]
     done = sorted((_finished(upload) for upload in everything if _is_file(upload)), key=lambda row: row["finished"])
     under_way = sorted((upload for upload in everything if not _is_file(upload)), key=lambda upload: upload.created_at)
     return jsonify(
         worker=os.getpid(),
-        unfinished=[_unfinished(upload, now) for upload in under_way],
+        unfinished=[_unfinished(upload) for upload in under_way],
         finished=done[: -NEWEST - 1 : -1],
     )
 
@@ -150,40 +146,15 @@ def uploads() -> Response:
 @page.get("/api/uploads/<upload_id>/sha256")
 def sha256(upload_id: str) -> Response:
     """Reads the whole file, the first time; so the page asks for one file, when somebody wants to know."""
-    try:
-        upload = _repository().get(upload_id)
-        if not _is_file(upload):
-            abort(404)
-        return jsonify(sha256=UploadView(upload).digest("sha256"))
-    except UploadNotFound:
+    upload = resumable.get(upload_id)
+    if upload is None or not _is_file(upload):
         abort(404)
-
-
-def _tus_url() -> str:
-    url: str = current_app.extensions["resumable"].protocols["tus"].settings.upload_url
-    return request.script_root + url
-
-
-def _flow_url() -> str:
-    url: str = current_app.extensions["resumable"].protocols["flow"].settings.upload_url
-    return request.script_root + url
-
-
-def _repository() -> StateRepository:
-    repository: StateRepository = current_app.extensions["resumable"].repository
-    return repository
-
-
-def _every_upload(batch: int = 500) -> Iterator[Upload]:
-    after = ""
-    while found := _repository().list(status=None, limit=batch, after=after):
-        yield from found
-        after = found[-1].id
+    return jsonify(sha256=upload.digest("sha256"))
 
 
 def _is_file(upload: Upload) -> bool:
     """Whether it is a finished file, rather than on its way or a part of one."""
-    return upload.status.value == "complete" and not upload.is_partial
+    return upload.complete and not upload.is_partial
 
 
 def _finished(upload: Upload) -> dict[str, Any]:
@@ -191,8 +162,8 @@ def _finished(upload: Upload) -> dict[str, Any]:
         "id": upload.id,
         "name": _name(upload) or upload.id,
         "length": upload.length,
-        "finished": _time_of_last_byte(upload).isoformat(),
-        "url": _tus_url() + upload.id,  # finished files are to be had there, whatever they came by
+        "finished": (upload.updated_at or upload.created_at).isoformat(),
+        "url": resumable.url_for(upload, protocol="tus"),  # finished files are there, whatever they came by
         "digest_url": url_for("page.sha256", upload_id=upload.id),
     }
 
@@ -202,25 +173,17 @@ def _name(upload: Upload) -> str | None:
     return upload.metadata.get("relativePath") or upload.metadata.filename
 
 
-def _time_of_last_byte(upload: Upload) -> datetime:
-    path = UploadView(upload).path
-    try:
-        return upload.created_at if path is None else datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:  # deleted in this moment
-        return upload.created_at
-
-
-def _unfinished(upload: Upload, now: datetime) -> dict[str, Any]:
+def _unfinished(upload: Upload) -> dict[str, Any]:
     return {
         "id": upload.id,
         "name": _name(upload),
         "kind": "part" if upload.is_partial else "final" if upload.is_final else "whole",
-        "protocol": "tus" if upload.client_key is None else "flow.js",  # there, clients name their uploads themselves
+        "protocol": upload.metadata.get("protocol"),  # as the page itself says it
         "offset": upload.offset,
-        "received": upload.received.total,  # chunks beyond a gap, too
+        "received": upload.received,
         "length": upload.length,
-        "status": upload.status.value,
-        "busy": upload.is_claimed(now),
+        "status": upload.status,
+        "busy": upload.is_busy,
         "expires": upload.expires_at and upload.expires_at.isoformat(),
     }
 

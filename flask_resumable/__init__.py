@@ -15,5 +15,6 @@ from .errors import ConfigurationError
 from .errors import ResumableError
 from .errors import UploadRejected
 from .extension import FlaskResumable
+from .models.upload import Upload
 
-__all__ = ["Answer", "ConfigurationError", "FlaskResumable", "ResumableError", "UploadRejected"]
+__all__ = ["Answer", "ConfigurationError", "FlaskResumable", "ResumableError", "Upload", "UploadRejected"]

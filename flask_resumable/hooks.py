@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app
@@ -42,6 +43,14 @@ class AppHooks:
         return send
 
 
+_running: ContextVar[tuple[str, ...]] = ContextVar("resumable_hooks", default=())  # ids of uploads
+
+
+def is_in_hook(upload_id: str) -> bool:
+    """Whether a hook is running for this upload, in this context."""
+    return upload_id in _running.get()
+
+
 def _answering(method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | None] | None:
     """A hook whose other results than answers do not count."""
     if method is None:
@@ -62,11 +71,14 @@ def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] 
     takes_upload = bool(inspect.signature(method).parameters)
 
     def call(upload: Any) -> object:
+        before = _running.set((*_running.get(), upload.id))
         try:
             return current_app.ensure_sync(method)(*((upload,) if takes_upload else ()))
         except HTTPException as error:
             if error.code is not None and 400 <= error.code < 500:
                 raise UploadRejected(error.code, error.description or error.name) from error
             raise
+        finally:
+            _running.reset(before)
 
     return call

@@ -51,5 +51,10 @@ class State:
 
 
 def current_state() -> State:
-    """The state of the current app."""
+    """The state of the current app.
+
+    :raises RuntimeError: There is no app context, or its app has no FlaskResumable.
+    """
+    if "resumable" not in current_app.extensions:
+        raise RuntimeError("The current app has no FlaskResumable: call init_app(app) first.")
     return cast(State, current_app.extensions["resumable"])

@@ -53,7 +53,8 @@ OUTSIDE = {
     "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},
     "werkzeug": {"downloads", "hooks", "protocols", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
-    "flask_sqlalchemy": {"repositories"},
+    "flask_sqlalchemy": set(),
+    "flask_sqlalchemy_lite": set(),
     "mongoengine": {"models", "repositories"},
     "pymongo": {"repositories"},
     "pytest": {"testing"},
@@ -120,7 +121,7 @@ def test_folders_that_are_apart_stay_apart(name: str) -> None:
     _, room, *rest = (*name.split("."), "", "")
     folders, lists = APART.get(room, (set(), set()))
     allowed = ({rest[0]} | ON_TOP_OF.get(rest[0], set())) & folders or (folders if rest[0] in lists else set())
-    if name == f"flask_resumable.{room}" and room == "repositories":
+    if name == f"flask_resumable.{room}" and room in ("repositories", "storage"):
         allowed = folders  # it chooses
     found = {imported.split(".")[2] for imported in _imports(name) if imported.startswith(f"flask_resumable.{room}.")}
     assert found & folders <= allowed

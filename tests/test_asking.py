@@ -130,7 +130,8 @@ class Site:
             self.storage,
             NoHooks(),
             lease=timedelta(seconds=30),
-            remembered=timedelta(minutes=5),
+            completed_ttl=timedelta(minutes=5),
+            cancelled_ttl=timedelta(minutes=2),
             now=lambda: datetime.now(UTC),
         )
 

@@ -27,6 +27,7 @@ from sqlalchemy.orm import sessionmaker
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable import signals
+from flask_resumable import Upload
 from flask_resumable import UploadRejected
 from flask_resumable.models import SQLAlchemyMixin
 from flask_resumable.models import SQLAlchemyModel
@@ -149,7 +150,7 @@ def test_models_of_the_app_have_their_own_columns(tmp_path: Path, base: str, bin
         project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id"))
         project: Mapped[Project | None] = relationship()
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Upload]):
         def on_create(self, upload: Upload) -> None:
             upload.project = Project(id=7)
 
@@ -175,7 +176,7 @@ def test_plain_sessions_serve_as_well(app: Flask, tmp_path: Path, scoped: bool) 
         __tablename__ = "uploads"
         note: Mapped[str | None]
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Upload]):
         def on_complete(self, upload: Upload) -> None:
             upload.note = "seen"
 
@@ -319,6 +320,31 @@ def test_a_failing_hook_is_retried_and_commits_once(app: Flask, db: SQLAlchemy) 
         assert len(db.session.scalars(select(Row)).all()) == 1
     client.head(url, headers=TUS)
     assert len(calls) == 3
+
+
+def test_hooks_may_be_async(app: Flask, db: SQLAlchemy) -> None:
+    """They are awaited, and work in the app's session as others do."""
+
+    class Row(db.Model):  # type: ignore[name-defined,misc]
+        id: Mapped[int] = mapped_column(primary_key=True)
+        upload: Mapped[str]
+
+    class Uploads(FlaskResumable):
+        async def on_create(self, upload: Upload) -> None:
+            if upload.length == 6:
+                raise UploadRejected(418, "No tea.")
+
+        async def on_complete(self, upload: Upload) -> None:
+            db.session.add(Row(upload=upload.id))
+
+    Uploads(app, model=SQLAlchemyModel, db=db)
+    with app.app_context():
+        db.create_all()
+    client = app.test_client()
+    url = _upload(client)
+    assert _create(client, 6).status_code == 418
+    with app.app_context():
+        assert db.session.scalars(select(Row.upload)).all() == [url.rpartition("/")[2]]
 
 
 def test_a_hook_may_commit_by_itself(app: Flask, db: SQLAlchemy) -> None:

@@ -69,6 +69,7 @@ export class FlowTransfer extends Transfer {
       target: this.#memory.endpoint,
       chunkSize,
       method: this.#settings.method,
+      query: { protocol: "flow.js" },
       simultaneousUploads: this.#settings.parallel,
       generateUniqueIdentifier: () => identifier,
       maxChunkRetries: 0, // the whole attempt is repeated instead

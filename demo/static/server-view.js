@@ -139,7 +139,7 @@ function updateUnfinished(row, upload) {
   setText(part(row, "expires"), upload.expires ? `expires in ${duration(secondsUntil(upload.expires))}` : "");
 }
 
-/** The protocol, and what of tus's concatenation it is. */
+/** The protocol, if it was this page that sent it, and what of tus's concatenation it is. */
 function kindOf({ protocol, kind }) {
   return [protocol, { part: "part", final: "from parts", whole: "" }[kind]].filter(Boolean).join(", ");
 }

@@ -56,7 +56,7 @@ export class TusTransfer extends Transfer {
   }
 
   #options(attempt, parts) {
-    const metadata = { filename: this.name, filetype: this.file.type };
+    const metadata = { filename: this.name, filetype: this.file.type, protocol: "tus" };
     return {
       endpoint: this.#memory.endpoint,
       urlStorage: this.#memory.storage,

@@ -8,6 +8,15 @@ from enum import Enum
 from types import NoneType
 from uuid import UUID
 
+
+class Anybody(Enum):
+    """The type of ``ANYBODY``."""
+
+    ANYBODY = "anybody"
+
+
+ANYBODY = Anybody.ANYBODY  # whoever it is; None is nobody in particular
+
 MAX_OWNER = 255  # characters, as long as the column
 
 _WANTED = "a str, an int, a UUID or None"

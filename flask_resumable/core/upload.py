@@ -57,6 +57,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 }
 
 
+LEAVING = (Status.DELETING, Status.GONE)  # to the world, it is gone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """One upload as the repository last saved it. Only what has been saved exists."""
@@ -115,7 +118,7 @@ class Upload:
 
     def is_visible_to(self, owner: str | None) -> bool:
         """Whether ``owner`` may know of it: it is theirs, and not on its way out."""
-        return self.owner == owner and self.status not in (Status.DELETING, Status.GONE)
+        return self.owner == owner and self.status not in LEAVING
 
     def is_claimed(self, now: datetime) -> bool:
         """Whether a request is working on it."""

@@ -10,6 +10,7 @@ from typing import Any
 from typing import Protocol
 
 from ..core.answer import Answer
+from ..core.owner import Anybody
 from ..core.upload import Upload
 
 
@@ -159,6 +160,23 @@ class StateRepository(Protocol):
 
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
         """Up to ``limit`` uploads with ids above ``after``, by id."""
+        ...
+
+    def instance(self, upload_id: str) -> Any | None:
+        """The app's own instance for a record, such as hooks get, read in the app's own session; ``None``: no record.
+
+        Instances are what the app works with outside of hooks: they live as long as that session.
+        """
+        ...
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        """Up to ``limit`` of the app's own instances with ids above ``after``, by id.
+
+        ``status``: ``None`` for all but the uploads on their way out (``deleting``, ``gone``). ``owner``: ``None`` is
+        nobody in particular, ``ANYBODY`` is whoever it is. ``parts``: whether partial uploads are wanted too.
+        """
         ...
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:

@@ -32,5 +32,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        extra = "Flask-Resumable[mongoengine]" if _MODULES[name] == "mongoengine" else "Flask-SQLAlchemy"
-        raise ConfigurationError(f"{name} needs {error.name}, not installed: pip install '{extra}'.") from error
+        if _MODULES[name] != "mongoengine":
+            raise
+        raise ConfigurationError(
+            f"{name} needs {error.name}, not installed: pip install 'Flask-Resumable[mongoengine]'."
+        ) from error

@@ -18,6 +18,14 @@ from ..core.metadata import UploadMetadata
 from ..core.upload import JSONObject
 from ..core.upload import Status
 from ..core.upload import Upload
+from . import upload as promised
+
+if TYPE_CHECKING:
+    # For the checkers, every model is an Upload by name: they do not see that a column is a value on an instance. Not
+    # at run time, when the metaclass of a protocol and that of an ORM would clash.
+    _Promised = promised.Upload
+else:
+    _Promised = object
 
 
 class Files(Protocol):
@@ -28,6 +36,8 @@ class Files(Protocol):
     def path(self, upload: Upload) -> Path | None: ...
 
     def digest(self, upload: Upload, name: str) -> str: ...
+
+    def is_busy(self, upload: Upload) -> bool: ...
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
@@ -44,8 +54,8 @@ def _files() -> Files:
     return _files_of[current_app._get_current_object()]  # type: ignore[attr-defined]
 
 
-class UploadInterface:
-    """An upload as hooks and views see it. Reading bytes needs an application context."""
+class UploadInterface(_Promised):
+    """An upload as hooks and views see it: what :class:`~flask_resumable.Upload` promises, for any model."""
 
     if TYPE_CHECKING:
 
@@ -61,31 +71,37 @@ class UploadInterface:
         return self.as_upload().metadata.filename
 
     @property
+    def received(self) -> int:
+        """How many bytes have been received in all, chunks after a gap included."""
+        return self.as_upload().received.total
+
+    @property
     def complete(self) -> bool:
-        """Whether every byte is here and published."""
+        """Whether every byte is here and ``on_complete`` has returned."""
         return self.as_upload().status is Status.COMPLETE
 
     @property
-    def path(self) -> Path | None:
-        """Where the bytes lie: the finished file, or the unfinished one; ``None`` if they are no local file.
+    def is_partial(self) -> bool:
+        """Whether it is only a part for another upload (tus concatenation)."""
+        return self.as_upload().is_partial
 
-        The file stays the upload's. To have it elsewhere, call :meth:`move_to`; whoever moves it by himself loses it if
-        something fails afterwards.
-        """
+    @property
+    def is_final(self) -> bool:
+        """Whether it is made of other uploads (tus concatenation)."""
+        return self.as_upload().is_final
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request was working on it when it was loaded."""
+        return _files().is_busy(self.as_upload())
+
+    @property
+    def path(self) -> Path | None:
+        """Where the bytes lie; ``None`` if they are not in a local file. See :attr:`flask_resumable.Upload.path`."""
         return _files().path(self.as_upload())
 
     def move_to(self, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path | None:
-        """Put the finished file where the app wants it; only in ``on_complete``. The new :attr:`path`.
-
-        From there it is read, downloaded, verified and deleted. If the hook fails or the server dies, it is as if
-        nothing had been moved, and the hook is called again.
-
-        :param target: A path below the upload folder, or an absolute one anywhere on this machine. In S3: a key below
-            the prefix, or with a ``/`` in front anywhere in the bucket. Folders are made.
-        :param overwrite: Whether something that is there already may be replaced.
-        :raises FileExistsError: Something is there.
-        :raises ValueError: A relative path leads out of the upload folder, or to where unfinished files are.
-        """
+        """Put the finished file elsewhere, in ``on_complete``. See :meth:`flask_resumable.Upload.move_to`."""
         self._set_storage(_files().move(self.as_upload(), target, overwrite=overwrite).storage)
         return self.path
 
@@ -94,20 +110,17 @@ class UploadInterface:
         return _files().open(self.as_upload())
 
     def digest(self, name: str) -> str:
-        """A hex digest of the bytes so far; computed when first asked for, remembered until the bytes change.
-
-        :param name: What :func:`hashlib.new` takes: ``"sha256"``, ``"md5"`` ...
-        """
+        """A hexadecimal digest of the bytes so far. See :meth:`flask_resumable.Upload.digest`."""
         return _files().digest(self.as_upload(), name)
 
     @property
     def md5(self) -> str:
-        """``digest("md5")``. For a large file rather a task for a queue than for a hook."""
+        """``digest("md5")``, which reads the whole file."""
         return self.digest("md5")
 
     @property
     def created_on(self) -> datetime:
-        """When it was created, in UTC."""
+        """Another name for ``created_at``."""
         return self.as_upload().created_at
 
 
@@ -124,6 +137,7 @@ class UploadView(UploadInterface):
         self.owner: str | None = upload.owner
         self.status: str = upload.status.value
         self.created_at: datetime = upload.created_at
+        self.updated_at: datetime | None = upload.updated_at
         self.expires_at: datetime | None = upload.expires_at
 
     def as_upload(self) -> Upload:

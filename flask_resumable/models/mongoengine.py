@@ -88,7 +88,8 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
             {"fields": ["client_key"], "unique": True, "sparse": True},
             {"fields": ["request_key"], "unique": True, "sparse": True},
             "removable_at",
-            "status",
+            ("status", "id"),
+            ("owner", "id"),
             {"fields": ["asked"], "sparse": True},
         ],
     }

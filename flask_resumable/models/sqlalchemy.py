@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from datetime import UTC
 from typing import Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger
 from sqlalchemy import DateTime
 from sqlalchemy import Dialect
 from sqlalchemy import event
+from sqlalchemy import Index
 from sqlalchemy import JSON
 from sqlalchemy import MetaData
 from sqlalchemy import SmallInteger
 from sqlalchemy import String
+from sqlalchemy import Table
 from sqlalchemy import Text
 from sqlalchemy import TypeDecorator
 from sqlalchemy.dialects import mysql
@@ -72,7 +75,7 @@ class SQLAlchemyMixin(UploadInterface):
     client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # what a repeated creation finds it by
     owner: Mapped[str | None] = mapped_column(String(255))
-    status: Mapped[str] = mapped_column(String(16), index=True)
+    status: Mapped[str] = mapped_column(String(16))
     length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start on
     chunks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks beyond the offset
@@ -97,13 +100,25 @@ class SQLAlchemyMixin(UploadInterface):
     fence: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every claim
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every change
 
-    metadata = _Metadata()
+    if TYPE_CHECKING:
+        metadata: Any  # on instances an UploadMetadata; declarative bases say that it is a MetaData
+    else:
+        metadata = _Metadata()
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})
 
     def _set_storage(self, stored: JSONObject) -> None:
         set_committed_value(self, "storage", dict(stored))
+
+
+@event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)
+def _add_indexes(mapper: Mapper[Any], cls: type[Any]) -> None:
+    """For ``FlaskResumable.uploads``, page by page. Not in ``__table_args__``, which are the app's."""
+    table = mapper.local_table
+    if isinstance(table, Table) and not any(index.info.get("resumable") for index in table.indexes):
+        for name in ("owner", "status"):
+            Index(None, table.c[name], table.c["id"], info={"resumable": True})
 
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)

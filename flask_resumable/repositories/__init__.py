@@ -59,7 +59,8 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
         raise ConfigurationError("model=SQLAlchemyModel needs the app's database too: pass db=.")
     if not hasattr(db, "Model"):
         raise ConfigurationError(
-            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with plain sessions, pass a mapped model."
+            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with Flask-SQLAlchemy-Lite or plain "
+            "sessions, pass a mapped model of your own, such as 'class Upload(SQLAlchemyMixin, Base)'."
         )
     if db not in _ready_made:
         _ready_made[db] = type("ResumableUpload", (base, db.Model), {"__tablename__": "resumable_uploads"})
@@ -68,17 +69,14 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
 
 def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Settings) -> StateRepository:
     """The repository for the app's model, or for the embedded database."""
-    try:
-        if model is None:
-            from .sql.embedded import embedded_repository
+    if model is None:
+        from .sql.embedded import embedded_repository
 
-            return embedded_repository(settings.database_uri, durable=settings.durability != "none")
-        if _is_document(model):
-            from .mongo.factory import mongo_repository
+        return embedded_repository(settings.database_uri, durable=settings.durability != "none")
+    if _is_document(model):
+        from .mongo.factory import mongo_repository
 
-            return mongo_repository(app, model, settings)
-        from .sql.factory import app_repository
+        return mongo_repository(app, model, settings)
+    from .sql.factory import app_repository
 
-        return app_repository(app, model, db, settings)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{error.name} is not installed; pip install Flask-SQLAlchemy.") from error
+    return app_repository(app, model, db, settings)

@@ -13,6 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from ..core.answer import Answer
+from ..core.owner import ANYBODY
+from ..core.owner import Anybody
+from ..core.upload import LEAVING
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
@@ -164,6 +167,19 @@ class MemoryRepository:
         return self._page(
             (upload for upload in self._all() if status is None or upload.status.value == status), limit, after
         )
+
+    def instance(self, upload_id: str) -> UploadView | None:
+        record = self._records.get(upload_id)
+        return None if record is None else UploadView(record.upload)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[UploadView]:
+        def is_wanted(upload: Upload) -> bool:
+            has_status = upload.status not in LEAVING if status is None else upload.status.value == status
+            return has_status and owner in (ANYBODY, upload.owner) and (parts or not upload.is_partial)
+
+        return [UploadView(upload) for upload in self._page(filter(is_wanted, self._all()), limit, after)]
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         return [

@@ -7,7 +7,6 @@ the place of one chunk. Whichever commit makes the upload whole goes on to finis
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import BinaryIO
 
 from ..core import upload as rules
@@ -28,17 +27,13 @@ LEAST_IN_PLACE = 64 * 1024  # bytes of a chunk that is put in its place as it co
 
 
 class ChunkService:
-    """Store and cancel.
+    """Store and cancel."""
 
-    :param tombstone: How long a cancelled upload refuses chunks that come late.
-    """
-
-    def __init__(self, service: UploadService, keys: Keys, storage: PlacesChunks, *, tombstone: timedelta) -> None:
+    def __init__(self, service: UploadService, keys: Keys, storage: PlacesChunks) -> None:
         self._service = service
         self._keys = keys
         self._repository = service.repository
         self._storage = storage
-        self._tombstone = tombstone
 
     def let_go(self) -> None:
         """Hold no connection of the app's while a body is read."""
@@ -139,7 +134,7 @@ class ChunkService:
 
     def cancel(self, upload: Upload, *, owner: str | None) -> None:
         """Remove the upload, and refuse what comes late for a while."""
-        self._service.delete(upload.id, owner=owner, remembered_for=self._tombstone)
+        self._service.delete(upload.id, owner=owner)
 
     def _commit(self, upload_id: str, chunk: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
         def add(upload: Upload) -> Upload:

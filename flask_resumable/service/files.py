@@ -24,6 +24,9 @@ class UploadFiles:
     def path(self, upload: Upload) -> Path | None:
         return self._service.storage.path(upload)
 
+    def is_busy(self, upload: Upload) -> bool:
+        return upload.is_claimed(self._service.now())
+
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload:
         return moving.move(upload, target, overwrite=overwrite)
 

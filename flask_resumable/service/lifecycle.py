@@ -41,7 +41,7 @@ logger = logging.getLogger(__package__)
 class Steps:
     """Moves held uploads on.
 
-    :param remembered: How long a finished upload is still found by its key, for clients that lost the last answer.
+    :param completed_ttl: How long a finished upload is still found by its key, for clients that lost the last answer.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Steps:
         keeper: LeaseKeeper,
         now: Clock,
         *,
-        remembered: timedelta,
+        completed_ttl: timedelta,
     ) -> None:
         self._repository = repository
         self._storage = storage
@@ -61,7 +61,7 @@ class Steps:
         self._holder = holder
         self._keeper = keeper
         self._now = now
-        self._remembered = remembered
+        self._completed_ttl = completed_ttl
         self._mover = Mover(repository, storage, now)
 
     def accept(self, hold: Hold) -> None:
@@ -121,14 +121,14 @@ class Steps:
 
     def _remembered_as(self, upload: Upload) -> Upload:
         """An upload that is over now, with the time until which its key stays taken, if it has one."""
-        return upload if upload.client_key is None else replace(upload, expires_at=self._now() + self._remembered)
+        return upload if upload.client_key is None else replace(upload, expires_at=self._now() + self._completed_ttl)
 
     def _prolong_memory(self, upload: Upload) -> None:
         """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
         if upload.client_key is None or upload.expires_at is None:
             return
         now = self._now()
-        if upload.expires_at - now < self._remembered / 2:
+        if upload.expires_at - now < self._completed_ttl / 2:
             with suppress(ResumableError):  # it is complete, whether it is remembered or not
                 self._repository.amend(upload.id, self._remembered_as, now=now)
 

@@ -57,7 +57,8 @@ class UploadService:
         hooks: Hooks,
         *,
         lease: timedelta,
-        remembered: timedelta,
+        completed_ttl: timedelta,
+        cancelled_ttl: timedelta,
         now: Clock,
     ) -> None:
         self.repository = repository
@@ -66,7 +67,8 @@ class UploadService:
         self._hooks = hooks
         self._holder = Holder(repository, storage, lease=lease, now=now)
         self._keeper = LeaseKeeper(lease)
-        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now, remembered=remembered)
+        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now, completed_ttl=completed_ttl)
+        self._cancelled_ttl = cancelled_ttl
         self._newcomers = Newcomers(repository, storage, self._holder, now)
         listener = Listener(repository, self._holder)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
@@ -192,15 +194,17 @@ class UploadService:
             self._receive(hold, write, body, limits)
             return hold.upload
 
-    def delete(self, upload_id: str, *, owner: str | None, remembered_for: timedelta | None = None) -> None:
+    def delete(self, upload_id: str, *, owner: str | None) -> None:
         """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
 
-        :param remembered_for: How long to keep a tombstone.
+        One that its client has named leaves a tombstone, so that chunks that come late do not bring it back.
+
         :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
         """
         upload = self.find(upload_id, owner=owner)
         with self.holding(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as hold:
-            self.remove(hold, remembered_until=None if remembered_for is None else self.now() + remembered_for)
+            until = None if upload.client_key is None else self.now() + self._cancelled_ttl
+            self.remove(hold, remembered_until=until)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
         """The record as it stands.

@@ -85,6 +85,9 @@ class ChunkSettings:
         "How long a complete file is known by its identifier, so that a client that missed the last answer does not "
         "send it again. Within that time, a file with the same name and size counts as the same.",
     )
+    cancelled_ttl: timedelta = setting(
+        checks.seconds, timedelta(minutes=2), "How long chunks of a cancelled file that arrive late are refused."
+    )
     temp_dir: str | None = setting(checks.folder, None, "A folder for chunks until they are merged; see below.")
     pre_process_callback: Any = setting(
         checks.callback, None, "Changes each chunk when it is merged: `callback(source, target)`, two binary streams."

@@ -12,6 +12,7 @@ import pytest
 from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
+from ..core.owner import ANYBODY
 from ..core.ranges import ByteRanges
 from ..core.upload import MAX_LENGTH
 from ..core.upload import Status
@@ -180,6 +181,39 @@ class RecordContract:
             repository.add(an_upload(number, status=Status.COMPLETE if number % 2 else Status.ACTIVE), until=None)
         assert [upload.id for upload in repository.list(status=None, limit=2, after=id_of(2))] == [id_of(3), id_of(4)]
         assert [upload.id for upload in repository.list(status="active", limit=9)] == [id_of(2), id_of(4)]
+
+    def test_an_instance_is_found_by_its_id(self, repository: StateRepository) -> None:
+        """What the app gets outside of hooks has what hooks get; an id that is not there finds nothing."""
+        upload = an_upload(received=ByteRanges.prefix(4), owner="7", metadata=UploadMetadata("filename YS50eHQ="))
+        repository.add(upload, until=None)
+        found = repository.instance(id_of(1))
+        assert found is not None
+        assert (found.id, found.offset, found.received, found.length, found.owner) == (id_of(1), 4, 4, 10, "7")
+        assert (found.filename, found.status, found.complete, found.created_at) == ("a.txt", "active", False, NOW)
+        assert repository.instance(id_of(2)) is None
+
+    def test_instances_are_found_by_pages_status_and_owner(self, repository: StateRepository) -> None:
+        """Finding goes by id. Parts come only if they are wanted, and what is on its way out only by that status."""
+        partial = Concat("partial")
+        statuses = {1: Status.ACTIVE, 2: Status.COMPLETE, 3: Status.DELETING, 4: Status.GONE, 5: Status.COMPLETE}
+        for number, status in statuses.items():
+            repository.add(an_upload(number, status=status, owner="7" if number < 4 else None), until=None)
+        repository.add(an_upload(6, status=Status.COMPLETE, owner="7", concat=partial), until=None)
+
+        def found(**wanted: Any) -> list[int]:
+            asked = {"status": None, "owner": ANYBODY, "parts": False, "limit": 9} | wanted
+            return [int(instance.id, 16) for instance in repository.instances(**asked)]
+
+        assert found() == [1, 2, 5]
+        assert found(limit=2) == [1, 2]
+        assert found(after=id_of(1)) == [2, 5]
+        assert found(parts=True) == [1, 2, 5, 6]
+        assert found(status="complete") == [2, 5]
+        assert found(status="deleting") == [3]
+        assert found(owner="7") == [1, 2]
+        assert found(owner="7", status="complete", parts=True) == [2, 6]
+        assert found(owner=None) == [5]
+        assert found(owner="8") == []
 
     def test_what_may_have_unfinished_bytes_is_known(self, repository: StateRepository) -> None:
         """Published uploads and strangers have no unfinished bytes; all others may."""

@@ -13,6 +13,7 @@ from typing import Any
 import mongoengine
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import close_all_sessions
 
 from .servers import DatabaseServer
@@ -90,7 +91,7 @@ def test_the_examples_take_uploads(code: str, home: Path, request: pytest.Fixtur
         upload(app)
         if "caption" in code:
             with app.app_context():
-                (row,) = namespace["db"].session.scalars(namespace["db"].select(namespace["Upload"]))
+                (row,) = namespace["db"].session.scalars(select(namespace["Upload"]))
                 assert row.caption == "a.txt, 5 bytes"
         if "rating" in code:
             assert namespace["Upload"].objects.get().tags == ["new"]

@@ -180,7 +180,7 @@ def test_md5_is_cleared_when_bytes_are_added(app: Flask, connected: Any) -> None
 def test_what_hooks_change_in_their_document_is_saved(app: Flask, connected: Any) -> None:
     """Fields of the app's are saved when the hook returns, also those changed in place; the extension's never are."""
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Picture]):
         def on_create(self, upload: Picture) -> None:
             assert (upload.rating, upload.tags, upload.status) == (3, [], "active")
             upload.album = Album(name="summer").save()
@@ -205,7 +205,7 @@ def test_hooks_may_save_their_document_themselves(app: Flask, connected: Any) ->
     """``upload.save()`` in a hook saves the app's fields, and cannot run ahead of the upload's own state."""
     seen: list[str] = []
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Picture]):
         def on_complete(self, upload: Picture) -> None:
             upload.rating = 5
             upload.save()
@@ -223,7 +223,7 @@ def test_a_hook_that_fails_changes_nothing(app: Flask, connected: Any) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     calls: list[str] = []
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Picture]):
         def on_complete(self, upload: Picture) -> None:
             calls.append(upload.status)
             upload.rating = 1
@@ -287,7 +287,7 @@ def test_files_may_be_moved(app: Flask, connected: Any, tmp_path: Path, saves: b
 def test_a_refusal_leaves_no_document(app: Flask, connected: Any) -> None:
     """An upload that on_create refuses is not there."""
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Picture]):
         def on_create(self, upload: Picture) -> None:
             upload.rating = 1
             raise UploadRejected(415, "No pictures of this kind.")
@@ -302,7 +302,7 @@ def test_references_follow_when_an_upload_is_removed(app: Flask, connected: Any)
     """A reverse_delete_rule of the app's holds, and post_delete still knows the document's fields."""
     seen: list[Any] = []
 
-    class Uploads(FlaskResumable):
+    class Uploads(FlaskResumable[Picture]):
         def on_complete(self, upload: Picture) -> None:
             upload.rating = 5
             Print(picture=upload).save()

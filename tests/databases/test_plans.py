@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy import event
 from sqlalchemy import text
 
+from flask_resumable.core.owner import ANYBODY
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.models import MongoengineModel
 from flask_resumable.repositories.sql.database import Pooled
@@ -31,12 +32,23 @@ from .servers import DatabaseServer
 RECORDS = 3000  # enough for a planner to prefer an index
 DUE = 20
 
+
+def instances(repository: EmbeddedRepository, **wanted: Any) -> object:
+    """A page in the middle."""
+    return repository.instances(
+        **{"status": None, "owner": ANYBODY, "parts": False, "limit": 100, "after": id_of(7), **wanted}
+    )
+
+
 QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "HEAD": lambda repository: repository.get(id_of(77)),
     "a chunk": lambda repository: repository.find(id_of(77)),
     "a repeated POST": lambda repository: repository.find_request(id_of(77)),
     "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON),
     "delete_expired": lambda repository: repository.expired(SOON, limit=100),
+    "uploads of a user": lambda repository: instances(repository, owner="7"),
+    "finished uploads": lambda repository: instances(repository, status="complete"),
+    "all uploads": lambda repository: instances(repository),
     "a look for wishes": lambda repository: repository.asked(),
 }
 

@@ -32,7 +32,7 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
         ),
         limits=settings.limits(),
         keys=keys,
-        chunks=ChunkService(service, keys, chunks, tombstone=settings.cancelled_ttl),
+        chunks=ChunkService(service, keys, chunks),
         layout=chunks.layout,
     )
     return Dialect(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from ...settings import checks
@@ -39,9 +38,6 @@ class FlowSettings(ProtocolSettings):
     )
     max_chunks: int = setting(checks.whole(1), 100_000, "The most chunks that a file may have.")
     max_chunk_size: int = setting(checks.whole(1), 2**30, "The largest chunk, in bytes.")
-    cancelled_ttl: timedelta = setting(
-        checks.seconds, timedelta(minutes=2), "How long chunks of a cancelled file that arrive late are refused."
-    )
     identity_parameters: tuple[str, ...] = setting(
         _identity_parameters,
         (),

@@ -16,6 +16,9 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ...core.answer import Answer
+from ...core.owner import ANYBODY
+from ...core.owner import Anybody
+from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
@@ -211,6 +214,25 @@ class MongoengineRepository:
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
         query: dict[str, Any] = {"_id": {"$gt": after}}
         return self._uploads(query if status is None else query | {"status": status}, limit)
+
+    def instance(self, upload_id: str) -> Any | None:
+        document = self._collection.run(lambda collection: collection.find_one({"_id": upload_id}))
+        return None if document is None else self._instance(document)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        query["status"] = status or {"$nin": [leaving.value for leaving in LEAVING]}
+        if owner is not ANYBODY:
+            query["owner"] = owner
+        if not parts:
+            query["concat_kind"] = {"$ne": "partial"}
+        found = self._collection.run(lambda collection: [*collection.find(query).sort("_id").limit(limit)])
+        return [self._instance(document) for document in found]
+
+    def _instance(self, document: dict[str, Any]) -> Any:
+        return self._documents.instance(document, upload_from(self._documents.record(document)))
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = {"status": Status.ACTIVE.value, "concat_kind": "final", "concat": {"$regex": re.escape(part_id)}}

@@ -34,7 +34,8 @@ _at_work: ContextVar[HookAtWork | None] = ContextVar("resumable_hook", default=N
 class Digests:
     """The column of digests: a mapping of names, and for how many bytes they are."""
 
-    def __init__(self, say: Statements, database: Database) -> None:
+    def __init__(self, model: type[Any], say: Statements, database: Database) -> None:
+        self._model = model
         self._say = say
         self._database = database
 
@@ -69,7 +70,7 @@ class Digests:
             return hook.digests
         query, parameters = self._say.digests, self._say.by_id(upload.id)
         if hook is not None:
-            known = hook.session.execute(query, parameters).scalar()
+            known = hook.session.execute(query, parameters, bind_arguments={"mapper": self._model}).scalar()
         else:
             row = self._database.first(query, parameters)
             known = row["digests"] if row else None

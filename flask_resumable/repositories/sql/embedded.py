@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,9 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import StaticPool
 
 from ...core.answer import Answer
+from ...core.owner import Anybody
 from ...core.upload import Upload
+from ...errors import UploadNotFound
 from ...interfaces import Claim
 from ...models.interface import UploadView
 from ...models.sqlalchemy import SQLAlchemyMixin
@@ -62,6 +65,18 @@ class EmbeddedRepository(Records):
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         with blaming():
             hook(UploadView(upload))
+
+    def instance(self, upload_id: str) -> UploadView | None:
+        try:
+            return UploadView(self.get(upload_id))
+        except UploadNotFound:
+            return None
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[UploadView]:
+        query = self._wanted(self._say.select, status=status, owner=owner, parts=parts, limit=limit, after=after)
+        return [UploadView(upload) for upload in self._uploads(query)]
 
     def let_go(self) -> None:
         """Nothing is held between statements."""

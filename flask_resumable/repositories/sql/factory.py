@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import scoped_session
 
 from ...errors import ConfigurationError
@@ -19,6 +19,7 @@ from .cautions import warn
 from .database import Pooled
 from .engines import LazyEngine
 from .repository import SQLAlchemyRepository
+from .sessions import ContextSessions
 from .sessions import OwnSessions
 from .sessions import ScopedSessions
 from .sessions import Sessions
@@ -29,7 +30,8 @@ from .turns import share
 def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) -> SQLAlchemyRepository:
     """The repository for a mapped ``model``.
 
-    :param db: A Flask-SQLAlchemy object (``None``: the app's), a ``scoped_session`` or a ``sessionmaker``.
+    :param db: An object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite (``None``: the app's), a ``scoped_session`` or a
+        ``sessionmaker``.
     :raises ConfigurationError: There is no database for the model.
     """
     db = db if db is not None else app.extensions.get("sqlalchemy")
@@ -56,25 +58,52 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
 
 def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine], Sessions, str]:
     """How to find the engine, where hooks work, and what the app calls its database."""
-    if isinstance(db, SQLAlchemy):
+    if _is_of(db, "flask_sqlalchemy"):
         if "sqlalchemy" not in app.extensions:
             raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
         key = _bind_key(model)
         name = "SQLALCHEMY_DATABASE_URI" if key is None else f"SQLALCHEMY_BINDS[{key!r}]"
         return partial(_flask_sqlalchemy_engine, app, model, db), ScopedSessions(db.session), name
+    if _is_of(db, "flask_sqlalchemy_lite"):
+        if app.extensions.get("sqlalchemy") is not db:
+            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
+        find = partial(_lite_engine, app, model, db)
+        _demand_engine(find, model)
+        return find, ContextSessions(db), "SQLALCHEMY_ENGINES"
     if isinstance(db, scoped_session):
         return lambda: _bound_engine(db.session_factory(), model), ScopedSessions(db), "The database of db="
     if callable(db):
         return lambda: _bound_engine(db(), model), OwnSessions(db), "The database of db="
     raise ConfigurationError(
-        f"model={model.__name__} needs a database: pass db=, a Flask-SQLAlchemy object or sessions."
+        f"model={model.__name__} needs a database: pass db=, an object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite, "
+        "or sessions."
     )
+
+
+def _is_of(db: Any, package: str) -> bool:
+    """Whether ``db`` is an object of a package that need not be installed. Subclasses count."""
+    return any(kind.__module__.partition(".")[0] == package for kind in type(db).__mro__)
 
 
 def _flask_sqlalchemy_engine(app: Flask, model: type[Any], db: Any) -> Engine:
     with app.app_context():
         engine: Engine = db.engines[_bind_key(model)]
         return engine
+
+
+def _lite_engine(app: Flask, model: type[Any], db: Any) -> Engine:
+    with app.app_context():
+        return _bound_engine(db.sessionmaker(), model)
+
+
+def _demand_engine(find: Callable[[], Engine], model: type[Any]) -> None:
+    try:
+        find()
+    except UnboundExecutionError:
+        raise ConfigurationError(
+            f'SQLALCHEMY_ENGINES has no engine for {model.__name__}: name one "default", or pass '
+            f'session_options={{"binds": {{{model.__name__}: ...}}}} to SQLAlchemy().'
+        ) from None
 
 
 def _bind_key(model: type[Any]) -> Any:

@@ -18,6 +18,9 @@ from sqlalchemy import or_
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from ...core.owner import ANYBODY
+from ...core.owner import Anybody
+from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
@@ -52,7 +55,7 @@ class Records:
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
         self._c = column
         self._say = Statements(table, column)
-        self._digests = Digests(self._say, database)
+        self._digests = Digests(model, self._say, database)
 
     @property
     def engine(self) -> Engine:
@@ -216,6 +219,21 @@ class Records:
         if status is not None:
             query = query.where(self._c["status"] == status)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def _wanted(
+        self, query: Any, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str
+    ) -> Any:
+        """A query for the uploads that ``instances`` is about."""
+        c = self._c
+        if status is None:
+            query = query.where(c["status"].not_in([leaving.value for leaving in LEAVING]))
+        else:
+            query = query.where(c["status"] == status)
+        if owner is not ANYBODY:
+            query = query.where(c["owner"] == owner)
+        if not parts:
+            query = query.where(or_(c["concat_kind"].is_(None), c["concat_kind"] != "partial"))
+        return query.where(c["id"] > after).order_by(c["id"]).limit(limit)
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = self._say.select.where(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...core.answer import Answer
+from ...core.owner import Anybody
 from ...core.upload import Upload
 from ...interfaces import Claim
 from .database import Database
@@ -52,7 +55,9 @@ class SQLAlchemyRepository(Records):
                 saved.append(answer)
                 digests, work.digests = work.digests, None
                 statement, parameters = self._settled(replace(upload, answer=answer), claim, until, digests)
-                self._check(session.execute(statement, parameters).rowcount)  # type: ignore[attr-defined]
+                # By the mapper: of a table alone, a session that is bound by base classes knows no engine.
+                done = session.execute(statement, parameters, bind_arguments={"mapper": self.model})
+                self._check(done.rowcount)  # type: ignore[attr-defined]
 
             with joining(session, save):
                 answer = hook(self._instances.attached(session, upload))
@@ -66,6 +71,18 @@ class SQLAlchemyRepository(Records):
         with self._app_session() as session, self._digests.at_work(upload, session):
             hook(self._instances.attached(session, upload))
             session.commit()
+
+    def instance(self, upload_id: str) -> Any | None:
+        with self._sessions.app_session() as session, blaming():
+            return session.get(self.model, upload_id)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        query = self._wanted(select(self.model), status=status, owner=owner, parts=parts, limit=limit, after=after)
+        with self._sessions.app_session() as session, blaming():
+            found: Sequence[Any] = session.scalars(query).all()
+            return found
 
     def let_go(self) -> None:
         self._sessions.let_go()

@@ -43,14 +43,21 @@ class ScopedSessions:
 
     def let_go(self) -> None:
         if self._scoped.registry.has():
-            session = self._scoped()
-            if session.in_transaction():
-                try:
-                    with translated():
-                        session.commit()
-                except BaseException:
-                    session.rollback()
-                    raise
+            _commit(self._scoped())
+
+
+class ContextSessions:
+    """A Flask-SQLAlchemy-Lite object's ``db.session``: one for each app context, which closes it."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    @contextmanager
+    def app_session(self) -> Iterator[Session]:
+        yield self._db.session
+
+    def let_go(self) -> None:
+        _commit(self._db.session)  # if there was none, it has no transaction either
 
 
 class OwnSessions:
@@ -66,6 +73,17 @@ class OwnSessions:
 
     def let_go(self) -> None:
         """Nothing is held between hooks."""
+
+
+def _commit(session: Session) -> None:
+    """End the session's transaction, if it has one, and give its connection back."""
+    if session.in_transaction():
+        try:
+            with translated():
+                session.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
 
 def begin(session: Session, model: type[Any], engine: Engine) -> None:
