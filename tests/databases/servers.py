@@ -125,7 +125,7 @@ class PostgreSQL(DatabaseServer):
         return f"postgresql+psycopg://test@127.0.0.1:{self.port}/postgres"
 
     def find(self) -> None:
-        self._bin = Path(require_program("initdb", self.install)).parent
+        self._bin = Path(require_program("initdb", self.install)).resolve().parent  # a link to one of them would do
 
     def prepare(self) -> None:
         data = self.folder / "data"
