@@ -1,6 +1,7 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
+# make test-without-linux: the tests again, with everything taken away that macOS and BSD do not have
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
@@ -11,7 +12,7 @@ PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-s3-ceph test-without-linux lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -22,6 +23,11 @@ test: $(VENV)/test
 
 test-s3-ceph: $(VENV)/test
 	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
+
+# What is not run looks at Linux's own calls, at peers, or at pages.
+test-without-linux: $(VENV)/test
+	PYTHONPATH=$(CURDIR)/tests/without_linux $(BIN)/python -m pytest -n 2 --dist loadgroup \
+	    --ignore tests/browser --ignore tests/test_bench.py $(ARGS)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
