@@ -1,4 +1,4 @@
-"""Prints the oldest versions that ``pyproject.toml`` allows, as constraints for pip: ``make test-oldest`` installs them."""
+"""Prints the oldest versions that ``pyproject.toml`` allows, as constraints for pip; ``make test-oldest`` uses them."""
 
 from __future__ import annotations
 
