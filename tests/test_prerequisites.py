@@ -47,6 +47,7 @@ STARTS: dict[str, Callable[[Path], object]] = {
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with no program at all; an empty folder."""
     monkeypatch.setattr(prerequisites, "FOLDERS", ())
+    monkeypatch.setattr(prerequisites, "SCRIPTS", tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path

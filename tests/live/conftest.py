@@ -13,12 +13,12 @@ import pytest
 
 from tests.prerequisites import require_module
 from tests.prerequisites import require_program
+from tests.prerequisites import require_script
 
 from .servers import OTHERS
 from .servers import Server
 from .tls import Certificate
 from .tls import make_certificate
-from .uwsgi_server import UWSGI
 
 LOG_TAIL = 4000  # characters of a server's log that a failing test shows
 
@@ -48,7 +48,7 @@ def pytest_runtest_makereport() -> Any:
 def _require(kind: str) -> None:
     """Servers that only the test extra installs."""
     if kind == "uwsgi":
-        require_program(str(UWSGI), "pip install pyuwsgi")
+        require_script("uwsgi", "pip install pyuwsgi")
     elif kind in OTHERS or kind == "gevent":
         require_module(kind, f"pip install {kind}")
 
