@@ -1,6 +1,7 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
+# make coverage: the tests without servers and browsers, and what of the package they reach; ARGS=... for others
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
@@ -11,7 +12,7 @@ PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-flaky bench-peers clean
+.PHONY: demo test coverage lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -22,6 +23,12 @@ test: $(VENV)/test
 
 test-s3-ceph: $(VENV)/test
 	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
+
+coverage: $(VENV)/test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(or $(ARGS),-m "not live and not browser")
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
