@@ -45,7 +45,7 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
-def _require(kind: str) -> None:
+def require_server(kind: str) -> None:
     """Servers that only the test extra installs."""
     if kind == "uwsgi":
         require_script("uwsgi", "pip install pyuwsgi")
@@ -56,7 +56,7 @@ def _require(kind: str) -> None:
 def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
     settings = {name: value for name, value in wishes.items() if name.isupper()}
     others = {name: value for name, value in wishes.items() if not name.isupper()}
-    _require(kind)
+    require_server(kind)
     server = Server(kind, home, settings, **others)
     try:
         server.start()

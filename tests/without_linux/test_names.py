@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask_resumable.storage.locks import chunk_lock
-from flask_resumable.storage.locks import LockFile
 
 from flask_resumable import processes
 from flask_resumable.storage.local import files
+from flask_resumable.storage.local.locks import chunk_lock
+from flask_resumable.storage.local.locks import LockFile
 from flask_resumable.wsgi import pipes
-from tests.live.conftest import demand_module
+from tests.live.conftest import require_server
 from tests.live.servers import ALL
 from tests.live.servers import OTHERS
 from tests.live.servers import Server
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.skipif(taken is None, reason="Linux's names are here."
 @pytest.fixture(params=[*ALL, *OTHERS])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """Each server. The app itself refuses to start if something has come back."""
-    demand_module(request.param)
+    require_server(request.param)
     server = Server(request.param, tmp_path)
     server.start()
     yield server
