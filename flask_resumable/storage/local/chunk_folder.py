@@ -135,7 +135,7 @@ class ChunkFolder:
 
     def _folder(self, upload: Upload) -> Path:
         if not ID_PATTERN.fullmatch(upload.id):
-            raise ValueError(f"{upload.id!r} is no upload id.")
+            raise ValueError(f"{upload.id!r} is not an upload id.")
         return self._directory / upload.id
 
     def _kept(self, upload: Upload) -> Path:

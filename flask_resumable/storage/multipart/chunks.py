@@ -63,7 +63,7 @@ class MultipartMarkers:
         return multipart
 
     def forget(self, upload: Upload, multipart: str) -> None:
-        """This one is gone; who comes next begins a new one, if nobody has yet."""
+        """This one is gone: the next chunk begins a new one, unless another process has."""
         with self._lock:
             self._known.pop(upload.id, None)
         try:

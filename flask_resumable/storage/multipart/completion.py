@@ -1,4 +1,4 @@
-"""Making the finished object, once, whatever was interrupted before."""
+"""Making the finished object, exactly once, whatever was interrupted before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .store import ObjectStore
 from .store import Part
 from .uploader import Uploader
 
-_TRIES = 5  # a part of a late writer may arrive between a look and the end, but not for ever
+_TRIES = 5  # a part of a late writer may arrive between a look and the end, but not forever
 
 
 class Completion:
@@ -80,7 +80,7 @@ class Completion:
         except BytesLost:
             if self._store.size(self._target) != self._length:
                 raise
-            # Somebody was here before, and cleaned up; only his word did not get into the record.
+            # An earlier request has published it and cleaned up, but could not save that in the record.
 
     # --- content that came in order ---
 
@@ -124,7 +124,7 @@ class Completion:
             except Missing:
                 raise BytesLost(0) from None
         if max(there, default=0) > len(wanted):
-            # Parts behind the end, of a request that died before the upload turned out to be shorter than it meant.
+            # Parts after the end, of a request that died before the upload turned out to be shorter than expected.
             # Ceph completes nothing while they are there, and they cannot be removed alone.
             raise BytesLost(0)
         if there != before:

@@ -48,7 +48,7 @@ class Geometry:
         return in_groups + rest * (self.first + groups * self.step)
 
     def stop(self, number: int, length: int | None = None) -> int:
-        """The byte behind a part: the last one ends with the upload."""
+        """The first byte after a part. The last part ends with the upload."""
         stop = self.start(number + 1)
         return stop if length is None else min(stop, length)
 
