@@ -19,10 +19,10 @@ from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Storage
+from flask_resumable.storage.file_io import translated
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.chunk_folder import ChunkFolder
 from flask_resumable.storage.local.files import copy_range
-from flask_resumable.storage.local.files import translated
 from flask_resumable.testing import StorageContract
 from flask_resumable.testing.chunks import FUTURE
 from flask_resumable.testing.storage import finish as _finish

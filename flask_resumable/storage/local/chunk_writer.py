@@ -11,10 +11,10 @@ from typing import Self
 
 from ...errors import ClaimLost
 from ...interfaces import Piped
+from ..file_io import translated
+from ..file_io import write_all
 from .fence import Fence
 from .files import splice_all
-from .files import translated
-from .files import write_all
 from .writer import sync
 
 

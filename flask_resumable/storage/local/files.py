@@ -7,38 +7,16 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ...errors import StorageFull
-from ...errors import Unavailable
+from ..file_io import write_all
 
 _START_ONLY = 2  # SYNC_FILE_RANGE_WRITE
 _COPY_STEP = 1 << 30  # bytes in one call; the kernel may do less
 _COPY_BLOCK = 1 << 20  # bytes, where the kernel does not do it
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
-
-
-class _Translation:
-    """One for all: it is entered for every block that is written, and remembers nothing."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, OSError):
-            raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
-
-
-_translation = _Translation()
-
-
-def translated() -> AbstractContextManager[None]:
-    """Turn errors of the operating system into this package's; the original stays as the cause, for the log."""
-    return _translation
 
 
 class closing_on_error:  # noqa: N801 - to be used as a function, like contextlib's
@@ -55,15 +33,6 @@ class closing_on_error:  # noqa: N801 - to be used as a function, like contextli
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self._close()
-
-
-def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
-    """Write the whole block at ``position``: one call may write less. Returns its size in bytes."""
-    view = memoryview(block)
-    written = 0
-    while written < len(view):
-        written += os.pwrite(descriptor, view[written:], position + written)
-    return written
 
 
 def splice_all(pipe: int, size: int, descriptor: int, position: int) -> None:

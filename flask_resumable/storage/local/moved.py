@@ -16,10 +16,10 @@ from contextlib import suppress
 from ...core.upload import JSONObject
 from ...core.upload import Upload
 from ...errors import Unavailable
+from ..file_io import translated
 from .files import copy_range
 from .files import remove
 from .files import sync_directory
-from .files import translated
 from .paths import Paths
 
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -30,6 +30,8 @@ from ...errors import ClaimLost
 from ...interfaces import Writer
 from ...interfaces.capabilities import IncomingChunk
 from ...interfaces.capabilities import Slot
+from ..file_io import translated
+from ..file_io import write_all
 from ..spool import Spool
 from .chunk_folder import ChunkFolder
 from .chunk_writer import ChunkInPlace
@@ -41,8 +43,6 @@ from .files import publish
 from .files import remove
 from .files import size_of
 from .files import sync_directory
-from .files import translated
-from .files import write_all
 from .moved import MovedFiles
 from .orphans import leftovers
 from .paths import Paths

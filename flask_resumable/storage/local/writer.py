@@ -10,11 +10,11 @@ from typing import Self
 from ...core.upload import JSONObject
 from ...errors import Unavailable
 from ...interfaces import Piped
+from ..file_io import translated
+from ..file_io import write_all
 from .fence import Fence
 from .files import begin_sync
 from .files import splice_all
-from .files import translated
-from .files import write_all
 
 BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
 

@@ -8,8 +8,8 @@ import tempfile
 import threading
 from typing import BinaryIO
 
-from ..local.files import translated
-from ..local.files import write_all
+from ..file_io import translated
+from ..file_io import write_all
 
 _STEP = 1024 * 1024  # bytes read back at a time
 

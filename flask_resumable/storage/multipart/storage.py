@@ -30,7 +30,7 @@ from ...errors import TooLarge
 from ...errors import Unavailable
 from ...interfaces import Writer
 from ...interfaces.capabilities import Slot
-from ..local.files import translated
+from ..file_io import translated
 from ..s3.check import check
 from ..s3.errors import Missing
 from ..s3.store import Bucket
