@@ -22,6 +22,7 @@ from typing import BinaryIO
 from typing import cast
 from urllib.parse import quote
 
+from ...core.ranges import chunk_spans
 from ...core.upload import JSONObject
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -41,7 +42,6 @@ from .chunks import S3Slot
 from .completion import Publisher
 from .composer import EqualParts
 from .composer import Joiner
-from .geometry import chunks
 from .geometry import Geometry
 from .geometry import MAX_OBJECT
 from .geometry import MAX_PARTS
@@ -163,7 +163,7 @@ class S3Storage:
             return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        return nullcontext(S3Slot(self._bucket, self._keys, self._markers, upload, number, start))
+        return nullcontext(S3Slot(self._bucket, self._keys, self._markers, upload, number))
 
     # --- finishing ---
 
@@ -224,8 +224,8 @@ class S3Storage:
     def _unfinished(self, upload: Upload) -> list[tuple[str, int]]:
         stored = upload.storage
         if "chunks" in stored and not stored.get("direct"):
-            pieces = chunks(upload.length or 0, stored["chunk_size"], stored["chunks"])
-            found = [(f"chunk-{number}", stop - start) for number, start, stop in pieces if stop <= upload.offset]
+            pieces = chunk_spans(stored["chunk_size"], stored["chunks"], upload.length or 0)
+            found = [(f"chunk-{chunk.number}", chunk.size) for chunk in pieces if chunk.stop <= upload.offset]
         else:
             if stored.get("direct") or "joined" in stored:
                 raise Unavailable("The store gives out the bytes of this upload once it is finished.")
