@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_resumable.core.ranges import ChunkSpan
 from flask_resumable.storage.multipart.geometry import are_equal
-from flask_resumable.storage.multipart.geometry import chunks
 from flask_resumable.storage.multipart.geometry import Geometry
 from flask_resumable.storage.multipart.geometry import join
 from flask_resumable.storage.multipart.geometry import MAX_OBJECT
@@ -102,17 +102,10 @@ def test_small_sources_share_parts_of_one_size() -> None:
     assert len(join([MIN_PART] * 10_001, MIN_PART)) <= MAX_PARTS
 
 
-def test_chunks_are_the_clients() -> None:
-    """The last chunk may be longer than the others, and an empty one is none."""
-    assert list(chunks(25, 10, 2)) == [(1, 0, 10), (2, 10, 25)]
-    assert list(chunks(20, 10, 3)) == [(1, 0, 10), (2, 10, 20)]
-    assert list(chunks(0, 10, 1)) == []
-
-
 def test_a_last_chunk_that_is_longer_makes_two_parts() -> None:
     """The first of these has the size of all the others; no other chunk is cut."""
-    assert parts_of_chunk(1, 0, 10, 10) == [(1, 0, 10)]
-    assert parts_of_chunk(2, 10, 25, 10) == [(2, 10, 20), (3, 20, 25)]
-    assert parts_of_chunk(2, 10, 20, 10) == [(2, 10, 20)]
-    assert parts_of_chunk(2, 10, 15, 10) == [(2, 10, 15)]
-    assert parts_of_chunk(1, 0, 15, 0) == [(1, 0, 15)]
+    assert parts_of_chunk(ChunkSpan(1, 0, 10, 10)) == [(1, 0, 10)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 25, 10)) == [(2, 10, 20), (3, 20, 25)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 20, 10)) == [(2, 10, 20)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 15, 10)) == [(2, 10, 15)]
+    assert parts_of_chunk(ChunkSpan(1, 0, 15, 0)) == [(1, 0, 15)]

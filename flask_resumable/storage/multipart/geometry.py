@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from ...core.ranges import ChunkSpan
+
 MIB = 1024 * 1024
 MIN_PART = 5 * MIB  # all but the last part of an object have as much
 MAX_PARTS = 10_000
@@ -127,20 +129,12 @@ def _by_part(sources: Sequence[tuple[int, int]], part_size: int) -> Iterator[Pie
         yield tuple(piece)
 
 
-def chunks(length: int, chunk_size: int, count: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and stop of each of a client's chunks; the last has what is left. Empty ones are left out."""
-    for number in range(1, count + 1):
-        start = (number - 1) * chunk_size
-        stop = length if number == count else start + chunk_size
-        if stop > start:
-            yield number, start, stop
-
-
-def parts_of_chunk(number: int, start: int, stop: int, chunk_size: int) -> list[tuple[int, int, int]]:
+def parts_of_chunk(chunk: ChunkSpan) -> list[tuple[int, int, int]]:
     """Number, start and stop of the parts that a chunk is put into: one, or two for a last chunk that is longer.
 
     Some stores want no part to be larger than the first.
     """
-    if number == 1 or stop - start <= chunk_size:
-        return [(number, start, stop)]
-    return [(number, start, start + chunk_size), (number + 1, start + chunk_size, stop)]
+    if chunk.number == 1 or chunk.size <= chunk.unit:
+        return [(chunk.number, chunk.start, chunk.stop)]
+    end = chunk.start + chunk.unit
+    return [(chunk.number, chunk.start, end), (chunk.number + 1, end, chunk.stop)]
