@@ -25,9 +25,9 @@ def test_every_length_fits(length: int, part_size: int) -> None:
     """With a known length all parts have one size, no smaller than asked for, and 10,000 suffice."""
     geometry = Geometry.fitting(length, part_size)
     assert geometry.step == 0 and geometry.first >= part_size
-    assert geometry.number_at(length - 1) <= MAX_PARTS
+    assert geometry.stop(MAX_PARTS) >= length
     if length <= 2_000 * 64 * MIB:
-        assert geometry.number_at(length - 1) <= 2_000
+        assert geometry.stop(2_000) >= length
 
 
 @given(part_sizes)
@@ -46,11 +46,10 @@ def test_parts_of_one_size_suit_every_store(part_size: int) -> None:
 
 @given(st.none() | lengths, part_sizes, st.integers(1, MAX_PARTS))
 def test_parts_lie_side_by_side(length: int | None, part_size: int, number: int) -> None:
-    """A part begins where the one before it ends, and every byte knows its part."""
+    """A part begins where the one before it ends."""
     geometry = Geometry.fitting(length, part_size)
     start, stop = geometry.start(number), geometry.stop(number)
     assert start < stop == geometry.start(number + 1)
-    assert geometry.number_at(start) == geometry.number_at(stop - 1) == number
     assert geometry.start(1) == 0
 
 
@@ -79,6 +78,14 @@ def test_sources_can_be_joined_to_parts_of_one_size(sizes: list[int], part_size:
     found = [(span.source, at) for piece in pieces for span in piece for at in range(span.start, span.stop)]
     assert found == [(source, at) for source, size in enumerate(sizes) for at in range(size)]
     assert are_equal([size_of(piece) for piece in pieces])
+
+
+@given(sources, st.integers(5, 12))
+def test_sources_that_cannot_be_copied_make_small_parts(sizes: list[int], part_size: int) -> None:
+    """All of it goes through memory, so no part is larger than was asked for, however large the sources are."""
+    pieces = join([size * MIB for size in sizes], part_size * MIB, copies=False)
+    assert sum(size_of(piece) for piece in pieces) == sum(sizes) * MIB
+    assert all(size_of(piece) == part_size * MIB for piece in pieces[:-1])
 
 
 def test_sources_that_are_equal_are_copied_as_they_are() -> None:

@@ -1,11 +1,11 @@
 """How an upload is cut into the parts that object stores take: where each begins, and how many bytes it has.
 
-A part is known by its number, from 1 on, and a number always stands for the same bytes. The limits are those of S3.
+A part is known by its number, from 1 on, and a number always stands for the same bytes. The limits are those of S3,
+which every store meets; what else a store asks for is in its traits.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,12 +53,6 @@ class Geometry:
         """The first byte after a part. The last part ends with the upload."""
         stop = self.start(number + 1)
         return stop if length is None else min(stop, length)
-
-    def number_at(self, offset: int) -> int:
-        """The part that byte ``offset`` is in."""
-        if not self.step:
-            return offset // self.first + 1
-        return bisect_right(range(1, MAX_PARTS + 2), offset, key=self.start)
 
 
 @dataclass(frozen=True, slots=True)
