@@ -19,8 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 from typing import cast
-from urllib.parse import quote
 
+from ...core.disposition import content_disposition
 from ...core.ranges import chunk_spans
 from ...core.upload import JSONObject
 from ...core.upload import Status
@@ -241,7 +241,7 @@ class MultipartStorage:
             self._keys.target(upload),
             seconds=int(expires.total_seconds()),
             content_type=content_type,
-            content_disposition=_content_disposition(disposition, filename),
+            content_disposition=content_disposition(disposition, filename),
         )
 
     def verify(self, upload: Upload) -> list[str]:
@@ -271,9 +271,3 @@ class MultipartStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         return self._unfinished.orphans(older_than)
-
-
-def _content_disposition(kind: str, filename: str) -> str:
-    """The header by which a browser knows the name. Spec: RFC 6266."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
