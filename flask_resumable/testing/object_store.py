@@ -195,18 +195,21 @@ class ObjectStoreContract:
         assert not list(store.multiparts(prefix))
 
     def test_multipart_uploads_of_a_key_are_apart(self, store: ObjectStore, prefix: str, pieces: list[bytes]) -> None:
-        """Their parts do not mix, and aborting one leaves the other, and the object that was there."""
+        """Their parts do not mix. Aborting one leaves the object that was there, and the others if it has no parts."""
         key = f"{prefix}a"
         store.put(key, b"object")
-        one, other = store.begin(key), store.begin(key)
+        one, other, third = store.begin(key), store.begin(key), store.begin(key)
         tag = store.put_part(key, one, 1, b"one")
         store.put_part(key, other, 1, b"other")
         assert [part.size for part in store.parts(key, one).values()] == [3]
+        store.abort(key, third)
         assert {entry.id for entry in store.multiparts(prefix)} == {one, other}
         store.abort(key, other)
         store.abort(key, other)
-        assert [entry.id for entry in store.multiparts(key)] == [one]
+        assert {entry.id for entry in store.multiparts(key)} <= {one}
         assert store.read(key) == b"object"
+        if not store.traits.has_upload_ids:
+            tag = store.put_part(key, one, 1, b"one")
         store.complete(key, one, [tag])
         assert store.read(key) == b"one"
 
