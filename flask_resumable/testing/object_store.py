@@ -17,7 +17,7 @@ from ..storage.multipart import ObjectStore
 from ..storage.multipart import PartsChanged
 from ..storage.multipart import PartsRefused
 from ..storage.multipart import Taken
-from ..storage.multipart.buffer import Received
+from ..storage.multipart.buffer import StreamSlice
 
 WRITERS = 8  # at once
 SKEW = timedelta(minutes=15)  # by which clocks may differ
@@ -46,7 +46,7 @@ class ObjectStoreContract:
     def test_what_is_put_can_be_read(self, store: ObjectStore, prefix: str) -> None:
         """As a whole and in ranges, bytes and streams."""
         store.put(f"{prefix}bytes", b"0123456789")
-        store.put(f"{prefix}stream", Received(io.BytesIO(b"--0123456789--"), 10, 2))
+        store.put(f"{prefix}stream", StreamSlice(io.BytesIO(b"--0123456789--"), 10, 2))
         for key in (f"{prefix}bytes", f"{prefix}stream"):
             assert store.read(key) == b"0123456789"
             assert store.get(key, 0, 10) == b"0123456789"

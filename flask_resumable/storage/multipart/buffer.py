@@ -122,8 +122,8 @@ class Content(io.RawIOBase):
         return True
 
 
-class Received(io.RawIOBase):
-    """Some bytes of what has been received whole, as the client of the store wants them: their length is known."""
+class StreamSlice(io.RawIOBase):
+    """Some bytes of a stream, as the client of a store wants them: their number is known, and they can be rewound."""
 
     def __init__(self, stream: BinaryIO, size: int, start: int = 0) -> None:
         self._stream = stream

@@ -10,7 +10,7 @@ from ...core.ranges import ChunkSpan
 from ...core.upload import Upload
 from ...errors import ClaimLost
 from ...errors import Unavailable
-from .buffer import Received
+from .buffer import StreamSlice
 from .errors import Missing
 from .errors import Taken
 from .geometry import parts_of_chunk
@@ -99,7 +99,7 @@ class StoreSlot:
             self._fill_part(content)
         else:
             key = self._keys.helper(self._upload.id, f"chunk-{self._chunk.number}")
-            self._store.put(key, Received(content, self._chunk.size))
+            self._store.put(key, StreamSlice(content, self._chunk.size))
 
     def _fill_part(self, content: BinaryIO) -> None:
         target = self._keys.target(self._upload)
@@ -107,7 +107,7 @@ class StoreSlot:
             try:
                 multipart = self._markers.get_or_begin(self._upload)
                 for number, start, stop in parts_of_chunk(self._chunk):
-                    body = Received(content, stop - start, start - self._chunk.start)
+                    body = StreamSlice(content, stop - start, start - self._chunk.start)
                     self._store.put_part(target, multipart, number, body)
                 return
             except Missing:
