@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,24 @@ class ChunkSpan:
     stop: int
     unit: int  # what all but the last have; 0 if there is only one
 
+    @classmethod
+    def of(cls, number: int, unit: int, count: int, length: int) -> Self:
+        """Chunk ``number`` of ``count`` in an upload of ``length`` bytes; the last one has what is left."""
+        start = (number - 1) * unit
+        return cls(number, start, length if number == count else start + unit, unit)
+
     @property
     def size(self) -> int:
         """How many bytes it has."""
         return self.stop - self.start
+
+
+def chunk_spans(unit: int, count: int, length: int) -> Iterator[ChunkSpan]:
+    """All chunks of an upload that have bytes: a file may be empty, and some clients send an empty chunk at the end."""
+    for number in range(1, count + 1):
+        span = ChunkSpan.of(number, unit, count, length)
+        if span.size > 0:
+            yield span
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,10 @@ class Incoming(Protocol):
         ...
 
     def close(self) -> None:
-        """Done, by the request's own thread, in its turn. Before the end, it tells the server not to wait for more."""
+        """Stop reading. Called by the request's own thread, in its turn.
+
+        Before the end, it tells the server not to wait for more.
+        """
         ...
 
 

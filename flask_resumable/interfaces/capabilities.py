@@ -121,7 +121,7 @@ class NotesProgress(Protocol):
     is_counted: bool  # to be set to False where nothing counts before a checksum has been verified
 
     def check(self) -> None:
-        """Raises ``ClaimLost`` once a newer claim has opened this upload for writing. Takes no time to speak of."""
+        """Raises ``ClaimLost`` once a newer claim has opened this upload for writing. Takes next to no time."""
         ...
 
 
@@ -140,7 +140,7 @@ class Paced(Protocol):
     def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
         """How many bytes of this write are durable so far, and the new ``Upload.storage``; waits for none.
 
-        :param counts: Whether bytes of this write count yet; if not, the answer is 0 and what goes with it.
+        :param counts: Whether bytes of this write count yet; if not, the result is 0 and the storage as it was.
         """
         ...
 

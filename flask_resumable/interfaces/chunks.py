@@ -40,11 +40,11 @@ class IncomingChunk(Protocol):
         ...
 
     def withdraw(self) -> None:
-        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
+        """Close it before anything was written: the upload is over, or has the chunk. Leaves no trace."""
         ...
 
     def close(self) -> None:
-        """Done with it."""
+        """Close it, and let others have the place."""
         ...
 
 

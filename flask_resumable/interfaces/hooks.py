@@ -1,4 +1,4 @@
-"""What the app says to an upload."""
+"""How an app takes part in an upload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..core.answer import Answer
 
 
 class Hooks(Protocol):
-    """The app's say, by the name of the hook, from ``on_create`` to ``post_delete``."""
+    """The app's hooks by name, from ``on_create`` to ``post_delete``."""
 
     def named(self, name: str) -> Callable[[Any], Answer | None] | None:
         """The hook, which takes the app's own instance; ``None`` if there is none. It refuses by ``UploadRejected``.
@@ -20,5 +20,5 @@ class Hooks(Protocol):
         ...
 
     def observer(self, name: str) -> Callable[[Any], object] | None:
-        """Who wants to know that it has happened; ``None`` if nobody does."""
+        """A callable to tell that it has happened; ``None`` if nobody listens."""
         ...

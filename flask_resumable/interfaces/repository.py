@@ -115,7 +115,7 @@ class StateRepository(Protocol):
         ...
 
     def release(self, claim: Claim) -> None:
-        """Give the upload free. A lost claim is no error."""
+        """Release the claim. A lost claim is not an error."""
         ...
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
@@ -148,7 +148,7 @@ class StateRepository(Protocol):
         ...
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
-        """Up to ``limit`` unclaimed uploads whose ``removable_at`` has come, by that and by id, behind ``after``."""
+        """Up to ``limit`` unclaimed uploads whose ``removable_at`` has come, by that and by id, after ``after``."""
         ...
 
     def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:

@@ -66,7 +66,7 @@ class Spool(io.RawIOBase):
         return cast(bytes, block)  # all that is done with it can be done with a memoryview
 
     def close(self) -> None:
-        """Forget it."""
+        """Free the memory, or remove the file."""
         self._blocks = []
         if self._file is not None:
             self._file.close()

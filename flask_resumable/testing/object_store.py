@@ -17,7 +17,7 @@ from ..storage.multipart import ObjectStore
 from ..storage.multipart import PartsChanged
 from ..storage.multipart import PartsRefused
 from ..storage.multipart import Taken
-from ..storage.multipart.buffer import Received
+from ..storage.multipart.buffer import StreamSlice
 
 WRITERS = 8  # at once
 SKEW = timedelta(minutes=15)  # by which clocks may differ
@@ -46,7 +46,7 @@ class ObjectStoreContract:
     def test_what_is_put_can_be_read(self, store: ObjectStore, prefix: str) -> None:
         """As a whole and in ranges, bytes and streams."""
         store.put(f"{prefix}bytes", b"0123456789")
-        store.put(f"{prefix}stream", Received(io.BytesIO(b"--0123456789--"), 10, 2))
+        store.put(f"{prefix}stream", StreamSlice(io.BytesIO(b"--0123456789--"), 10, 2))
         for key in (f"{prefix}bytes", f"{prefix}stream"):
             assert store.read(key) == b"0123456789"
             assert store.get(key, 0, 10) == b"0123456789"
@@ -195,18 +195,21 @@ class ObjectStoreContract:
         assert not list(store.multiparts(prefix))
 
     def test_multipart_uploads_of_a_key_are_apart(self, store: ObjectStore, prefix: str, pieces: list[bytes]) -> None:
-        """Their parts do not mix, and aborting one leaves the other, and the object that was there."""
+        """Their parts do not mix. Aborting one leaves the object that was there, and the others if it has no parts."""
         key = f"{prefix}a"
         store.put(key, b"object")
-        one, other = store.begin(key), store.begin(key)
+        one, other, third = store.begin(key), store.begin(key), store.begin(key)
         tag = store.put_part(key, one, 1, b"one")
         store.put_part(key, other, 1, b"other")
         assert [part.size for part in store.parts(key, one).values()] == [3]
+        store.abort(key, third)
         assert {entry.id for entry in store.multiparts(prefix)} == {one, other}
         store.abort(key, other)
         store.abort(key, other)
-        assert [entry.id for entry in store.multiparts(key)] == [one]
+        assert {entry.id for entry in store.multiparts(key)} <= {one}
         assert store.read(key) == b"object"
+        if not store.traits.has_upload_ids:
+            tag = store.put_part(key, one, 1, b"one")
         store.complete(key, one, [tag])
         assert store.read(key) == b"one"
 

@@ -187,7 +187,7 @@ class LocalStorage:
         try:
             with fence.alone_at(number):
                 with translated():
-                    fence.mark(number, secrets.token_bytes(8))  # who was putting the same chunk there stops
+                    fence.mark(number, secrets.token_bytes(8))  # an earlier request with this chunk stops
                 yield LocalSlot(fill)
             if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
                 with translated():
@@ -238,7 +238,7 @@ class LocalStorage:
                 publish(self._paths.part(upload), target)
                 if self._durability != "none":
                     sync_directory(os.path.dirname(target))
-                remove(self._paths.lock(upload))  # closed before: who has it open writes nothing any more
+                remove(self._paths.lock(upload))  # it was closed before: a late writer that has it open writes nothing
         if "chunks" in upload.storage:
             with translated():
                 self._chunks.finish(upload)
@@ -268,7 +268,7 @@ class LocalStorage:
         if size < upload.length:
             raise BytesLost(size)  # before the fence is closed: the upload goes on from there
         with closing(self._raised_fence(upload, CLOSED)), translated():
-            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies behind the end
+            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies after the end
                 self._cut(part, upload.length)
 
     def _cut(self, part: str, length: int) -> None:
