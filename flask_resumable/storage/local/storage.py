@@ -166,9 +166,7 @@ class LocalStorage:
         return {"chunk_size": chunk_size, "chunks": total_chunks} if self._merges else {}
 
     def spool(self) -> BinaryIO:
-        with translated():
-            self._make_work()
-            return cast(BinaryIO, Spool(Path(self._paths.work)))
+        return cast(BinaryIO, Spool(self._paths.work))
 
     @contextmanager
     def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
