@@ -26,6 +26,7 @@ from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
 from .ranges import ByteRanges
+from .ranges import ChunkSpan
 
 JSONObject = Mapping[str, Any]
 
@@ -159,6 +160,14 @@ class Creation:
     key: str | None = None  # what the client will find it by
     idempotency_key: str | None = None  # what the client calls this creation, however often it sends it
     storage: JSONObject = field(default_factory=dict)  # what the storage has to know from the start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWrite:
+    """A client's wish to put a chunk into an upload, which is created if nobody has done that before."""
+
+    creation: Creation
+    span: ChunkSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

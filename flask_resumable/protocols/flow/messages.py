@@ -119,9 +119,14 @@ class File:
 
         :raises InvalidRequest: It is too long to be kept.
         """
-        values = {key: value for key, value in self.query.items() if _METADATA_KEY.fullmatch(key)}
-        values |= {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
-        metadata = UploadMetadata.from_values({key: value for key, value in values.items() if value})
+        values = {key: value for key, value in self.query.items() if value and _METADATA_KEY.fullmatch(key)}
+        ours = {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
+        for key, value in ours.items():
+            if value:
+                values[key] = value
+            else:
+                values.pop(key, None)
+        metadata = UploadMetadata.from_values(values)
         if len(metadata.raw) > policy.max_metadata:
             raise InvalidRequest(f"The parameters take more than {policy.max_metadata} characters.")
         return metadata
