@@ -46,7 +46,7 @@ class State:
         :raises ValueError: The same.
         """
         owner = owner_of(current_app.ensure_sync(self.current_owner)())
-        self.repository.let_go()
+        self.service.repository.let_go()
         return owner
 
 

@@ -50,7 +50,7 @@ class UploadMetadata(Mapping[str, str]):
     @classmethod
     def from_values(cls, values: Mapping[str, str]) -> Self:
         """Metadata that did not come as a header."""
-        return cls(",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()))
+        return cls(",".join([f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()]))
 
     def to_header(self) -> str:
         """The header as it came."""

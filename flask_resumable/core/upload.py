@@ -27,6 +27,7 @@ from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
 from .ranges import ByteRanges
+from .ranges import ChunkSpan
 
 JSONObject = Mapping[str, Any]
 
@@ -99,7 +100,7 @@ class Upload:
     @property
     def is_ready(self) -> bool:
         """Whether nothing more can come: every byte is here, and no client has kept it open."""
-        return self.is_whole and not self.awaits_completion
+        return self.length is not None and not self.awaits_completion and self.received.covers(0, self.length)
 
     @property
     def is_due(self) -> bool:
@@ -170,6 +171,14 @@ class Creation:
     client_key: str | None = None  # what the client will find it by
     idempotency_key: str | None = None  # what the client calls this creation, however often it sends it
     storage: JSONObject = field(default_factory=dict)  # what the storage has to know from the start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWrite:
+    """A client's wish to put a chunk into an upload, which is created if nobody has done that before."""
+
+    creation: Creation
+    span: ChunkSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

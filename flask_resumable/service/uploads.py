@@ -72,6 +72,8 @@ class UploadService:
         self._newcomers = Newcomers(repository, storage, self._holder, now)
         listener = Listener(repository, self._holder)
         self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
+        self.call_hook = self._steps.call_hook
+        self.discard_stray = self._holder.discard_stray
         make_way = partial(self._newcomers.make_way, None)
         self._repeats = Repeats(repository, self._steps, self.holding, make_way, self._receive, now)
         self._chooser = storage.capabilities.placement
@@ -260,14 +262,6 @@ class UploadService:
         with self._keeper.keeping(hold):
             self.call_hook("pre_delete", hold.upload)
         self._steps.remove(hold, remembered_until=remembered_until)
-
-    def call_hook(self, name: str, upload: Upload) -> None:
-        """Call a hook that changes no state, and tell the observers."""
-        self._steps.call_hook(name, upload)
-
-    def discard_stray(self, upload: Upload) -> None:
-        """Clean up after a request that was overtaken while it touched files."""
-        self._holder.discard_stray(upload)
 
     def make_up(self, upload_id: str) -> Upload:
         """Take the steps that a crash or a failed hook left undone."""
