@@ -117,8 +117,11 @@ def _add_indexes(mapper: Mapper[Any], cls: type[Any]) -> None:
     """For ``FlaskResumable.uploads``, page by page. Not in ``__table_args__``, which are the app's."""
     table = mapper.local_table
     if isinstance(table, Table) and not any(index.info.get("resumable") for index in table.indexes):
-        for name in ("owner", "status"):
-            Index(None, table.c[name], table.c["id"], info={"resumable": True})
+        # Apps whose uploads have no owners are spared the first one, where that can be said.
+        owned = table.c["owner"].is_not(None)
+        where = {"sqlite_where": owned, "postgresql_where": owned}
+        Index(None, table.c["owner"], table.c["id"], info={"resumable": True}, **where)
+        Index(None, table.c["status"], table.c["id"], info={"resumable": True})
 
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)

@@ -363,6 +363,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
         "_id",
         "_cls" if "_cls" in str(indexes) else "_id",
         "client_key",
+        "owner",
         "rating",
         "removable_at",
         "request_key",
