@@ -17,23 +17,25 @@ class Settings(StorageSettings):
     digest_block_size: int = setting(
         checks.whole(1),
         64 * 1024,
-        "The block, in bytes, in which `md5` and `digest()` read a file. Also called `CHUNK_SIZE`.",
+        "How many bytes `md5` and `digest()` read at a time. `CHUNK_SIZE` is another name for it.",
         alias="chunk_size",
     )
     lease: timedelta = setting(
         checks.seconds,
         timedelta(seconds=6),
-        "How long an upload that is being finished or removed stays locked after its server crashed, in seconds or a "
-        "`timedelta`. On the same machine, a dead process is noticed at once.",
+        "How long an upload stays locked if its server crashes while finishing or removing it, in seconds or as a "
+        "`timedelta`. A dead process on the same machine is noticed at once.",
     )
     downloads: str | bool = setting(
         checks.downloads,
         False,
-        'Let GET return finished uploads. `True` or `"stream"`: through the app; `"redirect"`: by a link to the '
-        "storage, if clients can reach it.",
+        'Let GET return finished uploads. `True` or `"stream"` sends them through the app. `"redirect"` sends clients '
+        "to the storage, if they can reach it.",
     )
     link_lifetime: timedelta = setting(
-        checks.link_lifetime, timedelta(minutes=5), "How long such a link works, in seconds or a `timedelta`."
+        checks.link_lifetime,
+        timedelta(minutes=5),
+        'How long the link of a `"redirect"` works, in seconds or as a `timedelta`.',
     )
     inline_types: tuple[str, ...] = setting(
         checks.names(),
@@ -52,11 +54,13 @@ class Settings(StorageSettings):
             "video/ogg",
             "video/webm",
         ),
-        "Media types that browsers may show; all others are downloaded, without a type.",
+        "Media types that browsers may display. All others are downloaded, without their type.",
     )
     database_uri: str = setting(
-        checks.text, "", "SQLAlchemy URL of the embedded database; default: `resumable.sqlite` in the instance folder."
+        checks.text,
+        "",
+        "The SQLAlchemy URL of the embedded database. The default is `resumable.sqlite` in the instance folder.",
     )
     create_tables: bool | None = setting(
-        checks.optional_flag, None, "Create the table of uploads; `None`: only for the ready-made models."
+        checks.optional_flag, None, "Create the table of uploads. `None` creates it only for the ready-made models."
     )

@@ -57,27 +57,33 @@ class ProtocolSettings:
     """What every protocol has."""
 
     enabled: bool = setting(checks.flag, True, "Serve this protocol.", is_common=False)
-    upload_url: str = setting(checks.url, "", "Where this protocol listens.", is_common=False)
-    max_size: int | None = setting(checks.max_size, None, "The largest upload, in bytes; `None`: no limit.")
+    upload_url: str = setting(checks.url, "", "The URL path of this protocol.", is_common=False)
+    max_size: int | None = setting(
+        checks.max_size, None, "The maximum size of an upload, in bytes. `None` means no limit."
+    )
     expiration: timedelta | None = setting(
         checks.expiration,
         timedelta(days=1),
-        "How long an unfinished upload is kept, a `timedelta`; `None`: it never expires.",
+        "How long to keep an unfinished upload, as a `timedelta`. `None` means that it never expires.",
     )
     idle_timeout: timedelta = setting(
         checks.seconds,
         timedelta(seconds=60),
-        "End a request after this long without receiving data, in seconds or a `timedelta`.",
+        "How long a request may receive no data before it is ended, in seconds or as a `timedelta`.",
     )
     cors_origins: tuple[str, ...] = setting(
-        checks.origins, (), 'Origins whose pages may upload, a list, or `"*"`; empty: only the app\'s own.'
+        checks.origins,
+        (),
+        'A list of origins whose pages may upload, or `"*"`. By default, only the app\'s own pages may.',
     )
-    cors_credentials: bool = setting(checks.flag, False, "Let pages of those origins send cookies.")
+    cors_credentials: bool = setting(checks.flag, False, "Let pages from those origins send cookies.")
     cors_max_age: int = setting(
-        checks.whole(0, 2**31 - 1), 86400, "How long browsers may cache a preflight answer, in seconds."
+        checks.whole(0, 2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
     )
-    sliding_expiration: bool = setting(checks.flag, False, "Start that time again with all content that arrives.")
-    max_metadata: int = setting(checks.whole(0, 65535), 16 * 1024, "The longest metadata of an upload, in characters.")
+    sliding_expiration: bool = setting(checks.flag, False, "Restart the expiration time whenever content arrives.")
+    max_metadata: int = setting(
+        checks.whole(0, 65535), 16 * 1024, "The maximum length of an upload's metadata, in characters."
+    )
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
         """What does not fit together, in here and with the sections that were read before."""

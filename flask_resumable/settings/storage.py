@@ -18,51 +18,53 @@ class StorageSettings:
     upload_dir: str = setting(
         checks.text,
         "",
-        "The folder for uploads; default: `uploads` in the instance folder. `strftime` patterns are replaced by the "
-        "time of creation in UTC. Use a folder with one database only.",
+        "The folder for uploads. The default is `uploads` in the instance folder. `strftime` patterns are replaced "
+        "with the creation time in UTC. Use a folder with one database only.",
     )
     durability: str = setting(
         checks.choice("none", "data", "full"),
         "data",
-        'What a power failure may cost. `"none"`: the last seconds; `"data"`: nothing that was acknowledged; '
-        '`"full"`: the same, and file names and sizes are synced at every step. `kill -9` never costs anything.',
+        'What a power failure may destroy. `"none"`: the last few seconds. `"data"`: nothing that was acknowledged. '
+        '`"full"`: the same, and file names and sizes are synced at every step. `kill -9` never destroys anything.',
     )
     storage: str = setting(
         checks.choice("local", "s3"),
         "local",
-        'Where bytes are kept, unless you pass `storage=`: `"local"`, in `UPLOAD_DIR`, or `"s3"`, in a bucket '
-        "(install the extra `s3`).",
+        'Where files are stored, unless you pass `storage=`: `"local"`, in `UPLOAD_DIR`, or `"s3"`, in a bucket '
+        "(install the `s3` extra).",
     )
     s3_bucket: str | None = setting(checks.bucket, None, "The name of an existing bucket.")
     s3_prefix: str = setting(
         checks.prefix, "", 'The prefix of all keys, such as `"uploads/"`. Use a prefix with one database only.'
     )
-    s3_endpoint_url: str | None = setting(checks.endpoint, None, "The S3 endpoint; `None`: AWS.", is_secret=True)
-    s3_region: str | None = setting(checks.optional_text, None, "The region; `None`: boto3 finds it.")
+    s3_endpoint_url: str | None = setting(checks.endpoint, None, "The S3 endpoint. `None` means AWS.", is_secret=True)
+    s3_region: str | None = setting(checks.optional_text, None, "The region. `None` lets boto3 find it.")
     s3_access_key: str | None = setting(
-        checks.optional_text, None, "The access key; `None`: boto3 finds both keys.", is_secret=True
+        checks.optional_text, None, "The access key. `None` lets boto3 find both keys.", is_secret=True
     )
     s3_secret_key: str | None = setting(checks.optional_text, None, "The secret access key.", is_secret=True)
     s3_part_size: int = setting(
         checks.whole(5 * 2**20, 5 * 2**30),
         8 * 2**20,
-        "The size of the first parts of a multipart upload, in bytes; later ones are larger.",
+        "The size of the first parts of a multipart upload, in bytes. Later parts are larger.",
     )
     s3_memory: int = setting(
-        checks.whole(1), 64 * 2**20, "How many bytes of parts a process keeps in memory; the rest goes to files."
+        checks.whole(1),
+        64 * 2**20,
+        "How many bytes of parts a process keeps in memory. The rest goes to temporary files.",
     )
     s3_spool_directory: str | None = setting(
-        checks.folder, None, "The folder for those files; `None`: the system's folder for temporary files."
+        checks.folder, None, "The folder for those files. `None` means the system's folder for temporary files."
     )
     s3_equal_parts: bool | None = setting(
         checks.optional_flag,
         None,
-        "Send parts of one size only, as R2 requires; `None`: find out whether the store requires it.",
+        "Send only parts of equal size, as R2 requires. `None` finds out whether the store requires it.",
     )
     s3_check: bool = setting(
         checks.flag,
         True,
-        "Try the bucket at start. If the store does not answer then, a warning is logged and the app starts.",
+        "Check the bucket at startup. If the store does not respond, the app logs a warning and starts.",
     )
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
@@ -82,17 +84,24 @@ class ChunkSettings:
     completed_ttl: timedelta = setting(
         checks.seconds,
         timedelta(minutes=5),
-        "How long a complete file is known by its identifier, so that a client that missed the last answer does not "
-        "send it again. Within that time, a file with the same name and size counts as the same.",
+        "How long a complete file is known by its identifier, so that a client that missed the last response does not "
+        "send the file again. During this time, a file with the same name and size counts as the same.",
     )
     cancelled_ttl: timedelta = setting(
-        checks.seconds, timedelta(minutes=2), "How long chunks of a cancelled file that arrive late are refused."
+        checks.seconds, timedelta(minutes=2), "How long late chunks of a cancelled file are refused."
     )
-    temp_dir: str | None = setting(checks.folder, None, "A folder for chunks until they are merged; see below.")
+    temp_dir: str | None = setting(
+        checks.folder,
+        None,
+        "A folder that keeps chunks until they are merged. By default, they are written straight to their file.",
+    )
     pre_process_callback: Any = setting(
-        checks.callback, None, "Changes each chunk when it is merged: `callback(source, target)`, two binary streams."
+        checks.callback,
+        None,
+        "`callback(source, target)` copies each chunk from one binary stream to another when it is merged, and "
+        "may change it.",
     )
-    delete_chunks_on_save: bool = setting(checks.flag, True, "Delete chunks when their file is merged.")
+    delete_chunks_on_save: bool = setting(checks.flag, True, "Delete chunks once they are merged.")
 
     @property
     def keeps_chunks_apart(self) -> bool:

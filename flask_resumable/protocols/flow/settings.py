@@ -25,26 +25,26 @@ def _identity_parameters(value: Any) -> tuple[str, ...]:
 class FlowSettings(ProtocolSettings):
     """flow.js."""
 
-    upload_url: str = setting(checks.url, "/flow/", "Where flow.js listens.", is_common=False)
-    sliding_expiration: bool = setting(checks.flag, True, "Start that time again with every chunk.")
-    file_field: str = setting(checks.text, "file", "The form field with the chunk (`fileParameterName`).")
+    upload_url: str = setting(checks.url, "/flow/", "The URL path of flow.js.", is_common=False)
+    sliding_expiration: bool = setting(checks.flag, True, "Restart the expiration time with every chunk.")
+    file_field: str = setting(checks.text, "file", "The form field that contains the chunk (`fileParameterName`).")
     test_methods: tuple[str, ...] = setting(
         checks.names("GET", "HEAD", "POST", "PUT", "PATCH"),
         ("GET", "HEAD"),
-        "Methods that may ask whether a chunk is here (`testMethod`).",
+        "HTTP methods with which clients may test for a chunk (`testMethod`).",
     )
     permanent_errors: bool = setting(
-        checks.flag, False, "Answer bad requests with 415 instead of 400 or 413, so that clients with retries give up."
+        checks.flag, False, "Respond to bad requests with 415 instead of 400 or 413, so that clients stop retrying."
     )
-    max_chunks: int = setting(checks.whole(1), 100_000, "The most chunks that a file may have.")
-    max_chunk_size: int = setting(checks.whole(1), 2**30, "The largest chunk, in bytes.")
+    max_chunks: int = setting(checks.whole(1), 100_000, "The maximum number of chunks in a file.")
+    max_chunk_size: int = setting(checks.whole(1), 2**30, "The maximum size of a chunk, in bytes.")
     identity_parameters: tuple[str, ...] = setting(
         _identity_parameters,
         (),
-        'Parameters of your own (`query`) that tell uploads of one file apart, a list, such as `["album"]`.',
+        'A list of your own `query` parameters that distinguish uploads of the same file, such as `["album"]`.',
     )
     hash_name_callback: Any = setting(
         checks.callback,
         None,
-        "Names the upload of a file, in place of its identifier and names: `callback(file) -> str`.",
+        "`callback(file) -> str` returns what identifies the upload of a file, instead of its identifier and names.",
     )

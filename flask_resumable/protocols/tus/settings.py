@@ -17,19 +17,21 @@ from .messages import EXTENSIONS
 class TusSettings(ProtocolSettings):
     """tus 1.0."""
 
-    upload_url: str = setting(checks.url, "/files/", "Where tus listens.", is_common=False)
+    upload_url: str = setting(checks.url, "/files/", "The URL path of tus.", is_common=False)
     parts_expiration: timedelta = setting(
         checks.seconds,
         timedelta(days=7),
-        "How long a part of a concatenation waits for the others after its last content, if `EXPIRATION` is `None` or "
-        "slides and is shorter. Once a file is made of it, it is removed after a day at the latest.",
+        "How long to keep a part of a concatenation after its last content, if `EXPIRATION` is `None`, or if it slides "
+        "and is shorter. Once the part is in a file, it is removed within a day.",
     )
     absolute_location: bool = setting(
-        checks.flag, False, "Send a full URL as Location. Relative ones work without ProxyFix."
+        checks.flag, False, "Send a full URL as `Location`. The default, a relative URL, works without ProxyFix."
     )
-    require_checksum: bool = setting(checks.flag, False, "Refuse content without Upload-Checksum.")
-    strict_head: bool = setting(checks.flag, False, "Refuse HEAD without Tus-Resumable, too.")
-    disabled_extensions: tuple[str, ...] = setting(checks.names(*EXTENSIONS), (), "tus extensions not to offer.")
+    require_checksum: bool = setting(checks.flag, False, "Refuse content without an `Upload-Checksum` header.")
+    strict_head: bool = setting(checks.flag, False, "Refuse HEAD requests without a `Tus-Resumable` header, too.")
+    disabled_extensions: tuple[str, ...] = setting(
+        checks.names(*EXTENSIONS), (), "A list of tus extensions to turn off."
+    )
 
     def limits(self) -> Limits:
         """What uploads through tus may be."""
