@@ -114,6 +114,6 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
 
 
 class MongoengineModel(MongoengineBaseModel):
-    """A ready-made document, in the collection ``resumable_uploads``: ``FlaskResumable(app, model=MongoengineModel)``."""
+    """A ready-made document, stored in ``resumable_uploads``: ``FlaskResumable(app, model=MongoengineModel)``."""
 
     meta = {"collection": "resumable_uploads"}
