@@ -81,7 +81,7 @@ def test_records_keep_ranges(reception: tuple[int, int, list[tuple[int, int]]]) 
 def test_only_whole_chunks_lie_beyond_the_offset(start: int, stop: int, unit: int) -> None:
     """What could not be remembered is not taken: a byte too many would be a hole in a file that is called complete."""
     ranges = ByteRanges.prefix(3).add(40, 55, 10)
-    with pytest.raises(ValueError, match=f"From {start} to {stop} there are no whole chunks of {unit} bytes"):
+    with pytest.raises(ValueError, match=f"Bytes {start} to {stop} are not whole chunks of {unit} bytes"):
         ranges.add(start, stop, unit)
 
 
