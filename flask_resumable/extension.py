@@ -248,7 +248,7 @@ class FlaskResumable(Generic[UploadT]):
         if is_in_hook(upload_id):
             raise RuntimeError("A hook cannot delete the upload it was called for; raise UploadRejected instead.")
         state = current_state()
-        state.repository.let_go()
+        state.repository.release_connection()
         if not ID_PATTERN.fullmatch(upload_id):
             return False
         try:

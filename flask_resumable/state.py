@@ -48,7 +48,7 @@ class State:
         :raises ValueError: The same.
         """
         owner = owner_of(current_app.ensure_sync(self.current_owner)())
-        self.service.repository.let_go()
+        self.service.repository.release_connection()
         return owner
 
 

@@ -340,7 +340,7 @@ def with_storage(upload: Upload, stored: JSONObject) -> Upload:
     return upload if kept == upload.storage else replace(upload, storage=kept)
 
 
-def settle(upload: Upload) -> Upload:
+def finish_if_ready(upload: Upload) -> Upload:
     """Return the upload with the status that follows from its bytes."""
     if upload.status is Status.ACTIVE and upload.is_ready:
         return upload.to(Status.FINISHING)

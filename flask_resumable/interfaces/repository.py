@@ -145,7 +145,7 @@ class StateRepository(Protocol):
         """
         ...
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         """Call ``hook`` with the app's own instance, then save ``upload`` along with the answer that it returned.
@@ -207,7 +207,7 @@ class StateRepository(Protocol):
         """Return those ids whose uploads may have unfinished bytes: they have a record and are not published."""
         ...
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Return all connections to the pool, even the one of the app's session. Called before a body is read."""
         ...
 

@@ -65,9 +65,9 @@ class ChunkService:
         self._repository = service.repository
         self._storage = storage
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Hold no connection of the app's while a body is read."""
-        self._repository.let_go()
+        self._repository.release_connection()
 
     def cancel(self, upload: Upload, *, owner: str | None) -> None:
         """Remove the upload, and refuse what comes late for a while."""
@@ -86,7 +86,7 @@ class ChunkService:
         upload, span, size = self.prepare(wish, owner, limits), wish.span, wish.span.size
         if size > 0 and upload.received.has(span):
             return _Skipped(self, upload)
-        self._repository.let_go()
+        self._repository.release_connection()
         if in_place and size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
             incoming = self._storage.receiving(upload, span.number, span.start, size)
             if incoming is not None and self._is_admitted(upload, span, incoming):
@@ -99,7 +99,7 @@ class ChunkService:
 
     def keep(self, owner: str | None, limits: Limits) -> ChunkTransfer:
         """Make room for a chunk of which nothing is known before all of it has come."""
-        self._repository.let_go()
+        self._repository.release_connection()
         return _Spooled(self, self._storage.spool(), None, owner, limits)
 
     def _is_admitted(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk) -> bool:
@@ -108,7 +108,7 @@ class ChunkService:
             is_missing = incoming.is_first or self._is_missing(upload, span)
             if is_missing:
                 self._service.call_hook("pre_save", upload)
-                self._repository.let_go()
+                self._repository.release_connection()
         except BaseException:
             incoming.close()
             raise
@@ -129,7 +129,7 @@ class ChunkService:
         if not _is_wanted(upload, span):
             return self.told(upload, span)
         self._service.call_hook("pre_save", upload)
-        self._repository.let_go()
+        self._repository.release_connection()
         content.seek(0)
         try:
             with self._storage.placing(upload, span.number, span.start) as slot:
@@ -143,7 +143,7 @@ class ChunkService:
             return self._overtaken(upload, span)
         return self._stored(current, span, is_news=is_wanted)
 
-    def settle(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
+    def record(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
         """Make known that a chunk is in its place, all of it."""
         try:
             with incoming.settling():
@@ -157,7 +157,7 @@ class ChunkService:
             if upload.status is not Status.ACTIVE:
                 return upload
             now = self._service.now()
-            more = rules.settle(rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit))
+            more = rules.finish_if_ready(rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit))
             if upload.client_key is None or more.is_expired(now):
                 raise UploadExpired  # others have begun anew, or are about to
             return more
@@ -277,7 +277,7 @@ class _InPlace:
             self.room = max(0, self.room - len(block))
 
     def finish(self, wish: ChunkWrite) -> Upload:
-        return self._chunks.settle(self._upload, wish.span, self._incoming, self._limits)
+        return self._chunks.record(self._upload, wish.span, self._incoming, self._limits)
 
     def close(self) -> None:
         self._incoming.close()

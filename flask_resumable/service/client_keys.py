@@ -181,7 +181,7 @@ class Keys:
                     self._repository.amend(upload.id, self._without_key, now=self._service.now())
                     return
             try:
-                with self._service.holding(upload.id):
+                with self._service.claiming(upload.id):
                     pass  # what is half removed has gone by this, and a claim of the dead has ended
             except RemovalRefused:  # something refers to a tombstone, which is no reason to refuse the file
                 self._repository.amend(upload.id, self._without_key, now=self._service.now())

@@ -42,7 +42,7 @@ class ClaimContract:
             lambda: repository.renew(old, until=SOON),
             lambda: repository.rehearse_removal(upload, old),
             lambda: repository.remove(upload, old),
-            lambda: repository.settle(upload, old, lambda instance: None, until=None),
+            lambda: repository.save_with_hook(upload, old, lambda instance: None, until=None),
         ]
         for act in acts:
             with pytest.raises(ClaimLost):
@@ -158,7 +158,7 @@ class ClaimContract:
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
         seen: list[str] = []
         done = an_upload(status=Status.COMPLETE)
-        repository.settle(done, claim, lambda instance: seen.append(instance.status), until=None)
+        repository.save_with_hook(done, claim, lambda instance: seen.append(instance.status), until=None)
         assert seen == ["complete"]
         assert repository.get(id_of(1)).status is Status.COMPLETE
 
@@ -172,7 +172,7 @@ class ClaimContract:
             notes.clear()
             notes["path"] = "after"
 
-        repository.settle(done, claim, hook, until=None)
+        repository.save_with_hook(done, claim, hook, until=None)
         assert repository.get(done.id).storage == {"path": "after"}
 
     def test_a_failing_hook_leaves_the_state(self, repository: StateRepository) -> None:
@@ -183,7 +183,7 @@ class ClaimContract:
             raise LookupError("no")
 
         with pytest.raises(LookupError):
-            repository.settle(an_upload(status=Status.COMPLETE), claim, hook, until=None)
+            repository.save_with_hook(an_upload(status=Status.COMPLETE), claim, hook, until=None)
         assert repository.get(id_of(1)).status is Status.FINISHING
 
     def test_amending_respects_claims_and_refusals(self, repository: StateRepository) -> None:

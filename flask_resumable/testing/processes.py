@@ -192,5 +192,5 @@ def _finish(repository: StateRepository, process: int) -> list[str]:
             continue
         if upload.status is Status.FINISHING:
             done = upload.to(Status.COMPLETE)
-            repository.settle(done, claim, lambda instance: called.append(instance.id), until=SOON)
+            repository.save_with_hook(done, claim, lambda instance: called.append(instance.id), until=SOON)
     return called

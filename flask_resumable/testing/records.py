@@ -56,7 +56,7 @@ class RecordContract:
         repository.add(an_upload(status=Status.ACTIVE), until=None)
         answer = Answer(b"\xff", {"X-File": "1"})
         upload, claim = take(repository)
-        settled = repository.settle(upload.to(Status.FINISHING), claim, lambda instance: answer, until=SOON)
+        settled = repository.save_with_hook(upload.to(Status.FINISHING), claim, lambda instance: answer, until=SOON)
         assert settled.answer == answer
         repository.save(settled.to(Status.COMPLETE), claim, until=None)
         assert repository.get(upload.id).answer == answer
@@ -115,7 +115,7 @@ class RecordContract:
 
     def test_removing_leaves_nothing(self, repository: StateRepository) -> None:
         """A removed record is gone, and its hook is called afterwards with the upload as it was."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         seen: list[Any] = []
 
         def hook(instance: Any) -> None:
@@ -123,7 +123,7 @@ class RecordContract:
             with pytest.raises(UploadNotFound):
                 repository.get(id_of(1))
 
-        repository.remove(repository.get(id_of(1)), hold, hook)
+        repository.remove(repository.get(id_of(1)), claim, hook)
         assert seen == [(id_of(1), 4)]
 
     def test_a_rehearsed_removal_removes_nothing(self, repository: StateRepository) -> None:
@@ -226,32 +226,34 @@ class RecordContract:
 
     def test_digests_are_remembered_until_the_bytes_change(self, repository: StateRepository) -> None:
         """Several digests can be remembered, and new bytes invalidate them all."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         upload = repository.get(id_of(1))
         assert repository.digest(upload, "md5") is None
         repository.remember_digest(upload, "md5", "aa")
         repository.remember_digest(upload, "sha1", "bb")
         assert (repository.digest(upload, "md5"), repository.digest(upload, "sha1")) == ("aa", "bb")
         more = replace(upload, received=ByteRanges.prefix(5))
-        repository.save(more, hold, until=SOON)
+        repository.save(more, claim, until=SOON)
         assert repository.digest(more, "md5") is None
         repository.remember_digest(upload, "md5", "stale")
         assert repository.digest(more, "md5") is None
 
     def test_digests_of_bytes_that_were_lost_are_forgotten(self, repository: StateRepository) -> None:
         """An upload that lost bytes and received others instead has no digest, although its length is the same."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         upload = repository.get(id_of(1))
         repository.remember_digest(upload, "md5", "aa")
         for offset in (3, 4):
-            repository.save(replace(upload, received=ByteRanges.prefix(offset)), hold, until=SOON)
+            repository.save(replace(upload, received=ByteRanges.prefix(offset)), claim, until=SOON)
         assert repository.digest(upload, "md5") is None
 
     def test_a_digest_from_within_a_hook_is_kept(self, repository: StateRepository) -> None:
         """A digest that on_complete computed does not need to be computed again."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(10), status=Status.FINISHING), until=SOON)
+        claim = repository.add(an_upload(received=ByteRanges.prefix(10), status=Status.FINISHING), until=SOON)
         done = an_upload(received=ByteRanges.prefix(10), status=Status.COMPLETE)
-        repository.settle(done, hold, lambda instance: repository.remember_digest(done, "md5", "aa"), until=None)
+        repository.save_with_hook(
+            done, claim, lambda instance: repository.remember_digest(done, "md5", "aa"), until=None
+        )
         assert repository.digest(done, "md5") == "aa"
         repository.call(done, lambda instance: repository.remember_digest(done, "sha1", "bb"))
         assert (repository.digest(done, "md5"), repository.digest(done, "sha1")) == ("aa", "bb")

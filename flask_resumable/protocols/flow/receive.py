@@ -40,7 +40,7 @@ def receive_chunk(asker: Asker) -> Response:
     """Take a chunk, and answer what its upload has now."""
     state = asker.state
     body = body_of(request, state.settings.idle_timeout)
-    state.chunks.let_go()
+    state.chunks.release_connection()
     arriving = ChunkRequest(request, body, file_field=state.settings.file_field, max_size=state.policy.max_body)
     try:
         if arriving.find_file():
