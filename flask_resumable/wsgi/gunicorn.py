@@ -30,6 +30,7 @@ from .sources import is_cooperative
 from .sources import is_plain
 from .sources import NetworkError
 from .sources import Readiness
+from .sources import ReadsAhead
 from .sources import shut
 from .sources import TICK
 
@@ -196,10 +197,8 @@ class GunicornSocket:
         self._socket.settimeout(self._timeout)
 
 
-class GunicornFrames:
+class GunicornFrames(ReadsAhead):
     """A chunked body, in the pieces that gunicorn's parser finds."""
-
-    withholds = True
 
     def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
         self._stream = stream
@@ -208,10 +207,6 @@ class GunicornFrames:
         self._timeout = sock.gettimeout()
         self._ahead = Ahead()
         sock.settimeout(idle_timeout)
-
-    @property
-    def holds_some(self) -> bool:
-        return bool(self._ahead)
 
     def wait(self) -> None:
         """Read what has arrived. A parser that was interrupted could not go on: this one waits for a piece."""
@@ -231,11 +226,6 @@ class GunicornFrames:
             self._stream.failed = True
             self.abandon()
             self._ahead.fail(error)
-
-    def take(self, size: int) -> bytes | memoryview | None:
-        return self._ahead.take(size)
-
-    take_unseen = take
 
     def _has_more(self) -> bool:
         """Whether another piece can be read at once."""

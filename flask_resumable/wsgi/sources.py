@@ -121,6 +121,23 @@ class Ahead:
         return rest
 
 
+class ReadsAhead:
+    """What sources have in common whose waiting is what reads."""
+
+    withholds = True
+
+    _ahead: Ahead
+
+    @property
+    def holds_some(self) -> bool:
+        return bool(self._ahead)
+
+    def take(self, size: int) -> bytes | memoryview | None:
+        return self._ahead.take(size)
+
+    take_unseen = take
+
+
 class BufferedSocket:
     """The development server: a buffer over a socket. Read without blocking, wait on the socket."""
 
@@ -162,7 +179,7 @@ class BufferedSocket:
         self._socket.settimeout(self._timeout)
 
 
-class Stream:
+class Stream(ReadsAhead):
     """Any other server: plain reads, which may wait for all they ask for.
 
     So they ask for little: a hundredth of what has come in so far, and no more than a slow client sends in a ``TICK``.
@@ -172,8 +189,6 @@ class Stream:
     :param sock: The connection, if it is this request's alone: then a read has a time-out.
     :param is_last: Whether this is the connection's last request: then it can be shut down.
     """
-
-    withholds = True
 
     def __init__(
         self, stream: Any, size: int | None, idle_timeout: float, sock: socket.socket | None, *, is_last: bool
@@ -189,10 +204,6 @@ class Stream:
         self._received = 0
         self._pace = READ_SIZE  # bytes that the client sends in a ``TICK``, or more
         self._ahead = Ahead()
-
-    @property
-    def holds_some(self) -> bool:
-        return bool(self._ahead)
 
     def wait(self) -> None:
         if self._ahead:
@@ -224,11 +235,6 @@ class Stream:
         if self._left is not None:
             self._left -= len(block)
         return block
-
-    def take(self, size: int) -> bytes | memoryview | None:
-        return self._ahead.take(size)
-
-    take_unseen = take
 
     def interrupt(self) -> None:
         if self._is_last and is_plain(self._socket):

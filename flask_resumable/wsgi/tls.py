@@ -15,13 +15,12 @@ from .sources import Ahead
 from .sources import BLOCK_SIZE
 from .sources import NetworkError
 from .sources import READ_SIZE
+from .sources import ReadsAhead
 from .sources import TICK
 
 
-class GunicornRecords:
+class GunicornRecords(ReadsAhead):
     """A body with Content-Length. Each record is read as it comes, by the one thread that may use the connection."""
-
-    withholds = True
 
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
@@ -29,10 +28,6 @@ class GunicornRecords:
         self._timeout = sock.gettimeout()
         self._ahead = Ahead()
         sock.settimeout(TICK)
-
-    @property
-    def holds_some(self) -> bool:
-        return bool(self._ahead)
 
     def wait(self) -> None:
         if self._ahead:
@@ -59,11 +54,6 @@ class GunicornRecords:
         self._reader.length -= len(block)
         self._ahead.put(block)
         return len(block)
-
-    def take(self, size: int) -> bytes | memoryview | None:
-        return self._ahead.take(size)
-
-    take_unseen = take
 
     def interrupt(self) -> None:
         """The connection cannot be told to end without leaving TLS."""

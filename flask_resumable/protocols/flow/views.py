@@ -46,7 +46,9 @@ def collection() -> Response:
     """``/flow/``: test a chunk, send one, or cancel the file that the parameters name."""
     state = current_server()
     views = dict.fromkeys(("POST", "PUT", "PATCH"), receive_chunk) | {"DELETE": _cancel, "OPTIONS": _options}
-    views |= {method: _ask for method in state.settings.test_methods if method in ("GET", "HEAD")}
+    for method in state.settings.test_methods:
+        if method in ("GET", "HEAD"):
+            views[method] = _ask
     return _dispatch(views, state)
 
 

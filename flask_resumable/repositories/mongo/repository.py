@@ -31,10 +31,9 @@ from ...models.record import FIELDS
 from ...models.record import state_of
 from ...models.record import upload_from
 from ...models.record import values_of
+from ..amending import amended
 from .collection import Collection
 from .documents import Documents
-
-_TRIES = 100  # against others that change the same record; each round, one of them gets through
 
 
 class MongoengineRepository:
@@ -116,28 +115,12 @@ class MongoengineRepository:
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
-        for _ in range(_TRIES):
-            # A claim in what the caller has read may be gone by now.
-            read, known = None if known is None or known.is_claimed(now) else known, None
-            upload = read or self.get(upload_id)
-            if upload.is_claimed(now):
-                raise UploadLocked
-            changed = change(upload)
-            if changed is upload:
-                if read is None:
-                    return upload
-                continue  # no update has shown that it is still so
-            changed = replace(changed, updated_at=now)
-            # The fence too: whoever slept through the end of its claim must not undo this.
-            values = state_of(changed) | {
-                "digests": None,
-                "client_key": changed.client_key,
-                "request_key": changed.request_key,
-            }
-            update = self._documents.change(values, grows=("fence", "version"))
-            if self._update({"_id": upload_id, "version": upload.version}, update):
-                return replace(changed, version=upload.version + 1)
-        raise UploadLocked
+        return amended(lambda: self.get(upload_id), self._amend, change, now, known)
+
+    def _amend(self, upload: Upload, changed: Upload) -> bool:
+        keys = {"client_key": changed.client_key, "request_key": changed.request_key}
+        update = self._documents.change(state_of(changed) | keys | {"digests": None}, grows=("fence", "version"))
+        return self._update({"_id": upload.id, "version": upload.version}, update)
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
         self._change(claim, {"claimed_until": until})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +33,8 @@ from ...models.record import OWN_FIELDS
 from ...models.record import state_of
 from ...models.record import upload_from
 from ...models.record import values_of
+from ..amending import amended
+from ..amending import TRIES
 from .database import Database
 from .database import Repeated
 from .digests import Digests
@@ -41,8 +42,6 @@ from .refusals import telling_refusals
 from .statements import new
 from .statements import Parameters
 from .statements import Statements
-
-_TRIES = 100  # against others that change the same record; each round, one of them gets through
 
 
 class Records:
@@ -112,7 +111,7 @@ class Records:
         over: int | None = None,
     ) -> tuple[Upload, Claim]:
         status = None if known is None else known.status
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             read, known = known, None
             upload = read or self.get(upload_id)
             may_take = upload.fence == over and status in (None, upload.status)
@@ -134,25 +133,14 @@ class Records:
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
-        for _ in range(_TRIES):
-            read, known = _free(known, now), None
-            upload = read or self.get(upload_id)
-            if upload.is_claimed(now):
-                raise UploadLocked
-            changed = change(upload)
-            if changed is upload:
-                if read is None:
-                    return upload
-                continue  # no update has shown that it is still so
-            changed = replace(changed, updated_at=now)
-            # With a new fence: whoever slept through the end of its claim must not undo this.
-            statement, values = self._statements.amend, state_of(changed) | {"digests": None}
-            if (changed.client_key, changed.request_key) != (upload.client_key, upload.request_key):
-                statement = self._statements.amend_with_keys
-                values |= {"client_key": changed.client_key, "request_key": changed.request_key}
-            if self._database.change(statement, self._statements.known(upload_id, upload.version, values)) == 1:
-                return replace(changed, version=upload.version + 1)
-        raise UploadLocked
+        return amended(lambda: self.get(upload_id), self._amend, change, now, known)
+
+    def _amend(self, upload: Upload, changed: Upload) -> bool:
+        statement, values = self._statements.amend, state_of(changed) | {"digests": None}
+        if (changed.client_key, changed.request_key) != (upload.client_key, upload.request_key):
+            statement = self._statements.amend_with_keys
+            values |= {"client_key": changed.client_key, "request_key": changed.request_key}
+        return self._database.change(statement, self._statements.known(upload.id, upload.version, values)) == 1
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
         held = self._statements.under(claim)
@@ -279,8 +267,3 @@ class Records:
 
     def _ids(self, condition: Any) -> set[str]:
         return {row["id"] for row in self._database.all(select(self._c["id"].label("id")).where(condition))}
-
-
-def _free(known: Upload | None, now: datetime) -> Upload | None:
-    """What the caller has read, if there is no claim in it, which may be gone by now."""
-    return None if known is None or known.is_claimed(now) else known
