@@ -2,6 +2,8 @@
 # make test: install and run the whole test suite
 # make test-oldest: the same with the oldest versions of other libraries that may be used
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
+# make test-without-linux: the tests again, with everything taken away that macOS and BSD do not have
+# make coverage: the tests without servers and browsers, and what of the package they reach; ARGS=... for others
 # make lint: ruff, mypy
 # make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
@@ -13,7 +15,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-oldest test-s3-ceph lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -29,9 +31,21 @@ test-oldest: $(OLDEST)/test
 test-s3-ceph: $(VENV)/test
 	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
 
+# What is not run looks at Linux's own calls, at peers, or at pages.
+test-without-linux: $(VENV)/test
+	PYTHONPATH=$(CURDIR)/tests/without_linux $(BIN)/python -m pytest -n 2 --dist loadgroup \
+	    --ignore tests/browser --ignore tests/test_bench.py $(ARGS)
+
+coverage: $(VENV)/test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(or $(ARGS),-m "not live and not browser")
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin flask_resumable  # nothing that macOS lacks is taken for granted
 
 # Servers to compare with that cannot be installed are left out, with a message.
 bench: $(VENV)/bench bench/peers/node_modules/.installed

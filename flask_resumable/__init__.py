@@ -1,4 +1,4 @@
-"""Resumable uploads for Flask: files of any size over bad networks, and nothing lost."""
+"""Resumable uploads for Flask: files of any size over bad networks, without losing a byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the app's hooks are called, and its observers told."""
+"""Calls the app's hooks and notifies its signal receivers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .errors import UploadRejected
 
 
 class AppHooks:
-    """The hooks that an app has.
+    """Finds the app's hooks.
 
-    :param extension: Has the hooks as methods.
-    :param base: The class whose methods do nothing.
+    :param extension: The extension object, whose methods are the hooks.
+    :param base: The class whose hooks do nothing. Hooks that are inherited from it are skipped.
     """
 
     def __init__(self, extension: object, base: type[Any]) -> None:
@@ -37,22 +37,22 @@ class AppHooks:
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             try:
                 signal.send(app, upload=upload)
-            except Exception:  # it has happened, whatever an observer makes of it
-                app.logger.exception("An observer of %s failed.", name)
+            except Exception:  # the event has happened, so an observer's error must not undo or repeat it
+                app.logger.exception("A receiver of the signal %s failed.", name)
 
         return send
 
 
-_running: ContextVar[tuple[str, ...]] = ContextVar("resumable_hooks", default=())  # ids of uploads
+_running: ContextVar[tuple[str, ...]] = ContextVar("resumable_hooks", default=())  # the ids of uploads
 
 
 def is_in_hook(upload_id: str) -> bool:
-    """Whether a hook is running for this upload, in this context."""
+    """Whether a hook is running for this upload in the current context."""
     return upload_id in _running.get()
 
 
 def _answering(method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | None] | None:
-    """A hook whose other results than answers do not count."""
+    """Wrap a hook so that it returns an ``Answer`` or ``None``, whatever the app's method returns."""
     if method is None:
         return None
 
@@ -64,7 +64,7 @@ def _answering(method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | 
 
 
 def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] | None:
-    """The app's hook, or ``None`` if it does not override that of ``base``: then nothing needs to be loaded for it."""
+    """Return the app's hook, or ``None`` if it is the one of ``base``, for which nothing needs to be loaded."""
     method = getattr(extension, name)
     if getattr(method, "__func__", None) is getattr(base, name):
         return None

@@ -1,4 +1,4 @@
-"""Names for processes, by which others on the same machine can tell that one has died."""
+"""Names for processes that let others on the same machine find out whether a process has died."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
-_DEAD = ("Z", "X")  # states of a process that nobody has collected yet
+_DEAD = ("Z", "X")  # states of a process that has ended but that its parent has not waited for
 _ENDED = -1
 _UNKNOWN = 0
 _serial = itertools.count(1)
 
 
 class ProcessName:
-    """The name of this process, for one of those who use it; another one after a fork.
+    """A name for this process, which changes after a fork.
 
-    It is ``machine.pid.start.serial``: what the process runs on, its number there, when it was started, and which of
-    several objects in it this is.
+    It has the form ``machine.pid.start.serial``: the machine, the process id, the time at which the process started,
+    and a number that tells several names of one process apart.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class ProcessName:
 
 
 def is_here(name: str | None) -> bool:
-    """Whether the process of that name runs, or ran, on this machine, so that :func:`is_dead` can tell."""
+    """Whether the named process runs, or ran, on this machine. Only then can :func:`is_dead` tell."""
     return name is not None and name.partition(".")[0] == _machine()
 
 
 def is_dead(name: str | None) -> bool:
-    """Whether it is certain that the process of that name has ended. Of other machines nothing is certain."""
+    """Whether the named process has certainly ended. Always false for processes of other machines."""
     if name is None or not is_here(name):
         return False
     _, pid, start, _ = name.split(".")
@@ -51,7 +51,7 @@ def is_dead(name: str | None) -> bool:
     found = _started(int(pid))
     if found in (None, _ENDED):
         return found == _ENDED
-    # Its number may be another's by now. What cannot be seen is taken for alive.
+    # The id may have been given to another process. If that cannot be seen, assume that the process is alive.
     return int(start) not in (found, _UNKNOWN)
 
 
@@ -60,17 +60,17 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it belongs to another user
+    except OSError:  # it exists, and belongs to another user
         return True
     return True
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since the machine was; ``None`` if that cannot be told here.
+    """Return when a process started, in clock ticks since boot, or ``None`` if this system cannot tell.
 
-    It cannot outside Linux. Other systems count from a clock that may be set, or each in a form of its own, and a start
-    that only seems to have changed would make a living process dead. There, only a number that nobody has any more
-    tells of a death; a number that was given to another process, or a zombie, costs its claim's lease.
+    Only Linux can. Other systems use a clock that may be adjusted, or formats of their own, and a start time that only
+    seems to have changed would make a living process look dead. There, a process counts as dead only when its id is
+    unused. If the id was given to another process, or the process is a zombie, its claim ends with its lease.
     """
     if not _has_proc():
         return None
@@ -83,18 +83,18 @@ def _started(pid: int) -> int | None:
 
 @cache
 def boot() -> bytes:
-    """16 bytes that are others after a loss of power or a restart of the machine, and on every other machine."""
-    # Where the system has no name for it, nothing that another process has noted is believed.
+    """Return 16 bytes that identify this machine since its last boot. They change after a power failure or restart."""
+    # Where the system has no such id, use a random one, so that notes of other processes are never trusted.
     told = _linux_boot() or _sysctl_boot() or uuid.uuid4().bytes
     return hashlib.sha256(told).digest()[:16]
 
 
 @cache
 def _machine() -> str:
-    """Where process numbers mean the same as here: the machine since its start, and the container.
+    """Identify the scope in which process ids are comparable: this machine since its boot, and this container.
 
-    Where that is not certain, no process has this name but those that are forked from this one: a living process must
-    never be taken for dead because it is out of sight.
+    Where that cannot be determined, only forks of this process share the name. A living process must never be taken for
+    dead because it is out of sight.
     """
     where = boot().hex()
     if _linux_boot() is not None:
@@ -107,7 +107,7 @@ def _machine() -> str:
 
 @cache
 def _linux_boot() -> bytes | None:
-    """What Linux calls the time since it was started. Without it, a ``/proc`` is another system's."""
+    """Return Linux's id of the current boot. If there is none, ``/proc`` belongs to another kind of system."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_bytes()
     except OSError:
@@ -116,7 +116,7 @@ def _linux_boot() -> bytes | None:
 
 @cache
 def _has_proc() -> bool:
-    """Whether ``/proc`` tells of the processes that we see: one from outside of a container has others."""
+    """Whether ``/proc`` shows our own processes. One that is mounted from outside a container shows others."""
     try:
         return _linux_boot() is not None and os.readlink(_PROC / "self") == str(os.getpid())
     except OSError:
@@ -124,7 +124,7 @@ def _has_proc() -> bool:
 
 
 def _sysctl_boot() -> bytes | None:
-    """The same on macOS and FreeBSD. In a jail of FreeBSD, processes of the same machine are out of sight."""
+    """Return the same on macOS and FreeBSD. In a FreeBSD jail, other processes of the machine are out of sight."""
     session = _sysctl(b"kern.bootsessionuuid")
     if session is None and _sysctl(b"security.jail.jailed") == bytes(4):
         session = _sysctl(b"kern.boottime")
@@ -132,7 +132,7 @@ def _sysctl_boot() -> bytes | None:
 
 
 def _sysctl(name: bytes) -> bytes | None:
-    """The value of that name, in the kernel's own form."""
+    """Return the value of a kernel variable, in the kernel's own format."""
     try:
         import ctypes
 

@@ -1,4 +1,4 @@
-"""What an app has of this extension: ``app.extensions["resumable"]``."""
+"""What the extension keeps for an app, in ``app.extensions["resumable"]``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .settings.app import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Everything that belongs to one app."""
+    """Everything that belongs to one app. Private: use the methods of ``FlaskResumable`` instead."""
 
-    model: type[Any] | None  # the mapped class; None if the repository has none
+    model: type[Any] | None  # the mapped class; None if a repository was passed
     settings: Settings
     service: UploadService
-    protocols: Mapping[str, object]  # what the views of each protocol work with, by its name
+    protocols: Mapping[str, object]  # by protocol, what its views work with
     blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
-    current_owner: Callable[[], object]  # as the app has it
+    current_owner: Callable[[], object]  # the app's method, unchecked
 
     @property
     def repository(self) -> StateRepository:
@@ -38,23 +38,25 @@ class State:
         return self.service.storage
 
     def owner(self) -> str | None:
-        """Who is asking. To find out, the app may have used its database; from here on it holds no connection.
+        """Return the owner that the current request acts for.
 
-        Else every request would hold one and wait for another: with as many requests as connections, for ever.
+        The app may have queried its database to find out. This returns the connection to the pool: if each request kept
+        one and waited for another, as many requests as there are connections would wait forever.
 
-        :raises TypeError: The app says something that names nobody; see :func:`~.core.owner.owner_of`.
+        :raises TypeError: ``current_owner`` returned something that cannot be an owner; see
+            :func:`~.core.owner.owner_of`.
         :raises ValueError: The same.
         """
         owner = owner_of(current_app.ensure_sync(self.current_owner)())
-        self.repository.let_go()
+        self.service.repository.release_connection()
         return owner
 
 
 def current_state() -> State:
-    """The state of the current app.
+    """Return the state of the current app.
 
-    :raises RuntimeError: There is no app context, or its app has no FlaskResumable.
+    :raises RuntimeError: There is no app context, or FlaskResumable is not set up for the app.
     """
     if "resumable" not in current_app.extensions:
-        raise RuntimeError("The current app has no FlaskResumable: call init_app(app) first.")
+        raise RuntimeError("FlaskResumable is not set up for the current app; call init_app(app) first.")
     return cast(State, current_app.extensions["resumable"])

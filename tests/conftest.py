@@ -42,8 +42,9 @@ def pytest_runtest_call() -> Iterator[None]:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Keep how the run has ended: ``.ci/run`` repeats tests that failed only if all the others have run, too."""
-    if not hasattr(session.config, "workerinput"):
-        session.config.cache.set("suite/end", int(exitstatus))
+    cache: pytest.Cache | None = getattr(session.config, "cache", None)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        cache.set("suite/end", int(exitstatus))
 
 
 @pytest.fixture

@@ -181,7 +181,10 @@ class MemoryStore(ObjectStore):
 
     def abort(self, key: str, multipart: str) -> None:
         with self._lock:
-            self._multiparts.pop((key, multipart), None)
+            found = self._multiparts.pop((key, multipart), None)
+            if found is not None and not self.traits.has_upload_ids:
+                for other in [other for other in self._multiparts if other[0] == key]:
+                    del self._multiparts[other]
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
         with self._lock:

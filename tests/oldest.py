@@ -1,4 +1,4 @@
-"""Prints the oldest versions that pyproject.toml allows, as constraints for pip, for ``make test-oldest``."""
+"""Prints the oldest versions that ``pyproject.toml`` allows, as constraints for pip; ``make test-oldest`` uses them."""
 
 from __future__ import annotations
 

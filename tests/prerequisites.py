@@ -19,8 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(sys.executable).parent  # of this environment
 FOLDERS = (  # where programs are that not everybody has in the PATH
-    str(Path(sys.executable).parent),  # pip's, also if the environment is not activated
     "/usr/sbin",
     "/usr/local/sbin",
     *(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),  # Debian's
@@ -41,6 +41,14 @@ def require_program(name: str, install: str) -> str:
     if path is None:
         raise Missing(f"{name} is missing: {install}")
     return path
+
+
+def require_script(name: str, install: str) -> str:
+    """The path of a program that pip has installed together with the tests; the PATH may have another one."""
+    path = SCRIPTS / name
+    if not path.exists():
+        raise Missing(f"{name} is missing: {install}")
+    return str(path)
 
 
 def require_module(name: str, install: str) -> None:

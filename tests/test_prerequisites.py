@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import prerequisites
-from tests.browser.browser import Browser
+from tests.browser.browser import Chromium
 from tests.databases.servers import MariaDB
 from tests.databases.servers import MongoWire
 from tests.databases.servers import PostgreSQL
@@ -37,7 +37,7 @@ STARTS: dict[str, Callable[[Path], object]] = {
     "ceph-mon is missing: apt-get install ceph-mon ceph-osd radosgw ceph-common": Ceph,
     "versitygw is missing: make bench-peers, and put bench/peers/bin into the PATH": Versity,
     "nginx is missing: apt-get install nginx": lambda folder: Nginx(folder / "nginx", [1]),
-    "node is missing: apt-get install nodejs": lambda folder: Browser("chromium", folder),
+    "node is missing: apt-get install nodejs": lambda folder: Chromium("chromium", folder),
     "strace is missing: apt-get install strace": lambda folder: require_strace(),
     "no_such_module is missing: pip install it": lambda folder: require_module("no_such_module", "pip install it"),
 }
@@ -47,6 +47,7 @@ STARTS: dict[str, Callable[[Path], object]] = {
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with no program at all; an empty folder."""
     monkeypatch.setattr(prerequisites, "FOLDERS", ())
+    monkeypatch.setattr(prerequisites, "SCRIPTS", tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path

@@ -123,13 +123,13 @@ def test_a_setting_may_have_two_names() -> None:
 )
 def test_a_slip_is_told_with_the_right_name(slip: str, right: str) -> None:
     """Under every prefix, a name that does not exist is refused, with the name that was meant."""
-    with pytest.raises(ConfigurationError, match=f"{slip}: there is no such setting; did you mean {right}"):
+    with pytest.raises(ConfigurationError, match=f"{slip}: unknown setting; did you mean {right}"):
         _settings(**{slip: 5})
 
 
 def test_a_slip_like_nothing_is_told_alone() -> None:
     """No name is suggested that has nothing to do with it."""
-    with pytest.raises(ConfigurationError, match=r"TUS_XYZZY: there is no such setting$"):
+    with pytest.raises(ConfigurationError, match=r"TUS_XYZZY: unknown setting$"):
         _settings(TUS_XYZZY=5)
 
 

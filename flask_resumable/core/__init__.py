@@ -1,5 +1,5 @@
-"""The rules, without input or output.
+"""The rules, without I/O.
 
-Nothing in this folder reads a socket, a disk, a database, a clock or a Flask global, and nothing here is imported for
-its side effects: values come in, values go out, and what is wrong is raised from :mod:`flask_resumable.errors`.
+Nothing in this package reads a socket, a disk, a database, a clock or a Flask global. Functions take values and return
+values, and raise the exceptions of :mod:`flask_resumable.errors`.
 """

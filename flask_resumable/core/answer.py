@@ -1,4 +1,4 @@
-"""The app's own final answer to the request that completes an upload."""
+"""The response that the app gives to the request that completes an upload."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from dataclasses import field
 from typing import Any
 from typing import Self
 
-MAX_BODY = 16 * 1024  # bytes; it is kept in the upload's record
+MAX_BODY = 16 * 1024  # in bytes; the body is stored in the upload's record
 _OURS = ("upload-", "tus-", "content-length", "transfer-encoding", "connection", "location")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What ``on_complete`` returns to have a say in the final answer. It is kept, for clients that lost it.
+    """The response to the request that completes an upload. Return it from ``on_complete``.
 
-    How much of it a client sees depends on the protocol: see the guide to hooks.
+    ::
+
+        def on_complete(self, upload: Upload) -> Answer:
+            photo = Photo(path=str(upload.path))
+            db.session.add(photo)
+            db.session.flush()
+            return Answer(json.dumps({"id": photo.id}), {"Content-Type": "application/json"}, 201)
+
+    It is stored with the upload, so that a client that lost it gets it again. How much of it a client sees depends on
+    the protocol; see the guide to hooks.
 
     :param body: Up to 16 KiB.
-    :param headers: Header fields to add. Those of the protocol itself stay as they are.
-    :raises ValueError: Something is not possible in an answer.
+    :param headers: Header fields to add. They cannot replace those of the protocol.
+    :param status: 200 to 299.
+    :raises ValueError: The body is too long, or the status or a header field is invalid.
     """
 
     body: str | bytes = ""
@@ -30,33 +40,35 @@ class Answer:
 
     def __post_init__(self) -> None:
         if not 200 <= self.status < 300:
-            raise ValueError(f"The status of an Answer is from 200 to 299, not {self.status}; to refuse, raise.")
+            raise ValueError(
+                f"Answer takes a status from 200 to 299, not {self.status}; raise UploadRejected to refuse."
+            )
         if len(self.content) > MAX_BODY:
-            raise ValueError(f"The body of an Answer has {MAX_BODY} bytes at most, not {len(self.content)}.")
+            raise ValueError(f"The body of an Answer may be at most {MAX_BODY} bytes, not {len(self.content)}.")
         for name, value in self.headers.items():
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"{name!r} is not the name of a header field.")
+                raise ValueError(f"{name!r} is not a valid name for a header field.")
             if not value.isprintable() or not value.isascii():
-                raise ValueError(f"The value of {name} is not one of a header field: {value!r}.")
+                raise ValueError(f"{value!r} is not a valid value for the header field {name}.")
 
     @property
     def content(self) -> bytes:
-        """The body in bytes."""
+        """The body as bytes."""
         return self.body.encode() if isinstance(self.body, str) else self.body
 
     @property
     def added_headers(self) -> dict[str, str]:
-        """The header fields, without those that are the protocol's."""
+        """The header fields, without those that the protocol sets itself."""
         return {name: value for name, value in self.headers.items() if not name.lower().startswith(_OURS)}
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON can keep it."""
+        """Return a form that can be stored as JSON."""
         is_text = isinstance(self.body, str)
         body = {"text": self.body} if is_text else {"base64": base64.b64encode(self.content).decode()}
         return {"status": self.status, "headers": dict(self.headers), **body}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """What :meth:`to_record` made."""
+        """Return the answer that :meth:`to_record` was called on."""
         body = record["text"] if "text" in record else base64.b64decode(record["base64"])
         return cls(body, record["headers"], record["status"])

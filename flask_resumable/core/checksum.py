@@ -1,4 +1,4 @@
-"""The checksum of one request's content: the ``Upload-Checksum`` header."""
+"""Checksums of a request's content: the ``Upload-Checksum`` header."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..errors import InvalidRequest
 
 
 class Hasher(Protocol):
-    """What :mod:`hashlib` objects are."""
+    """The interface of :mod:`hashlib` objects."""
 
     def update(self, block: bytes | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
 
 
 class Crc32:
-    """CRC-32 with the face of a :mod:`hashlib` object; the digest is 4 bytes, most significant first."""
+    """CRC-32 with the interface of a :mod:`hashlib` object. The digest is 4 bytes, most significant first."""
 
     def __init__(self) -> None:
         self._value = 0
@@ -36,8 +36,8 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
-# The order is the one advertised. tus 1.0, Checksum: sha1 must be offered.
-# Not for security: these guard against accidents on the way.
+# Advertised in this order. tus 1.0, "Checksum", requires sha1.
+# They detect accidents in transit and are not meant for security.
 ALGORITHMS: dict[str, Callable[[], Hasher]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "sha256": hashlib.sha256,
@@ -49,36 +49,36 @@ ALGORITHMS: dict[str, Callable[[], Hasher]] = {
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """An announced checksum."""
+    """A checksum that the client announced."""
 
     algorithm: str
     digest: bytes
 
     @classmethod
     def from_header(cls, value: str) -> Self:
-        """Parse ``algorithm base64``.
+        """Parse an ``Upload-Checksum`` header, such as ``sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=``.
 
-        :raises InvalidRequest: Unknown algorithm, bad base64, or a digest of the wrong size.
+        :raises InvalidRequest: The algorithm is unknown, or the digest is not base64 or has the wrong size.
 
         Spec: tus 1.0 "Upload-Checksum".
         """
         algorithm, _, encoded = value.strip(" \t").partition(" ")
         if algorithm not in ALGORITHMS:
-            raise InvalidRequest(f"Upload-Checksum: use one of {', '.join(ALGORITHMS)}.")
+            raise InvalidRequest(f"Upload-Checksum has an unknown algorithm; use one of {', '.join(ALGORITHMS)}.")
         try:
             digest = base64.b64decode(encoded.encode("ascii"), validate=True)
         except (binascii.Error, UnicodeEncodeError):
-            raise InvalidRequest("Upload-Checksum is not '<algorithm> <base64 of the raw digest>'.") from None
+            raise InvalidRequest("Upload-Checksum must be '<algorithm> <base64 of the raw digest>'.") from None
         if len(digest) != len(ALGORITHMS[algorithm]().digest()):
-            raise InvalidRequest(f"Upload-Checksum: that is not the size of a raw {algorithm} digest.")
+            raise InvalidRequest(f"Upload-Checksum does not have the size of a raw {algorithm} digest.")
         return cls(algorithm, digest)
 
     def hasher(self) -> Hasher:
-        """A fresh hash object for this checksum's algorithm."""
+        """Return a new hash object for this algorithm."""
         return ALGORITHMS[self.algorithm]()
 
     def check(self, hasher: Hasher) -> None:
-        """Compare with what was received.
+        """Compare the checksum with that of the received content.
 
         :raises ChecksumMismatch: They differ.
         """

@@ -1,4 +1,4 @@
-"""Uploads made of uploads: the ``Upload-Concat`` header."""
+"""Concatenation: the ``Upload-Concat`` header."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .ids import ID_PATTERN
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """What an upload has to do with concatenation.
+    """The role of an upload in a concatenation.
 
-    ``raw`` is the header as it came, which HEAD must return unchanged. ``parts`` are the ids of a final upload's
-    partial uploads, in order, possibly repeated; empty for a partial upload.
+    ``raw`` is the header as it was sent, which HEAD must return unchanged. ``parts`` has the ids of a final upload's
+    partial uploads, in order and possibly repeated. It is empty for a partial upload.
     """
 
     raw: str
@@ -23,21 +23,21 @@ class Concat:
 
     @property
     def is_final(self) -> bool:
-        """Whether this upload is made of others (else it is a part)."""
+        """Whether this upload is made of partial uploads."""
         return bool(self.parts)
 
     @property
     def is_partial(self) -> bool:
-        """Whether this upload is a part for others."""
+        """Whether this upload is a part of final uploads."""
         return not self.parts
 
     @classmethod
     def from_header(cls, raw: str, *, max_parts: int = 10_000) -> Self:
         """Parse ``partial`` or ``final;<url> <url> ...``, with absolute or relative URLs.
 
-        An id is all that is taken from a URL, by a strict pattern: the rest of it reaches nothing.
+        Only the id is taken from a URL, by a strict pattern. The rest of the URL is not used for anything.
 
-        :raises InvalidRequest: Neither, or a URL that does not end in an upload id.
+        :raises InvalidRequest: The header has another form, or a URL does not end with the id of an upload.
 
         Spec: tus 1.0 "Upload-Concat".
         """
@@ -46,9 +46,9 @@ class Concat:
             return cls(raw)
         parts = urls.split()
         if kind != "final" or not parts:
-            raise InvalidRequest("Upload-Concat is neither 'partial' nor 'final;<url> <url> ...'.")
+            raise InvalidRequest("Upload-Concat must be 'partial' or 'final;<url> <url> ...'.")
         if len(parts) > max_parts:
-            raise InvalidRequest(f"Upload-Concat lists more than {max_parts} uploads.")
+            raise InvalidRequest(f"Upload-Concat lists more than {max_parts} uploads; use fewer parts.")
         return cls(raw, tuple(_id_of(url) for url in parts))
 
 
@@ -58,5 +58,5 @@ def _id_of(url: str) -> str:
     except ValueError:
         name = ""
     if not ID_PATTERN.fullmatch(name):
-        raise InvalidRequest("Upload-Concat lists a URL that is not one of an upload.")
+        raise InvalidRequest("Upload-Concat lists a URL that is not the URL of an upload.")
     return name

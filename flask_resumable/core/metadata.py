@@ -1,4 +1,4 @@
-"""What a client says about its file: the ``Upload-Metadata`` header and its decoded view."""
+"""What a client says about its file: the ``Upload-Metadata`` header."""
 
 from __future__ import annotations
 
@@ -12,52 +12,57 @@ from typing import Self
 
 from ..errors import InvalidRequest
 
-# tus 1.0, Creation: keys are ASCII, non-empty, without space or comma. Control characters could end up in logs.
+# tus 1.0, "Creation": keys are ASCII, non-empty, without space or comma. Control characters could end up in logs.
 _KEY = re.compile(r"[!-+\--~]+")
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # compared as the mapping it is
+@dataclass(frozen=True, slots=True, eq=False)  # compared as a mapping
 class UploadMetadata(Mapping[str, str]):
-    """Decoded metadata that keeps ``raw``, the header as the client sent it.
+    """The metadata that a client sent, as a mapping of strings.
 
-    Values are decoded as UTF-8; bytes that are not UTF-8 become U+FFFD. :meth:`value_bytes` gives them unchanged.
-    Everything in here is the client's word: never build a path, a header or SQL from it.
+    ::
+
+        upload.metadata["filename"]
+        upload.metadata.get("album", "none")
+
+    Values are decoded as UTF-8, and invalid bytes become U+FFFD. :meth:`value_bytes` returns them unchanged. ``raw`` is
+    the header as the client sent it. Clients can send anything here: never build a path, a header or SQL from it.
     """
 
     raw: str = ""
 
     @classmethod
     def from_header(cls, raw: str, *, max_size: int | None = None) -> Self:
-        """Check and take over an ``Upload-Metadata`` header.
+        """Check an ``Upload-Metadata`` header and return the metadata.
 
-        :param max_size: The longest header accepted, in characters.
-        :raises InvalidRequest: Empty, repeated or non-ASCII keys, values that are not base64, or too long.
+        :param max_size: The maximum length of the header, in characters.
+        :raises InvalidRequest: The header is too long, a key is empty, repeated or not ASCII, or a value is not base64.
 
-        Spec: tus 1.0 "Upload-Metadata". Blanks around commas and a trailing comma are tolerated.
+        Spec: tus 1.0 "Upload-Metadata". Whitespace around commas and a trailing comma are tolerated.
         """
         if max_size is not None and len(raw) > max_size:
-            raise InvalidRequest(f"Upload-Metadata is longer than {max_size} characters.")
+            raise InvalidRequest(f"Upload-Metadata is longer than {max_size} characters; send less.")
         seen: set[str] = set()
         for key, value in _pairs(raw):
             if not _KEY.fullmatch(key):
                 raise InvalidRequest("Upload-Metadata has a key that is empty or not printable ASCII.")
             if key in seen:
-                raise InvalidRequest(f"Upload-Metadata has the key {key!r} twice.")
+                raise InvalidRequest(f"Upload-Metadata has the key {key!r} more than once.")
             seen.add(key)
             _decode(key, value)
         return cls(raw)
 
     @classmethod
     def from_values(cls, values: Mapping[str, str]) -> Self:
-        """Metadata that did not come as a header."""
-        return cls(",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()))
+        """Return metadata with these values, for a client that did not send the header."""
+        return cls(",".join([f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()]))
 
     def to_header(self) -> str:
-        """The header as it came."""
+        """Return the header as the client sent it."""
         return self.raw
 
     def value_bytes(self, key: str) -> bytes:
-        """The value of ``key`` as the client's bytes.
+        """Return the bytes of a value, which may be anything.
 
         :raises KeyError: There is no such key.
         """
@@ -73,7 +78,7 @@ class UploadMetadata(Mapping[str, str]):
 
     @property
     def filetype(self) -> str | None:
-        """The client's word for the media type: ``filetype``, or ``type`` as Uppy sends it."""
+        """The media type that the client claims: ``filetype``, or ``type`` as Uppy sends it."""
         return self.get("filetype") or self.get("type")
 
     def __getitem__(self, key: str) -> str:
@@ -87,7 +92,7 @@ class UploadMetadata(Mapping[str, str]):
 
 
 def _pairs(raw: str) -> Iterator[tuple[str, str]]:
-    """Split ``key base64,key base64``; a value may be left out."""
+    """Split ``key base64,key base64``. A value may be missing."""
     parts = raw.split(",")
     if not parts[-1].strip(" \t"):
         parts.pop()
@@ -100,4 +105,4 @@ def _decode(key: str, value: str) -> bytes:
     try:
         return base64.b64decode(value.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise InvalidRequest(f"Upload-Metadata: the value of {key!r} is not base64.") from None
+        raise InvalidRequest(f"Upload-Metadata has a value for {key!r} that is not base64.") from None

@@ -1,69 +1,84 @@
-"""What has been received of an upload: a beginning, and chunks beyond it."""
+"""Which bytes of an upload have been received: those from the start, and chunks beyond them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSpan:
-    """Where one chunk lies in an upload that is cut into equal ones. Bytes; the last chunk may be shorter or longer."""
+    """The bytes of one chunk in an upload that is cut into equal chunks. The last one may be shorter or longer."""
 
-    number: int  # from 1
+    number: int  # starts at 1
     start: int
     stop: int
-    unit: int  # what all but the last have; 0 if there is only one
+    unit: int  # the size of all chunks but the last; 0 if there is only one
+
+    @classmethod
+    def of(cls, number: int, unit: int, count: int, length: int) -> Self:
+        """Chunk ``number`` of ``count`` in an upload of ``length`` bytes; the last one has what is left."""
+        start = (number - 1) * unit
+        return cls(number, start, length if number == count else start + unit, unit)
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The number of bytes in the chunk."""
         return self.stop - self.start
+
+
+def chunk_spans(unit: int, count: int, length: int) -> Iterator[ChunkSpan]:
+    """All chunks of an upload that have bytes: a file may be empty, and some clients send an empty chunk at the end."""
+    for number in range(1, count + 1):
+        span = ChunkSpan.of(number, unit, count, length)
+        if span.size > 0:
+            yield span
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRanges:
-    """Which bytes of an upload are here: all below ``offset``, and any chunks beyond it.
+    """The bytes of an upload that have been received: all below ``offset``, and any chunks beyond it.
 
-    The chunks are the bits of one number: thousands of them in no order take no longer to read, to save and to ask for
-    than a few.
+    The chunks are kept as the bits of one integer. Reading, saving and querying thousands of them in random order takes
+    no longer than a few.
     """
 
-    offset: int = 0  # the first byte that is missing
-    unit: int = 0  # bytes in a chunk; 0 if none is here
-    chunks: int = 0  # bit n: from byte n * unit on there is a chunk
-    end: int = 0  # the byte behind the last of them, which may be cut short
+    offset: int = 0  # the first missing byte
+    unit: int = 0  # the size of a chunk in bytes; 0 if there are no chunks
+    chunks: int = 0  # bit n is set if the chunk that starts at byte n * unit has been received
+    end: int = 0  # the byte after the last of these chunks, which may be shorter than the others
 
     @classmethod
     def prefix(cls, offset: int) -> ByteRanges:
-        """The first ``offset`` bytes."""
+        """Return the first ``offset`` bytes."""
         return cls(offset)
 
     @property
     def stop(self) -> int:
-        """The byte behind the last one that is here."""
+        """The byte after the last one received."""
         return self.end or self.offset
 
     @property
     def total(self) -> int:
-        """How many bytes are here."""
+        """The number of bytes received."""
         cut = self.chunks.bit_length() * self.unit - self.end
         return self.offset + self.chunks.bit_count() * self.unit - cut
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """The same as ``(start, stop)`` pairs: disjoint, sorted, not touching."""
+        """The same as ``(start, stop)`` pairs, sorted, neither overlapping nor adjacent."""
         runs = re.finditer("1+", f"{self.chunks:b}"[::-1])
         islands = ((run.start() * self.unit, min(run.end() * self.unit, self.end)) for run in runs)
         return ((0, self.offset), *islands) if self.offset else tuple(islands)
 
     def has(self, chunk: ChunkSpan) -> bool:
-        """Whether a chunk is here."""
+        """Whether the whole chunk has been received."""
         return self.covers(chunk.start, chunk.stop)
 
     def covers(self, start: int, stop: int) -> bool:
-        """Whether every byte of ``start`` to ``stop`` is here (an empty range always is)."""
+        """Whether every byte from ``start`` to ``stop`` has been received. Always true for an empty range."""
         if start >= stop or stop <= self.offset:
             return True
         if start < self.offset or stop > self.end:
@@ -72,10 +87,10 @@ class ByteRanges:
         return self.chunks >> first & mask == mask
 
     def add(self, start: int, stop: int, unit: int = 0) -> ByteRanges:
-        """These bytes and those of ``start`` to ``stop``.
+        """Return these ranges with the bytes from ``start`` to ``stop`` added.
 
-        :param unit: How large all chunks are. Bytes that follow on :attr:`offset` need not be chunks.
-        :raises ValueError: They lie beyond the offset and are no whole chunks: they could not be remembered.
+        :param unit: The size of all chunks. Bytes that start at or before :attr:`offset` do not have to be chunks.
+        :raises ValueError: The bytes start beyond the offset and are not whole chunks, so they cannot be represented.
         """
         if self.covers(start, stop):
             return self
@@ -84,19 +99,19 @@ class ByteRanges:
         last = max(stop, self.end)
         are_whole = unit > 0 and start % unit == 0 and not (stop % unit and stop < last)
         if not are_whole or self.unit not in (0, unit) or (self.end % unit and self.end < last):
-            raise ValueError(f"From {start} to {stop} there are no whole chunks of {unit} bytes.")
+            raise ValueError(f"Bytes {start} to {stop} are not whole chunks of {unit} bytes.")
         first, mask = self._bits(start, stop, unit)
         return ByteRanges(self.offset, unit, self.chunks | mask << first, last)
 
     @staticmethod
     def _bits(start: int, stop: int, unit: int) -> tuple[int, int]:
-        """The first chunk with any of these bytes, and as many bits as there are such chunks."""
+        """Return the index of the first chunk that overlaps the range, and a set bit for each chunk that does."""
         first = start // unit
         return first, (1 << -(-stop // unit) - first) - 1
 
     @classmethod
     def _joined(cls, offset: int, unit: int, chunks: int, end: int) -> ByteRanges:
-        """With those chunks that touch the beginning as a part of it."""
+        """Return ranges whose offset is moved past the chunks that directly follow it."""
         if offset >= end:
             return cls(offset)
         at = offset // unit
@@ -109,7 +124,7 @@ class ByteRanges:
         return cls(offset, unit, beyond >> run << at + run, end)
 
     def missing(self, length: int) -> Iterator[tuple[int, int]]:
-        """The gaps below ``length``, in order."""
+        """Yield the gaps below ``length`` in order."""
         at = 0
         for start, stop in self.pairs:
             if at < min(start, length):

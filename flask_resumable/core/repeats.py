@@ -1,4 +1,4 @@
-"""Creations that are sent again: what makes two of them the same, and what a client may call one.
+"""Recognizes creations that a client sends again.
 
 Spec: draft-ietf-httpapi-idempotency-key-header-07.
 """
@@ -18,29 +18,29 @@ from .upload import Upload
 from .upload import Write
 
 HEADER = "Idempotency-Key"
-# RFC 8941 "Strings"; and any single word, for the clients that leave out the quotes.
+# A string as in RFC 8941, or a single word, because some clients leave out the quotes.
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
 _WORD = re.compile(r"[!#-+\--:<-\[\]-~]{1,255}")
 
 
 def parse_key(value: str) -> str:
-    """What the client calls its request: the ``Idempotency-Key`` header.
+    """Parse an ``Idempotency-Key`` header.
 
-    :raises InvalidRequest: It is not one string.
+    :raises InvalidRequest: The header is not a single string.
     """
     value = value.strip(" \t")
     if found := _STRING.fullmatch(value):
         return re.sub(r"\\(.)", r"\1", found[1])
     if _WORD.fullmatch(value):
         return value
-    raise InvalidRequest(f'{HEADER} is not a string of 1 to 255 ASCII characters, such as "8e03978e-40d5-43dd".')
+    raise InvalidRequest(f'{HEADER} must be a string of 1 to 255 ASCII characters, such as "8e03978e-40d5-43dd".')
 
 
 def request_key_of(creation: Creation, owner: str | None) -> str | None:
-    """What a creation finds the upload by that it has made before; ``None``: it makes a new one each time.
+    """Return the key by which a repeated creation finds its upload, or ``None`` if it always creates a new one.
 
-    A final upload is known by its parts. The client's key does not count there, nor with a part: clients that have one
-    key for a file send it along with each of its parts, which are not the same.
+    A final upload is identified by its parts. The client's own key is ignored there, and for partial uploads, because
+    clients that have one key per file send it with each of the parts.
     """
     if creation.concat is not None and creation.concat.is_final:
         return _digest("final", owner, _pairs(creation.metadata), creation.concat.parts)
@@ -54,26 +54,26 @@ def _digest(*values: object) -> str:
 
 
 def _pairs(metadata: UploadMetadata) -> list[tuple[str, str]]:
-    """What metadata says, in whatever order and with whatever blanks."""
+    """Return the metadata in a form that does not depend on order and whitespace."""
     return sorted((key, metadata.value_bytes(key).hex()) for key in metadata)
 
 
 def check_same(upload: Upload, creation: Creation) -> None:
-    """Refuse a key that has been used for another upload.
+    """Refuse a key that was used for a different upload.
 
-    :raises KeyReused: What is asked for now is not what was asked for then.
+    :raises KeyReused: The length or the metadata differ from those of the first creation.
     """
     if creation.concat is not None:
-        return  # found by all that it consists of
+        return  # its key covers everything it consists of
     is_same_length = creation.length is None or creation.length == upload.length
     if not is_same_length or _pairs(creation.metadata) != _pairs(upload.metadata):
-        raise KeyReused(f"This {HEADER} was used for an upload of another length or with other metadata.")
+        raise KeyReused(f"This {HEADER} was used for an upload with another length or metadata; use a new one.")
 
 
 def is_wanted(upload: Upload, write: Write) -> bool:
-    """Whether content that comes again with the creation has bytes that the upload lacks."""
+    """Whether content that is sent again with a creation contains bytes that the upload lacks."""
     if upload.is_whole or upload.status not in (Status.NEW, Status.ACTIVE):
         return False
     if write.is_guarded and upload.offset > 0:
-        return False  # the checksum is one of the whole content; the client goes on from the offset
+        return False  # the checksum covers the whole content, so the client must resume from the offset instead
     return write.size is None or write.size > upload.offset

@@ -1,7 +1,7 @@
-"""What an upload is, and the rules by which it moves.
+"""The upload and its rules.
 
-Everything that decides whether bytes may come, and what state they lead to, is in this file. It knows no protocol, no
-database and no disk. Times are timezone-aware UTC and come in as ``now``; sizes are bytes.
+Everything that decides whether bytes are accepted, and which state they lead to, is in this module. It knows no
+protocol, database or disk. The current time is passed as ``now``. All times are aware and in UTC; sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -27,134 +27,135 @@ from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
 from .ranges import ByteRanges
+from .ranges import ChunkSpan
 
 JSONObject = Mapping[str, Any]
 
-AFTER_USE = timedelta(days=1)  # that a part is kept at most: its client may ask again, or make another file of it
-MAX_LENGTH = 2**63 - 1  # bytes; what every database's integer column can hold
+AFTER_USE = timedelta(days=1)  # how long a used part is kept: its client may repeat the request or use the part again
+MAX_LENGTH = 2**63 - 1  # in bytes; the maximum that the integer column of every database can hold
 
 
 class Status(enum.Enum):
-    """Where an upload is in its life."""
+    """The status of an upload."""
 
     NEW = "new"  # on_create has not returned yet
     ACTIVE = "active"  # accepts bytes
-    FINISHING = "finishing"  # every byte is here; on_complete has not returned yet
+    FINISHING = "finishing"  # every byte has been received; on_complete has not returned yet
     COMPLETE = "complete"
-    DELETING = "deleting"  # to the world it is gone; its bytes may still be there
-    GONE = "gone"  # nothing is left but the memory, so that what comes late does not bring it back
+    DELETING = "deleting"  # not found by clients any more; its bytes may still exist
+    GONE = "gone"  # the bytes are removed; the record is kept so that late requests do not bring the upload back
 
 
-# The two waiting states, NEW and FINISHING, exist so that a crash cannot swallow a hook, DELETING so that it cannot
-# leave bytes without a record: whoever meets an upload in one of them takes the missing step first.
+# NEW and FINISHING exist so that a crash cannot lose a hook, and DELETING so that it cannot leave bytes without a
+# record. Any request that finds an upload in one of them completes that step first.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.ACTIVE, Status.DELETING}),
     Status.ACTIVE: frozenset({Status.FINISHING, Status.DELETING}),
-    Status.FINISHING: frozenset({Status.COMPLETE, Status.ACTIVE, Status.DELETING}),  # back only if bytes were lost
+    Status.FINISHING: frozenset({Status.COMPLETE, Status.ACTIVE, Status.DELETING}),  # ACTIVE only if bytes were lost
     Status.COMPLETE: frozenset({Status.DELETING}),
     Status.DELETING: frozenset({Status.GONE}),
     Status.GONE: frozenset(),
 }
 
 
-LEAVING = (Status.DELETING, Status.GONE)  # to the world, it is gone
+LEAVING = (Status.DELETING, Status.GONE)  # not found by clients any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One upload as the repository last saved it. Only what has been saved exists."""
+    """An upload as it was last saved in the repository. What has not been saved does not exist."""
 
     id: str
-    length: int | None = None  # None while deferred
+    length: int | None = None  # None until the client declares it
     received: ByteRanges = ByteRanges()
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
-    owner: str | None = None  # who created it; None: nobody in particular
-    client_key: str | None = None  # unique; by which clients find it that name their uploads themselves
-    request_key: str | None = None  # unique; by which a creation that is repeated finds it
+    owner: str | None = None  # None if it has no owner
+    client_key: str | None = None  # unique; finds the upload for clients that choose their own identifier
+    request_key: str | None = None  # unique; finds the upload for a creation that is sent again
     status: Status = Status.NEW
     created_at: datetime
     updated_at: datetime | None = None  # when a request last claimed or saved it
     expires_at: datetime | None = None
-    awaits_completion: bool = False  # it is not complete until a client says so, even if every byte is here
-    answer: Answer | None = None  # what the app had to say when it was completed
-    storage: JSONObject = field(default_factory=dict)  # opaque to all but the storage that wrote it
-    # Kept by the repository:
-    claimed_until: datetime | None = None  # a request holds it until then; None once it has let go
+    awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
+    answer: Answer | None = None  # what on_complete returned
+    storage: JSONObject = field(default_factory=dict)  # only the storage that wrote it understands it
+    # Maintained by the repository:
+    claimed_until: datetime | None = None  # when the claim of a request expires; None after its release
     claimed_by: str | None = None  # the process of that request; see processes.py
-    fence: int = 0  # the number of the last claim
-    asked: str | None = None  # what another request asks of whoever holds it
-    version: int = 0  # grows with every change of the record
+    fence: int = 0  # the number of the latest claim
+    asked: str | None = None  # a message from another request to the holder of the claim
+    version: int = 0  # increases with every change of the record
 
     @property
     def offset(self) -> int:
-        """How many bytes have been received from the start on, without a gap."""
+        """The number of bytes received from the start, without a gap."""
         return self.received.offset
 
     @property
     def is_whole(self) -> bool:
-        """Whether the length is known and every byte is here."""
+        """Whether the length is known and every byte has been received."""
         return self.length is not None and self.received.covers(0, self.length)
 
     @property
     def is_ready(self) -> bool:
-        """Whether nothing more can come: every byte is here, and no client has kept it open."""
-        return self.is_whole and not self.awaits_completion
+        """Whether every byte has been received, and no client has said that more will follow."""
+        return self.length is not None and not self.awaits_completion and self.received.covers(0, self.length)
 
     @property
     def is_due(self) -> bool:
-        """Whether nothing more can come, but a step of the server is missing until it is complete."""
+        """Whether every byte has been received, but the server still has to complete the upload."""
         return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_ready)
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is only a part for a final upload (tus concatenation)."""
+        """Whether this is a partial upload (tus concatenation)."""
         return self.concat is not None and self.concat.is_partial
 
     @property
     def is_final(self) -> bool:
-        """Whether it is made of partial uploads (tus concatenation)."""
+        """Whether this is a final upload, made of partial ones (tus concatenation)."""
         return self.concat is not None and self.concat.is_final
 
     def is_visible_to(self, owner: str | None) -> bool:
-        """Whether ``owner`` may know of it: it is theirs, and not on its way out."""
+        """Whether requests of ``owner`` can find the upload: it is theirs, and it is not being removed."""
         return self.owner == owner and self.status not in LEAVING
 
     def is_claimed(self, now: datetime) -> bool:
-        """Whether a request is working on it."""
+        """Whether a request is working on the upload."""
         return self.claimed_until is not None and self.claimed_until > now
 
     @property
     def is_released(self) -> bool:
-        """Whether the last request has let go of it, with all that it had received saved."""
+        """Whether the last request has released its claim, and so has saved everything that it received."""
         return self.claimed_until is None
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a request brings content in, or has died in it."""
+        """Whether a request is receiving content, or crashed while it did."""
         return self.status is Status.ACTIVE and not self.is_released and not self.is_final
 
     @property
     def can_expire(self) -> bool:
-        """Whether time can end it. What is finished never expires; a part is never finished by itself.
+        """Whether the upload can expire. Complete uploads do not, except partial ones, which only wait for a final one.
 
-        Spec: tus 1.0 "Expiration" is about unfinished uploads only.
+        Spec: tus 1.0 "Expiration" covers unfinished uploads only.
         """
         return self.status in (Status.NEW, Status.ACTIVE) or (self.is_partial and self.status is Status.COMPLETE)
 
     @property
     def removable_at(self) -> datetime | None:
-        """From when on the cleaner may remove it; ``None`` if never."""
+        """When the cleaner may remove the upload, or ``None`` for never."""
         if self.status is Status.DELETING:
             return self.created_at
         return self.expires_at if self.can_expire or self.status is Status.GONE else None
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
+        """Whether the upload has expired."""
         return self.can_expire and self.expires_at is not None and self.expires_at <= now
 
     def to(self, status: Status) -> Self:
-        """The same upload in the next state."""
+        """Return the upload with another status. Raises ``ValueError`` if that status cannot follow."""
         if status not in TRANSITIONS[self.status]:
             raise ValueError(f"An upload cannot go from {self.status.value} to {status.value}.")
         return replace(self, status=status)
@@ -162,57 +163,65 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """A client's wish for a new upload."""
+    """A client's request to create an upload."""
 
     length: int | None
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
-    client_key: str | None = None  # what the client will find it by
-    idempotency_key: str | None = None  # what the client calls this creation, however often it sends it
-    storage: JSONObject = field(default_factory=dict)  # what the storage has to know from the start
+    client_key: str | None = None  # the identifier that the client will find the upload by
+    idempotency_key: str | None = None  # the same in all repetitions of this request
+    storage: JSONObject = field(default_factory=dict)  # what the storage needs to know from the start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWrite:
+    """A client's wish to put a chunk into an upload, which is created if nobody has done that before."""
+
+    creation: Creation
+    span: ChunkSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """A client's wish to add content."""
+    """A client's request to add content."""
 
-    start: int  # first byte of the content within the upload
-    size: int | None  # None when the body's length is not announced
+    start: int  # the position of the first byte in the upload
+    size: int | None  # in bytes; None if the request does not announce it
     declares_length: int | None = None
-    # Whether the upload is complete with this content, which then ends where the upload does.
-    # ``None``: as soon as its length is reached.
+    # True if the upload is complete after this content, False if more will follow.
+    # None if it is complete when its length is reached.
     completes: bool | None = None
     checksum: Checksum | None = None
-    checksum_in_trailer: bool = False  # the checksum follows the content
+    checksum_in_trailer: bool = False  # the checksum is sent after the content
 
     @property
     def is_guarded(self) -> bool:
-        """Whether a checksum must hold before any of the content counts."""
+        """Whether the content counts only if it matches a checksum."""
         return self.checksum is not None or self.checksum_in_trailer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the app allows."""
+    """The limits that the app sets for uploads."""
 
     max_size: int | None = None
     expiration: timedelta | None = None
-    sliding: bool = False  # each write moves the expiry forward
-    parts_expiration: timedelta | None = None  # how long a part waits for others, if an upload may wait for longer
+    sliding: bool = False  # whether each write postpones the expiry
+    parts_expiration: timedelta | None = None  # the lifetime of a part whose final upload may wait longer for others
 
     def check_length(self, length: int | None) -> None:
-        """Refuse a whole upload that is too long.
+        """Refuse an upload whose total length exceeds the maximum.
 
-        :raises TooLarge: ``length`` passes the maximum.
+        :raises TooLarge: ``length`` exceeds ``max_size``.
         """
         if length is not None and self.max_size is not None and length > self.max_size:
-            raise TooLarge(f"Uploads may have {self.max_size} bytes at most.", self.max_size)
+            raise TooLarge(f"Uploads may be at most {self.max_size} bytes.", self.max_size)
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
-        """When an upload that is touched ``now`` expires.
+        """Return when an upload expires that a request works on at ``now``.
 
-        A part always does, since no client comes back for one whose final is done. If it is whole, it may have to wait
-        for others that go on sliding.
+        Partial uploads always expire, because no client returns to a part once the final upload exists. A completely
+        received one may have to wait for others, whose expiry is postponed while they receive content.
         """
         lifetime = self.expiration
         if upload.is_partial and self.parts_expiration is not None:
@@ -221,14 +230,14 @@ class Limits:
         return None if lifetime is None else now + lifetime
 
     def slides(self, upload: Upload) -> bool:
-        """Whether a write moves the expiry of ``upload``."""
+        """Whether a write postpones the expiry of ``upload``."""
         return self.sliding or (upload.is_partial and self.expiration is None)
 
 
 def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits, now: datetime) -> Upload:
-    """A new upload.
+    """Return a new upload.
 
-    :raises TooLarge: The declared length passes the maximum.
+    :raises TooLarge: The declared length exceeds the maximum.
     """
     limits.check_length(creation.length)
     upload = Upload(
@@ -248,21 +257,21 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
 def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[Upload, int]:
     """Accept or refuse a write before any of its bytes are read.
 
-    :return: The upload, with its length filled in if ``write`` declares one, and how many bytes may still come.
-    :raises UploadExpired: The time to finish has passed.
-    :raises UploadClosed: It is a final upload, made of others, or one that comes in chunks (flow.js).
-    :raises OffsetMismatch: ``write`` does not start where the upload ends.
-    :raises LengthConflict: ``write`` declares a length that is known already, or below the offset; or it completes the
-        upload elsewhere than at its length.
-    :raises TooLarge: ``write`` would pass the length or ``limits.max_size``.
+    :return: The upload, with its length if ``write`` declares one, and how many bytes it may still receive.
+    :raises UploadExpired: The upload has expired.
+    :raises UploadClosed: It is a final upload, or one that is sent in chunks (flow.js).
+    :raises OffsetMismatch: ``write`` does not start at the upload's offset.
+    :raises LengthConflict: ``write`` declares a length that is already known or smaller than the offset, or it
+        completes the upload at another length.
+    :raises TooLarge: ``write`` exceeds the upload's length or ``limits.max_size``.
 
     Spec: tus 1.0 "PATCH", "Upload-Defer-Length".
     """
     check_alive(upload, now)
     if upload.is_final:
-        raise UploadClosed("A final upload is made of others and takes no content.")
+        raise UploadClosed("This upload was concatenated from others and accepts no content.")
     if upload.client_key is not None:
-        raise UploadClosed("This upload comes in chunks with a protocol of its own; go on with that.")
+        raise UploadClosed("This upload is sent in chunks; continue with the protocol it was started with.")
     if write.start != upload.offset:
         raise OffsetMismatch(upload.offset, write.start)
     if write.declares_length is not None:
@@ -274,83 +283,84 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
     end = upload.length if upload.length is not None else limits.max_size
     room = (MAX_LENGTH if end is None else end) - write.start
     if write.size is not None and write.size > room:
-        raise TooLarge(f"The content passes the end of the upload: {room} bytes are missing.", room)
+        raise TooLarge(f"The body exceeds the {room} bytes remaining in this upload.", room)
     return upload, room
 
 
 def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
     if upload.length is not None:
-        raise LengthConflict("The length of this upload has been declared already; leave Upload-Length out.")
+        raise LengthConflict("The length of this upload has already been declared; leave out Upload-Length.")
     if length < upload.offset:
-        raise LengthConflict(f"The upload already has {upload.offset} bytes; it cannot be {length} bytes long.")
+        raise LengthConflict(f"The upload already has {upload.offset} bytes; its length cannot be {length}.")
     limits.check_length(length)
     return replace(upload, length=length)
 
 
 def _end_at(upload: Upload, end: int, limits: Limits) -> Upload:
-    """The upload whose last byte is known to be the one before ``end``."""
+    """Return the upload with its length, which is now known to be ``end``."""
     if upload.length is None:
         return _declare_length(upload, end, limits)
     if upload.length != end:
-        raise LengthConflict(f"The upload is {upload.length} bytes long, and its last content ends at {end}.")
+        raise LengthConflict(f"The upload is {upload.length} bytes long, but its last content ends at {end}.")
     return upload
 
 
 def end_here(upload: Upload, write: Write, limits: Limits) -> Upload:
-    """The upload after all of a write that ``completes`` it, though nobody knew how long that would be.
+    """Return the upload after a complete write, whose end is the upload's end if the write ``completes`` it.
 
-    :raises LengthConflict: The upload is longer than this.
+    :raises LengthConflict: The upload is longer than that.
     """
     return _end_at(upload, upload.offset, limits) if write.completes else upload
 
 
 def check_alive(upload: Upload, now: datetime) -> None:
-    """Refuse to go on with an upload whose time is over.
+    """Refuse an upload that has expired.
 
-    :raises UploadExpired: The time to finish has passed.
+    :raises UploadExpired: The upload has expired.
     """
     if upload.is_expired(now):
         raise UploadExpired
 
 
 def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
-    """The upload with the bytes from ``start`` to ``stop`` in it; see :meth:`ByteRanges.add`."""
+    """Return the upload with the bytes from ``start`` to ``stop`` received; see :meth:`ByteRanges.add`."""
     longer = replace(upload, received=upload.received.add(start, stop, unit))
     return replace(longer, expires_at=limits.expiry(longer, now)) if limits.slides(longer) else longer
 
 
 def used(part: Upload, now: datetime) -> Upload:
-    """A part of which a file has been made: it takes its space twice, and not for long."""
+    """Return a part that a final upload was made of. It expires soon, since its bytes are now stored twice."""
     until = now + AFTER_USE
     return part if part.expires_at is not None and part.expires_at <= until else replace(part, expires_at=until)
 
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:
-    """The upload with what its storage wants to remember; the place that the app has chosen for it stays."""
+    """Return the upload with new data of its storage. The place that the app chose stays."""
     kept = place.keep(upload.storage, stored)
     return upload if kept == upload.storage else replace(upload, storage=kept)
 
 
-def settle(upload: Upload) -> Upload:
-    """The upload in the state that its bytes call for."""
+def finish_if_ready(upload: Upload) -> Upload:
+    """Return the upload with the status that follows from its bytes."""
     if upload.status is Status.ACTIVE and upload.is_ready:
         return upload.to(Status.FINISHING)
     return upload
 
 
 def recede(upload: Upload, offset: int) -> Upload:
-    """The upload without the bytes that the storage lost."""
+    """Return the upload without the bytes that the storage lost."""
     status = Status.ACTIVE if upload.status is Status.FINISHING else upload.status
     return replace(upload, received=ByteRanges.prefix(min(offset, upload.offset)), status=status)
 
 
 def assemble(upload: Upload, parts: list[Upload], limits: Limits) -> Upload:
-    """A final upload, given its parts: its length as soon as that can be computed.
+    """Return a final upload with its length, as soon as the lengths of all its parts are known.
 
-    :raises TooLarge: The parts together pass the maximum.
+    :raises TooLarge: The parts together exceed the maximum.
 
     Spec: tus 1.0 "Concatenation".
     """
+
     lengths = [part.length for part in parts]
     length = sum(known for known in lengths if known is not None)
     limits.check_length(length)

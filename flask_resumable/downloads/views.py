@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
-from urllib.parse import quote
 
 from flask import current_app
 from flask import Request
@@ -13,6 +11,7 @@ from flask import send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 
+from ..core.disposition import content_disposition
 from ..core.upload import Upload
 from ..state import State
 from .stream import Excerpt
@@ -78,8 +77,8 @@ def _streamed(state: State, upload: Upload, request: Request, content_type: str,
     """The file through this process, a block at a time. Nothing is opened for an answer that has no content."""
     assert upload.length is not None
     response = Response(content_type=content_type)
-    names = _names_for_header(_download_name(upload))
-    response.headers.set("Content-Disposition", "inline" if is_inline else "attachment", **names)
+    kind = "inline" if is_inline else "attachment"
+    response.headers["Content-Disposition"] = content_disposition(kind, _download_name(upload))
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(upload.id)
@@ -117,11 +116,3 @@ def _download_name(upload: Upload) -> str:
     """The client's name for the file as a name only: no folders, nothing that could end a header."""
     name = (upload.metadata.filename or "").replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in name if character.isprintable())[:255] or upload.id
-
-
-def _names_for_header(name: str) -> dict[str, str]:
-    """The name in ASCII, and beside it the true one if that is another. Spec: RFC 6266, RFC 8187."""
-    if name.isascii():
-        return {"filename": name}
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}

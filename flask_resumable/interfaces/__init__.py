@@ -1,7 +1,7 @@
-"""The seams: what a repository, a storage and a body must do. One page for authors of backends.
+"""The interfaces that repositories, storages and request bodies implement.
 
-Who checks what: the rules (offsets, lengths, limits, expiry) are checked before any of these is called. A repository
-decides races, a storage keeps bytes, and neither needs to know the other.
+Start here to write a backend of your own. The rules (offsets, lengths, limits, expiry) are checked before any of these
+methods is called. A repository resolves races, a storage keeps bytes, and neither knows about the other.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from ..core.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """A block of content that is in a pipe of the kernel's: its next ``size`` bytes, all of which must be taken out."""
+    """A block of content in a kernel pipe. It is the next ``size`` bytes of the pipe, and all of them must be read."""
 
-    descriptor: int  # the end to read from
+    descriptor: int  # the read end
     size: int
 
     def __len__(self) -> int:
@@ -21,77 +21,78 @@ class Piped:
 
 
 class Incoming(Protocol):
-    """The content of a request while it comes in.
+    """The content of a request while it arrives.
 
-    The request's own thread waits; whoever holds the transfer's turn takes. So what has arrived need not wait for the
-    thread that waits for more.
+    The request's own thread waits for content. Whichever thread holds the transfer's turn takes it, so that another
+    request can save what has arrived while the request's own thread is still waiting.
     """
 
-    withholds: bool  # this server's reader keeps what it has got until it has more, or the connection ends
+    withholds: bool  # whether this server buffers what it received until there is more, or the connection ends
 
     def wait(self) -> None:
-        """Wait until there may be more content, for about a second at most where the server allows it.
+        """Wait until there may be more content. This takes about a second at most, where the server allows that.
 
-        Called by the request's own thread only, without holding the turn. It may return without reason.
+        Only the request's own thread may call this, without holding the turn. It may return early.
         """
         ...
 
     def take(self) -> bytes | memoryview | Piped | None:
-        """The next block, without waiting: ``b""`` at the end, ``None`` if nothing is there now.
+        """Return the next block without waiting, ``b""`` at the end, or ``None`` if nothing has arrived.
 
-        The end has come when the body is whole or cut, or nothing was taken for the idle time-out. Any thread may call
-        this, one at a time. A block is only valid until the next call. Waiting first saves a call after a short one.
+        The end is reached when the body is complete or cut off, or nothing arrived for the idle timeout. Any thread may
+        call this, but only one at a time. A block is valid until the next call. After a short block, call :meth:`wait`
+        first: most likely there is nothing to take yet.
         """
         ...
 
     def interrupt(self) -> None:
-        """Let ``wait`` return soon, where that is safe: called by another thread, which has taken what it wants.
+        """Make :meth:`wait` return soon, if that is safe. Called by another thread after it took what it needs.
 
-        The connection is not used again then. Does nothing where the server has no plain connection for this request
-        alone, and after ``close``.
+        The connection is not used again afterwards. This does nothing if the server has no plain connection for this
+        request alone, or after :meth:`close`.
         """
         ...
 
     def close(self) -> None:
-        """Done, by the request's own thread, in its turn. Before the end, it tells the server not to wait for more."""
+        """Stop reading. Called by the request's own thread, in its turn. The server must not wait for unread bytes."""
         ...
 
 
 class Watch(Protocol):
-    """Somebody who wants to know how far a request has got, while its content comes in."""
+    """An observer of a request's progress while its content arrives."""
 
-    every: float  # seconds between two tellings, at least; each makes what has arrived durable and saves the record
+    every: float  # minimum seconds between two calls; each one syncs the bytes and saves the record
 
     def tell(self, upload: Upload) -> None:
-        """Called by the request's own thread, with the upload as it is saved."""
+        """Report progress. Called by the request's own thread with the upload as it was saved."""
         ...
 
 
 class Body(Protocol):
-    """The content of a request, as this WSGI server delivers it."""
+    """The body of a request."""
 
-    size: int | None  # bytes announced; None when the body only says when it ends
+    size: int | None  # the announced size in bytes; None if only the end of the body tells
 
     watch: Watch | None
 
-    unseen: int  # how many of the next bytes need not be looked at: they may be left in the kernel, as ``Piped``
+    unseen: int  # how many of the next bytes need not be inspected, and may stay in the kernel as ``Piped``
 
     def incoming(self, room: int) -> AbstractContextManager[Incoming]:
-        """Begin to read the content, at most ``room`` bytes of it. Leaving the context closes it."""
+        """Start to read at most ``room`` bytes of content. Leaving the context closes it."""
         ...
 
-    counts_only_whole: bool  # this server's reader can hand out garbage when a body is cut
+    counts_only_whole: bool  # whether this server may return garbage when a body is cut off
 
     @property
     def is_whole(self) -> bool:
-        """After the end: whether the body arrived to its proven end."""
+        """Whether the body arrived completely, with proof of its end. Valid after the end."""
         ...
 
     @property
     def is_overlong(self) -> bool:
-        """After the end: whether more than ``room`` bytes were sent."""
+        """Whether the client sent more than ``room`` bytes. Valid after the end."""
         ...
 
     def trailer(self, name: str) -> str | None:
-        """After the end: a trailer field."""
+        """Return a trailer field. Valid after the end."""
         ...

@@ -1,7 +1,7 @@
-"""What a storage, or its writers, may be able to do besides what all must.
+"""The optional capabilities of storages and writers.
 
-Capabilities are data: :class:`StorageCapabilities` and :class:`WriterCapabilities` have one field for each, which holds
-the object that can do it, most often the storage or the writer itself, or ``None``. Nothing is inferred from methods.
+They are declared as data: :class:`StorageCapabilities` and :class:`WriterCapabilities` have a field for each. It holds
+the object that implements it, usually the storage or the writer itself, or ``None``. Nothing is detected from methods.
 """
 
 from __future__ import annotations
@@ -20,150 +20,155 @@ from .chunks import PlacesChunks
 
 
 class ChoosesPlaces(Protocol):
-    """A storage that stands for several: it says where each upload's bytes go.
+    """Decides where the bytes of each upload go, for a storage that combines several.
 
-    The place is noted under one key of ``Upload.storage``, which no storage's own answers take away; a storage reads
-    from it, with :meth:`~flask_resumable.core.placement.Place.of`, the folder below which it publishes this upload.
+    The place is stored under a key of its own in ``Upload.storage``, which the data of a storage cannot overwrite. A
+    storage calls :meth:`~flask_resumable.core.placement.Place.of` to get the folder to publish an upload in.
     """
 
     def choose(self, upload: Upload) -> JSONObject:
-        """Asked once, before there is a record; becomes ``Upload.storage``. Raises ``UploadRejected`` to refuse."""
+        """Return the initial ``Upload.storage``. Called once, before there is a record; ``UploadRejected`` refuses."""
         ...
 
 
 class LinksDownloads(Protocol):
-    """A storage whose finished uploads clients can fetch from it directly."""
+    """Lets clients download finished uploads directly from the storage."""
 
     def presigned_url(
         self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
     ) -> str | None:
-        """A URL by which anybody can fetch a finished upload until it has expired.
+        """Return a URL from which anybody can download a finished upload until it expires.
 
-        :param filename: The name that a browser saves it under.
-        :param disposition: ``"attachment"``, or ``"inline"`` if a browser may show it.
-        :return: ``None``: this upload cannot be fetched elsewhere.
+        :param expires: How long the URL works.
+        :param filename: The name under which a browser saves the file.
+        :param disposition: ``"attachment"``, or ``"inline"`` if a browser may show the file.
+        :return: ``None`` if there is no such URL for this upload.
         """
         ...
 
 
 class Verifies(Protocol):
-    """A storage that holds its bytes against the records."""
+    """Compares its bytes with the records."""
 
     def verify(self, upload: Upload) -> list[str]:
-        """What is wrong with the upload's bytes, a line for each trouble; reads no contents, changes nothing."""
+        """Return a line for each thing that is wrong with the upload's bytes. Reads no contents and changes nothing."""
         ...
 
 
 class Locates(Protocol):
-    """A storage whose uploads are at places that can be told, though they are no files."""
+    """Can name the location of its uploads, although they are not local files."""
 
     def location(self, upload: Upload) -> str | None:
-        """Where the bytes are, or will be, as people write it: ``s3://bucket/key``. Tells no secret."""
+        """Return the location of the bytes in the usual notation, such as ``s3://bucket/key``, without secrets."""
         ...
 
 
 class Moves(Protocol):
-    """A storage that puts finished uploads where the app wants them."""
+    """Moves finished uploads to where the app wants them."""
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
-        """Give the published bytes a second place; the ``Upload.storage`` that names it. May be repeated.
+        """Copy or link the published bytes to a second place, and return the ``Upload.storage`` that names it.
 
-        The first place stays until :meth:`settle_moves`.
+        The bytes stay at the first place, too, until :meth:`settle_moves` is called. May be repeated.
 
-        :param target: Below the storage's own folder or prefix; with a ``/`` in front, anywhere.
-        :raises FileExistsError: Something else is there, and ``overwrite`` is not set.
-        :raises ValueError: Nothing can be there.
+        :param target: A path within the storage's folder or prefix, or anywhere if it starts with ``/``.
+        :raises FileExistsError: Something else exists there, and ``overwrite`` is false.
+        :raises ValueError: Uploads cannot be moved there.
         """
         ...
 
     def settle_moves(self, upload: Upload) -> None:
-        """Leave the bytes only where ``upload`` says they are, and its record too. May be repeated."""
+        """Keep only the copy that ``upload`` names, and forget the others. May be repeated."""
         ...
 
     def delete(self, upload: Upload) -> None:
-        """As every storage does, in all places to which the upload was moved."""
+        """Remove the upload like every storage does, from all places that it was moved to."""
         ...
 
 
 class TakesPiped(Protocol):
-    """A writer that moves content from the socket to its place within the kernel."""
+    """Moves content from the socket to its destination within the kernel."""
 
     def write_piped(self, block: Piped, /) -> None:
-        """As ``write``, without looking at the content."""
+        """Append like ``write``, without inspecting the content."""
         ...
 
 
 class KeepsProgress(Protocol):
-    """A storage that knows how far a request has written, before the record does.
+    """Knows how far a request has written before the record does.
 
-    What it knows outlives the process of that request. Its writers keep it up to date.
+    That knowledge outlives the request's process. The writers of the storage keep it up to date.
     """
 
     def progress(self, upload: Upload, *, durable: bool = True) -> int | None:
-        """The offset that the holder of ``upload`` has reached.
+        """Return the offset that the current holder of ``upload`` has reached.
 
-        :param durable: Make the bytes up to there as durable as the settings promise, so that it can be told.
-        :return: Never less than ``upload.offset``. ``None``: this upload's bytes are where that is not known.
+        :param durable: Whether to make the bytes up to there as durable as the settings promise, before returning.
+        :return: At least ``upload.offset``, or ``None`` if it is not known for this upload.
         """
         ...
 
     def recover(self, upload: Upload, fence: int) -> int:
-        """The same, durable, for a request whose claim is now ``fence``: first locks out whoever wrote before.
+        """Lock out all earlier writers, and return the durable offset that they reached.
 
-        Raises ``ClaimLost`` if a newer claim has been here.
+        :param fence: The number of the caller's claim.
+        :raises ClaimLost: A newer claim has already done so.
         """
         ...
 
 
 class NotesProgress(Protocol):
-    """A writer of a storage that :class:`KeepsProgress`."""
+    """Implemented by writers of a storage with :class:`KeepsProgress`."""
 
-    is_counted: bool  # to be set to False where nothing counts before a checksum has been verified
+    is_counted: bool  # set it to False if nothing counts until a checksum has been verified
 
     def check(self) -> None:
-        """Raises ``ClaimLost`` once a newer claim has opened this upload for writing. Takes no time to speak of."""
+        """Raise ``ClaimLost`` if a newer claim has opened this upload for writing. This must be fast."""
         ...
 
 
 class Paced(Protocol):
-    """A writer that says when the record is to be saved, and with what.
+    """Decides when the record is saved during a write, and with what.
 
-    For a storage that makes bytes durable a while after it got them, and that must have told the record what it is
-    about to do before it does it. It is asked after each block.
+    For storages that make bytes durable some time after receiving them, and that must record what they are about to do
+    before they do it. The methods are called after each block.
     """
 
     @property
     def is_due(self) -> bool:
-        """Whether the record is to be saved now."""
+        """Whether the record should be saved now."""
         ...
 
     def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
-        """How many bytes of this write are durable so far, and the new ``Upload.storage``; waits for none.
+        """Return how many bytes of this write are durable, and the new ``Upload.storage``, without waiting for more.
 
-        :param counts: Whether bytes of this write count yet; if not, the answer is 0 and what goes with it.
+        :param counts: Whether bytes of this write count yet. If not, return 0 and the storage data that fits it.
         """
         ...
 
     def saved(self) -> None:
-        """The record says what the last ``checkpoint`` returned."""
+        """Note that the record now has what the last ``checkpoint`` returned."""
         ...
 
     def conclude(self, *, counts: bool) -> tuple[int, JSONObject]:
-        """As ``checkpoint``, but the last of this write, which has failed: save what can be saved."""
+        """Return a last ``checkpoint`` after this write has failed, and save as many bytes as possible."""
         ...
 
 
 class Concatenates(Protocol):
-    """A storage that puts uploads together; decides whether tus's ``concatenation`` is offered."""
+    """Joins uploads. Without this, tus does not offer ``concatenation``."""
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
-        """Fill ``upload`` with the bytes of its parts, in order; the new ``Upload.storage``. May be repeated."""
+        """Fill ``upload`` with the bytes of its parts, in order, and return the new ``Upload.storage``.
+
+        May be repeated.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageCapabilities:
-    """What a storage can do besides what every storage must, as its attribute ``capabilities``.
+    """The optional capabilities of a storage, in its attribute ``capabilities``.
 
     ::
 
@@ -171,27 +176,27 @@ class StorageCapabilities:
             def __init__(self) -> None:
                 self.capabilities = StorageCapabilities(concatenation=self, verification=self)
 
-    They are asked for when the app starts, and must not change afterwards. A type checker sees here whether the methods
-    are there. To take one away in a subclass, use :func:`dataclasses.replace`.
+    Type checkers verify that the objects have the methods. The app reads the capabilities when it starts, so they must
+    not change later. To remove one in a subclass, use :func:`dataclasses.replace`.
     """
 
-    chunks: PlacesChunks | None = None  # decides whether flow.js is served
-    concatenation: Concatenates | None = None  # decides whether concatenation is offered
+    chunks: PlacesChunks | None = None  # required for flow.js
+    concatenation: Concatenates | None = None  # required for tus concatenation
     progress: KeepsProgress | None = None
-    moves: Moves | None = None  # decides whether upload.move_to() works
+    moves: Moves | None = None  # required for upload.move_to()
     links: LinksDownloads | None = None
     locations: Locates | None = None
-    verification: Verifies | None = None  # decides whether "flask tus verify" works
+    verification: Verifies | None = None  # required for "flask tus verify"
     placement: ChoosesPlaces | None = None
 
 
 class WriterCapabilities(NamedTuple):
-    """What a writer can do besides what every writer must, as its attribute ``capabilities``; asked for once a request.
+    """The optional capabilities of a writer, in its attribute ``capabilities``, which is read once per request.
 
     ::
 
         class MyWriter:
-            capabilities = WriterCapabilities()  # nothing
+            capabilities = WriterCapabilities()  # none
     """
 
     paced: Paced | None = None

@@ -1,4 +1,4 @@
-"""What a storage needs for uploads that come in chunks, in any order and side by side."""
+"""What a storage implements to receive uploads in chunks, which arrive in any order and in parallel."""
 
 from __future__ import annotations
 
@@ -12,64 +12,64 @@ from .body import Piped
 
 
 class Slot(Protocol):
-    """The place of one chunk, for one request at a time."""
+    """The place of one chunk in an upload. Only one request at a time has it."""
 
     def fill(self, content: BinaryIO) -> None:
-        """Put the chunk there, durably. Raises ``ClaimLost`` if the upload has been finished or removed meanwhile."""
+        """Write the chunk durably. Raises ``ClaimLost`` if the upload was finished or removed in the meantime."""
         ...
 
 
 class IncomingChunk(Protocol):
-    """The place of one chunk, for the one request that was the last to want it. What is there does not count yet."""
+    """Writes one chunk to its place while it arrives, for the latest request that sends it. Nothing counts yet."""
 
-    is_first: bool  # nobody has put anything there before, and the upload was begun and is not over
+    is_first: bool  # whether nobody has written to this place before, and the upload exists and is unfinished
 
     def write(self, block: bytes | memoryview, /) -> None:
-        """Append; what passes the chunk's end is dropped.
+        """Append a block. Bytes beyond the end of the chunk are dropped.
 
-        Raises ``ClaimLost`` when a later request is putting the same chunk there, or the upload is finished or removed.
+        :raises ClaimLost: A later request is sending the same chunk, or the upload was finished or removed.
         """
         ...
 
     def write_piped(self, block: Piped, /) -> None:
-        """As ``write``, without looking at the content. The block must not pass the chunk's end."""
+        """Append like ``write``, without inspecting the content. The block must not exceed the chunk."""
         ...
 
     def settling(self) -> AbstractContextManager[object]:
-        """Make the chunk durable, and keep all others from its place for the block. Raises ``ClaimLost``."""
+        """Make the chunk durable, and lock its place within the context. Raises ``ClaimLost`` like ``write``."""
         ...
 
     def withdraw(self) -> None:
-        """Done with it before anything was written: the upload is over, or has the chunk. Leave nothing behind."""
+        """Give up before writing anything, and leave nothing behind, because the chunk is not needed after all."""
         ...
 
     def close(self) -> None:
-        """Done with it."""
+        """Release all resources."""
         ...
 
 
 class PlacesChunks(Protocol):
-    """A storage that takes uploads in chunks; decides whether flow.js is served.
+    """Receives uploads in chunks. Without this, flow.js is not served.
 
-    A chunk is received whole, beside the upload, before it is placed, unless there is a way to receive it in its place.
-    Chunks of one upload are placed side by side; what is placed counts once the repository says so.
+    A chunk is spooled outside the upload and then copied to its place, unless :meth:`receiving` can write it there
+    directly. Chunks of one upload are written in parallel. A chunk counts once the repository has recorded it.
     """
 
     def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        """What the storage has to know of a new upload's chunks; becomes its ``Upload.storage``."""
+        """Return the initial ``Upload.storage`` for an upload in chunks. ``chunk_size`` is in bytes."""
         ...
 
     def spool(self) -> BinaryIO:
-        """Room for one chunk on its way: in memory if it is small, else a file that has no name and leaves no trace."""
+        """Return a temporary file for one chunk: in memory if it is small, else on disk but without a name."""
         ...
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        """The place of chunk ``number``, at byte ``start``; other requests for the same one wait."""
+        """Lock the place of chunk ``number``, at byte ``start``. Other requests for the same chunk wait."""
         ...
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
-        """A way to put chunk ``number`` in its place while it is still coming in.
+        """Prepare to write chunk ``number`` to its place while it arrives.
 
-        :return: ``None``: this upload's chunks must be received whole before.
+        :return: ``None`` if the chunk must be spooled first.
         """
         ...

@@ -1,4 +1,4 @@
-"""What the app says to an upload."""
+"""The app's hooks, as the service calls them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from ..core.answer import Answer
 
 
 class Hooks(Protocol):
-    """The app's say, by the name of the hook, from ``on_create`` to ``post_delete``."""
+    """Looks up the app's hooks and signal receivers by name, from ``on_create`` to ``post_delete``."""
 
     def named(self, name: str) -> Callable[[Any], Answer | None] | None:
-        """The hook, which takes the app's own instance; ``None`` if there is none. It refuses by ``UploadRejected``.
+        """Return a hook that takes the app's own instance, or ``None`` if the app has no such hook.
 
-        ``on_complete`` may return an :class:`~flask_resumable.core.answer.Answer`.
+        A hook raises ``UploadRejected`` to refuse. ``on_complete`` may return an
+        :class:`~flask_resumable.core.answer.Answer`.
         """
         ...
 
     def observer(self, name: str) -> Callable[[Any], object] | None:
-        """Who wants to know that it has happened; ``None`` if nobody does."""
+        """Return a function that sends the signal of that name, or ``None`` if it has no receivers."""
         ...

@@ -16,9 +16,9 @@ from ..core.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to change one upload, until a newer claim takes it or it runs out.
+    """The right to change one upload, until it expires or a newer claim replaces it.
 
-    ``fence`` grows with every claim on the upload and is never reused.
+    ``fence`` increases with every claim on the upload and is never reused.
     """
 
     upload_id: str
@@ -28,27 +28,29 @@ class Claim:
 class StateRepository(Protocol):
     """Keeps the records of uploads.
 
-    Every method is one short transaction of its own; none holds a connection when it returns. When the database cannot
-    be reached, each raises :exc:`~flask_resumable.errors.Unavailable` and has changed nothing.
+    Every method is a short transaction of its own and holds no connection when it returns. If the database cannot be
+    reached, it raises :exc:`~flask_resumable.errors.Unavailable` and changes nothing.
     """
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
-        """Insert a record, claimed from birth unless ``until`` is ``None``.
+        """Insert a record, and claim it unless ``until`` is ``None``.
 
-        Raises ``UploadExists`` if the id or one of the keys is taken. ``by`` is as in ``claim``.
+        :param until: When the claim expires.
+        :param by: See :meth:`claim`.
+        :raises UploadExists: The id or one of the keys is taken.
         """
         ...
 
     def find(self, key: str) -> Upload:
-        """Read the record with this key; changes nothing. Raises ``UploadNotFound``."""
+        """Return the upload with this ``client_key``. Raises ``UploadNotFound``."""
         ...
 
     def find_request(self, request_key: str) -> Upload:
-        """Read the record with this ``request_key``; changes nothing. Raises ``UploadNotFound``."""
+        """Return the upload with this ``request_key``. Raises ``UploadNotFound``."""
         ...
 
     def get(self, upload_id: str) -> Upload:
-        """Read a record; changes nothing. Raises ``UploadNotFound``."""
+        """Return the upload with this id. Raises ``UploadNotFound``."""
         ...
 
     def claim(
@@ -61,140 +63,158 @@ class StateRepository(Protocol):
         by: str | None = None,
         over: int | None = None,
     ) -> tuple[Upload, Claim]:
-        """Take the upload, and read it as the last holder saved it; from then on that holder's saves fail.
+        """Claim the upload, and return it as the last holder saved it. From then on, saves of that holder fail.
 
-        A claim that has not run out is respected, unless its fence is ``over``: the caller has asked this holder to
-        let go, or knows that it is gone. A holder that has moved the upload on to another status since ``known`` is
-        respected all the same. Raises ``UploadNotFound``, ``UploadLocked``. ``known`` is what the caller has
-        just read: it may spare reading it once more, and is not believed if it is no longer so. ``by`` names the
-        caller's process; it becomes ``Upload.claimed_by``. The upload that is returned shows the claim that was there
-        before.
+        The upload that is returned still shows the previous claim.
+
+        :param until: When the claim expires.
+        :param known: The upload as the caller has just read it, which may save a query. It is ignored if it is out of
+            date.
+        :param by: The name of the caller's process, which becomes ``Upload.claimed_by``.
+        :param over: The fence of a living claim that may be replaced, because its holder was asked to let go or is
+            known to be gone. It is respected all the same if it has changed the status of the upload since ``known``.
+        :raises UploadNotFound: There is no such upload.
+        :raises UploadLocked: Another claim has not expired yet.
         """
         ...
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        """Save the record and renew the claim, or give it up (``None``), in one step.
+        """Save the record, and renew the claim or release it (``None``), in one step.
 
-        Both keys, ``owner``, ``metadata``, ``concat`` and ``created_at`` are as they were added. Raises ``ClaimLost``
-        and then has changed nothing.
+        Both keys, ``owner``, ``metadata``, ``concat`` and ``created_at`` never change.
+
+        :raises ClaimLost: A newer claim was made; nothing was changed.
         """
         ...
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
     ) -> Upload:
-        """Save what ``change`` makes of the record, without a claim; the new record. It may take the keys away.
+        """Apply ``change`` to the record without a claim, and return the new record.
 
-        For requests that work on one upload side by side: ``change`` is called again with what is there by then, until
-        its result can be saved. It may refuse by raising, and changes nothing by returning what it got. A claim that
-        has run out is lost by this. ``known`` is as in ``claim``. Raises ``UploadNotFound``, and ``UploadLocked`` while
-        a claim is alive.
+        For requests that work on one upload in parallel. If another request saves first, ``change`` is called again
+        with the new record. It may raise to refuse, or return its argument to change nothing, and it may remove the
+        keys. An expired claim is lost by this.
+
+        :param known: See :meth:`claim`.
+        :raises UploadNotFound: There is no such upload.
+        :raises UploadLocked: A claim has not expired yet.
         """
         ...
 
     def tell(self, upload: Upload) -> bool:
-        """Save the received bytes of ``upload`` on behalf of whoever holds it, if the record is as it was read.
+        """Save the received bytes of ``upload`` on behalf of its holder, whose claim stays as it is.
 
-        The claim stays as it is. Returns whether the record was still that version.
+        :return: Whether they were saved. They are not if the record has changed since ``upload`` was read.
         """
         ...
 
     def ask(self, upload: Upload, wish: str) -> None:
-        """Leave a wish, of up to 32 letters, for the holder whose claim ``upload`` shows. Not a change of the record.
+        """Leave a message of up to 32 letters for the holder whose claim ``upload`` shows.
 
-        The holder's next save or release takes it away, as does the next claim.
+        This does not change the version of the record. The holder's next save or release clears the message, and so
+        does the next claim.
         """
         ...
 
     def asked(self) -> Sequence[tuple[Claim, str]]:
-        """All wishes that are waiting, with the claims that they are about."""
+        """Return all pending messages, with the claims they are for."""
         ...
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
-        """Only renew the claim. Raises ``ClaimLost``."""
+        """Extend the claim without saving anything. Raises ``ClaimLost``."""
         ...
 
     def release(self, claim: Claim) -> None:
-        """Give the upload free. A lost claim is no error."""
+        """Release the claim. Does nothing if it is lost."""
         ...
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
-        """Find out whether ``remove`` would be allowed, and change nothing.
+        """Check that ``remove`` would succeed, without changing anything.
 
-        Raises ``RemovalRefused`` if something of the app's refers to the record and may not lose it, ``ClaimLost``.
+        :raises RemovalRefused: Something in the app's database refers to the record and forbids its removal.
+        :raises ClaimLost: A newer claim was made.
         """
         ...
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         """Delete the record, then call ``hook`` with what was the app's own instance.
 
-        Raises ``ClaimLost``, and ``RemovalRefused`` as above; then the record is as it was.
+        :raises RemovalRefused: Something in the app's database refers to the record; it is unchanged.
+        :raises ClaimLost: A newer claim was made; the record is unchanged.
         """
         ...
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
-        """Call ``hook`` with the app's own instance, then save ``upload`` with the answer that it returned.
+        """Call ``hook`` with the app's own instance, then save ``upload`` along with the answer that it returned.
 
-        Where the database allows, what the hook wrote in the app's session and the save are one transaction: both
-        happen or neither. If the hook raises, neither does, and its exception comes through. Raises ``ClaimLost``.
-        The hook may change what is in ``upload.storage``: save that as it is when the hook has returned.
+        If the database supports it, the save and what the hook wrote in the app's session are committed in one
+        transaction. If the hook raises, both are rolled back, and the exception propagates. The hook may change
+        ``upload.storage``: save it as it is after the hook.
+
+        :raises ClaimLost: A newer claim was made.
         """
         ...
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        """Call ``hook`` with the app's own instance; commit what it wrote in the app's session, or roll it back."""
+        """Call ``hook`` with the app's own instance. Commit what it wrote in the app's session; roll back on errors."""
         ...
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
-        """Up to ``limit`` unclaimed uploads whose ``removable_at`` has come, by that and by id, behind ``after``."""
+        """Return up to ``limit`` unclaimed uploads whose ``removable_at`` has passed.
+
+        They are sorted by that time and by id, and come after ``after``.
+        """
         ...
 
     def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
-        """Up to ``limit`` unclaimed uploads with ids above ``after``, by id, that wait for a step of the server.
+        """Return up to ``limit`` unclaimed uploads that wait for the server to complete them.
 
-        These are the ones in ``FINISHING``, and final uploads in ``ACTIVE``.
+        These are uploads in ``FINISHING`` and final uploads in ``ACTIVE``. They are sorted by id, greater than
+        ``after``.
         """
         ...
 
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        """Up to ``limit`` uploads with ids above ``after``, by id."""
+        """Return up to ``limit`` uploads, sorted by id, with ids greater than ``after``."""
         ...
 
     def instance(self, upload_id: str) -> Any | None:
-        """The app's own instance for a record, such as hooks get, read in the app's own session; ``None``: no record.
+        """Return the app's own instance of a record, as hooks get it, or ``None`` if there is no such record.
 
-        Instances are what the app works with outside of hooks: they live as long as that session.
+        It is loaded in the app's own session and lives as long as that session.
         """
         ...
 
     def instances(
         self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
     ) -> Sequence[Any]:
-        """Up to ``limit`` of the app's own instances with ids above ``after``, by id.
+        """Return up to ``limit`` of the app's own instances, sorted by id, with ids greater than ``after``.
 
-        ``status``: ``None`` for all but the uploads on their way out (``deleting``, ``gone``). ``owner``: ``None`` is
-        nobody in particular, ``ANYBODY`` is whoever it is. ``parts``: whether partial uploads are wanted too.
+        :param status: ``None`` for all uploads that are not being removed (``deleting``, ``gone``).
+        :param owner: ``None`` for uploads without an owner, ``ANYBODY`` for all.
+        :param parts: Whether to include partial uploads.
         """
         ...
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
-        """Final uploads in ``ACTIVE`` that list ``part_id``."""
+        """Return the final uploads in ``ACTIVE`` that list ``part_id``."""
         ...
 
     def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that may have unfinished bytes: all with a record, but for the published ones."""
+        """Return those ids whose uploads may have unfinished bytes: they have a record and are not published."""
         ...
 
-    def let_go(self) -> None:
-        """Called before a body is read: hold no connection while bytes flow, not even in the app's session."""
+    def release_connection(self) -> None:
+        """Return all connections to the pool, even the one of the app's session. Called before a body is read."""
         ...
 
     def digest(self, upload: Upload, name: str) -> str | None:
-        """A remembered digest of exactly the bytes that ``upload`` has."""
+        """Return a remembered digest of exactly the bytes that ``upload`` has, or ``None``."""
         ...
 
     def remember_digest(self, upload: Upload, name: str, value: str) -> None:
-        """Keep a digest for as long as the upload has exactly these bytes."""
+        """Remember a digest for as long as the upload has exactly these bytes."""
         ...

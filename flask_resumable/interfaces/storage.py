@@ -17,48 +17,58 @@ from .capabilities import WriterCapabilities
 
 
 class Writer(Protocol):
-    """Takes the content of one write, block by block."""
+    """Receives the content of one write, block by block."""
 
     @property
     def capabilities(self) -> WriterCapabilities:
-        """What it can do besides."""
+        """What this writer can do beyond this interface."""
         ...
 
     def write(self, block: bytes | memoryview, /) -> None:
-        """Append to what was written. Raises ``ClaimLost`` once a newer claim has opened this upload for writing."""
+        """Append a block. Raises ``ClaimLost`` once a newer claim has opened this upload for writing."""
         ...
 
     def flush(self) -> JSONObject:
-        """Make all that was written as durable as the settings promise; the new ``Upload.storage``."""
+        """Make everything written as durable as the settings promise, and return the new ``Upload.storage``."""
         ...
 
 
 class Storage(Protocol):
-    """Keeps the bytes. ``OSError`` and its like become ``Unavailable`` or ``StorageFull`` in here.
+    """Keeps the bytes of uploads.
 
-    Where saved bytes turn out to be missing (after a power loss with ``DURABILITY = "none"``, say), ``writer`` and
-    ``finish`` raise ``BytesLost`` with the offset up to which they are there.
+    Every method turns ``OSError`` and errors like it into ``Unavailable`` or ``StorageFull``. If saved bytes are
+    missing, for example after a power failure with ``DURABILITY = "none"``, ``writer`` and ``finish`` raise
+    ``BytesLost`` with the offset of the first missing byte.
     """
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """What it can do besides what is here."""
+        """What this storage can do beyond this interface."""
         ...
 
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
-        """Open for writing from byte ``start`` on. The first write creates; bytes past the saved ones are garbage."""
+        """Open the upload for writing from byte ``start``.
+
+        The first write creates it. Bytes beyond the saved ones are garbage and may be overwritten.
+
+        :param fence: The number of the caller's claim.
+        :raises ClaimLost: A newer claim has opened this upload for writing.
+        """
         ...
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
-        """Publish a whole upload, durably, locking all writers out; the new ``Upload.storage``. May be repeated."""
+        """Publish a completely received upload durably, lock out all writers, and return the new ``Upload.storage``.
+
+        May be repeated.
+        """
         ...
 
     def open(self, upload: Upload) -> BinaryIO:
-        """The upload's bytes, readable and seekable."""
+        """Open the upload's bytes for reading. The stream is seekable."""
         ...
 
     def path(self, upload: Upload) -> Path | None:
-        """Where the bytes lie, if they are a file on this machine."""
+        """Return the file with the bytes, or ``None`` if they are not in a local file."""
         ...
 
     def delete(self, upload: Upload) -> None:
@@ -66,12 +76,14 @@ class Storage(Protocol):
         ...
 
     def remove_orphans(self, upload: Upload) -> None:
-        """Remove what a late writer may have left beside a finished or removed upload; never finished bytes."""
+        """Remove what a late writer may have left of a finished or removed upload, but never finished bytes."""
         ...
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Unfinished bytes last touched before ``older_than``: an upload's id, and how to remove them.
+        """Yield uploads with unfinished bytes that were last changed before ``older_than``.
 
-        The callable removes what belongs to that id and returns how many bytes that freed.
+        Each item is an upload's id and a callable. It removes the unfinished bytes of that id and returns how many
+        bytes it freed.
         """
+
         ...

@@ -1,4 +1,4 @@
-"""An upload as the fields of a record, whatever database keeps it: names, and the way there and back."""
+"""Converts uploads to the fields of a record and back, for any database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import Unavailable
 
-FORMAT = 1  # of the records that this version writes; see docs/models.md
+FORMAT = 1  # the version of the records written here; see docs/models.md
 
-# The fields that make an Upload; kept apart from those that only the repository reads.
+# The fields that make up an Upload, apart from those that only the repository reads.
 FIELDS = (
     "id",
     "client_key",
@@ -40,10 +40,10 @@ FIELDS = (
     "asked",
     "version",
 )
-# What only the repository reads: for its queries, its races and what it remembers.
+# The fields that only the repository reads: for its queries and for remembered digests.
 OWN_FIELDS = ("concat_kind", "digests", "removable_at")
-# What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
-# is not written leaves its indexes alone.
+# The fields that a save writes: those that can change after creation, apart from claims and digests. The indexes of
+# other fields are left alone.
 STATE_FIELDS = (
     "status",
     "length",
@@ -58,14 +58,14 @@ STATE_FIELDS = (
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
-    """The frozen value of a record; its times are aware.
+    """Return a record as a frozen upload. Its times must be aware.
 
-    :raises Unavailable: A later version of this package has written it, in a format that this one does not know.
+    :raises Unavailable: A later version of this package wrote the record, in a format that this version does not know.
     """
     if (record["format"] or FORMAT) > FORMAT:
         raise Unavailable(
-            f"The record of upload {record['id']} has format {record['format']}, and this version of flask_resumable "
-            f"knows formats up to {FORMAT}: upgrade it."
+            f"The record of upload {record['id']} has format {record['format']}, but this version of flask_resumable "
+            f"supports formats up to {FORMAT} only: upgrade flask_resumable."
         )
     return Upload(
         id=record["id"],
@@ -99,7 +99,7 @@ def _received(offset: int, chunks: Mapping[str, Any] | None) -> ByteRanges:
 
 
 def _chunks(received: ByteRanges) -> dict[str, Any] | None:
-    """The chunks beyond the offset: hexadecimal digits, the lowest bit being the chunk with the offset in it."""
+    """Return the chunks beyond the offset, as hex digits whose lowest bit is the chunk that contains the offset."""
     if not received.chunks:
         return None
     return {
@@ -110,7 +110,7 @@ def _chunks(received: ByteRanges) -> dict[str, Any] | None:
 
 
 def state_of(upload: Upload) -> dict[str, Any]:
-    """The fields of an upload that a save writes: ``STATE_FIELDS``."""
+    """Return the fields that a save writes: ``STATE_FIELDS``."""
     return {
         "status": upload.status.value,
         "length": upload.length,
@@ -125,7 +125,7 @@ def state_of(upload: Upload) -> dict[str, Any]:
 
 
 def values_of(upload: Upload) -> dict[str, Any]:
-    """All fields that say what the upload is."""
+    """Return all fields that describe the upload."""
     return {
         **state_of(upload),
         "client_key": upload.client_key,
@@ -147,5 +147,5 @@ def _concat_kind(upload: Upload) -> str | None:
 
 
 def answer_of(upload: Upload) -> dict[str, Any] | None:
-    """The app's answer as a record keeps it."""
+    """Return the app's answer as it is stored in a record."""
     return None if upload.answer is None else upload.answer.to_record()

@@ -61,7 +61,7 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
     def finish(response: Response) -> Response:
         if request.blueprint == name:
             return spoken().finish(response)
-        if not _is_lost_below(url):
+        if request.routing_exception is None or not _is_below(url):
             return response
         dialect = spoken()
         return dialect.finish(dialect.on_lost(response.status_code))
@@ -111,6 +111,6 @@ def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect])
     return view
 
 
-def _is_lost_below(url: str) -> bool:
-    """Whether routing failed below ``url``: then no blueprint is known, and a dialect has to answer all the same."""
-    return request.routing_exception is not None and url != "/" and (request.path + "/").startswith(url)
+def _is_below(url: str) -> bool:
+    """Whether the request is below ``url``. If routing fails there, no blueprint is known: a dialect answers anyway."""
+    return url != "/" and (request.path + "/").startswith(url)

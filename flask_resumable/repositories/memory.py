@@ -136,7 +136,7 @@ class MemoryRepository:
         if hook is not None:
             self.call(upload, hook)
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         self._held(claim)
@@ -196,7 +196,7 @@ class MemoryRepository:
             if upload.id in wanted and (upload.status is not Status.COMPLETE or upload.is_partial)
         }
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Nothing is held."""
 
     def digest(self, upload: Upload, name: str) -> str | None:

@@ -6,17 +6,20 @@ the place of one chunk. Whichever commit makes the upload whole goes on to finis
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO
+from typing import cast
+from typing import Protocol
 
 from ..core import upload as rules
 from ..core.ranges import ChunkSpan
+from ..core.upload import ChunkWrite
 from ..core.upload import Limits
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExpired
 from ..errors import UploadNotFound
+from ..interfaces import Piped
 from ..interfaces.chunks import IncomingChunk
 from ..interfaces.chunks import PlacesChunks
 from .client_keys import Keys
@@ -24,6 +27,33 @@ from .client_keys import patiently
 from .uploads import UploadService
 
 LEAST_IN_PLACE = 64 * 1024  # bytes of a chunk that is put in its place as it comes; smaller ones come at once
+_OVERTAKEN = (ClaimLost, UploadNotFound, UploadExpired)
+
+
+class ChunkTransfer(Protocol):
+    """One chunk on its way into its upload: write all of it, then finish; close it in any case."""
+
+    room: int  # bytes that may still come unseen, as ``Piped``; 0: what comes is looked at, and kept as it is
+    is_kept: bool  # whether the content is still at hand: it may turn out to belong elsewhere
+
+    def write(self, block: bytes | memoryview | Piped) -> None:
+        """Take the next block."""
+        ...
+
+    def finish(self, wish: ChunkWrite) -> Upload:
+        """The upload with the chunk; complete if it has all its bytes.
+
+        :param wish: What it was begun with; where it is kept, it may be another.
+        :raises UploadNotFound: The upload was cancelled meanwhile.
+        :raises UploadExpired: Its time was over meanwhile; the chunk belongs to a new one.
+        :raises UploadLocked: Another request completes it, and takes too long.
+        :raises ClaimLost: A later request with the same chunk has taken over, and is not done.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
 
 
 class ChunkService:
@@ -35,92 +65,118 @@ class ChunkService:
         self._repository = service.repository
         self._storage = storage
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Hold no connection of the app's while a body is read."""
-        self._repository.let_go()
+        self._repository.release_connection()
 
-    def spool(self) -> BinaryIO:
-        """Room for a chunk on its way."""
-        self.let_go()
-        return self._storage.spool()
+    def cancel(self, upload: Upload, *, owner: str | None) -> None:
+        """Remove the upload, and refuse what comes late for a while."""
+        self._service.delete(upload.id, owner=owner)
 
-    def store(self, upload: Upload, chunk: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
-        """Place a chunk that was received whole; the upload with it, complete if it has all its bytes.
+    # --- a chunk, step by step ---
 
-        :raises UploadNotFound: The upload was cancelled meanwhile.
-        :raises UploadExpired: Its time was over meanwhile; the chunk belongs to a new one.
-        :raises UploadLocked: Another request completes it, and takes too long.
+    def begin(self, wish: ChunkWrite, owner: str | None, limits: Limits, *, in_place: bool) -> ChunkTransfer:
+        """Find the upload, or create it, and make room for the chunk.
+
+        :param in_place: Whether the chunk may be in its place before all of it has come.
+        :raises UploadNotFound: The upload was cancelled a moment ago, or refused.
+        :raises UploadRejected: ``on_create`` or ``pre_save`` refuses.
+        :raises UploadLocked: Another request creates the upload, or removes one that has expired, and takes too long.
         """
-        if not _is_wanted(upload, chunk):
-            return self._told(upload, chunk)
-        self._service.call_hook("pre_save", upload)
-        self._repository.let_go()
+        upload, span, size = self.prepare(wish, owner, limits), wish.span, wish.span.size
+        if size > 0 and upload.received.has(span):
+            return _Skipped(self, upload)
+        self._repository.release_connection()
+        if in_place and size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
+            incoming = self._storage.receiving(upload, span.number, span.start, size)
+            if incoming is not None and self._is_admitted(upload, span, incoming):
+                return _InPlace(self, upload, incoming, size, limits)
+        return _Spooled(self, self._storage.spool(), upload, owner, limits)
 
-        def place() -> tuple[Upload, bool]:
-            with self._storage.placing(upload, chunk.number, chunk.start) as slot:
-                # Only now is it certain that nobody else is putting these bytes there.
-                current = self._repository.get(upload.id)
-                is_wanted = _is_wanted(current, chunk)
-                if is_wanted:
-                    slot.fill(content)
-                    current = self._commit(upload.id, chunk, limits, known=current)
-                return current, is_wanted
+    def prepare(self, wish: ChunkWrite, owner: str | None, limits: Limits) -> Upload:
+        """The upload that a chunk belongs to. Raises as :meth:`begin`."""
+        return self._keys.prepare(wish.creation, owner=owner, limits=limits)
 
-        return self._stored(upload, chunk, place)
+    def keep(self, owner: str | None, limits: Limits) -> ChunkTransfer:
+        """Make room for a chunk of which nothing is known before all of it has come."""
+        self._repository.release_connection()
+        return _Spooled(self, self._storage.spool(), None, owner, limits)
 
-    def receive(self, upload: Upload, chunk: ChunkSpan) -> IncomingChunk | None:
-        """Where to put a chunk while it comes in; ``None``: it must be received whole before, or is not wanted."""
-        if not _is_wanted(upload, chunk) or chunk.size < LEAST_IN_PLACE:
-            return None
-        self._repository.let_go()
-        incoming = self._storage.receiving(upload, chunk.number, chunk.start, chunk.size)
-        if incoming is None:
-            return None
+    def _is_admitted(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk) -> bool:
+        """Whether a chunk can be put in its place now; if not, ``incoming`` is closed."""
         try:
-            if incoming.is_first or self._is_missing(upload, chunk):
+            is_missing = incoming.is_first or self._is_missing(upload, span)
+            if is_missing:
                 self._service.call_hook("pre_save", upload)
-                self._repository.let_go()
-                return incoming
+                self._repository.release_connection()
         except BaseException:
             incoming.close()
             raise
-        incoming.withdraw()
-        return None
+        if not is_missing:
+            incoming.withdraw()
+        return is_missing
 
-    def _is_missing(self, upload: Upload, chunk: ChunkSpan) -> bool:
+    def _is_missing(self, upload: Upload, span: ChunkSpan) -> bool:
         """Whether a chunk still is, though others may have been here since the record was read."""
         try:
             current = self._repository.get(upload.id)
         except UploadNotFound:
             return False
-        return _is_wanted(current, chunk)
+        return _is_wanted(current, span)
 
-    def settle(self, upload: Upload, chunk: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
-        """The upload with a chunk that has come in whole. Raises as ``store``, and:
-
-        :raises ClaimLost: A later request with the same chunk has taken over, and is not done.
-        """
-
-        def settle() -> tuple[Upload, bool]:
-            with incoming.settling():
-                return self._commit(upload.id, chunk, limits), True
-
-        return self._stored(upload, chunk, settle)
-
-    def _stored(self, upload: Upload, chunk: ChunkSpan, act: Callable[[], tuple[Upload, bool]]) -> Upload:
-        """What ``act`` has made of the upload, and whether it did; or what others have made of it meanwhile."""
+    def place(self, upload: Upload, span: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
+        """Put a chunk that was received whole in its place."""
+        if not _is_wanted(upload, span):
+            return self.told(upload, span)
+        self._service.call_hook("pre_save", upload)
+        self._repository.release_connection()
+        content.seek(0)
         try:
-            current, has_stored = act()
-        except (ClaimLost, UploadNotFound, UploadExpired):
-            self._service.discard_stray(upload)
-            return self._told(self._keys.current(upload), chunk)
-        if current.status not in (Status.ACTIVE, Status.FINISHING):
-            self._service.discard_stray(upload)  # its fence was just put up again
-        elif has_stored:
-            self._service.call_hook("post_save", current)
-        return self._told(current, chunk)
+            with self._storage.placing(upload, span.number, span.start) as slot:
+                # Only now is it certain that nobody else is putting these bytes there.
+                current = self._repository.get(upload.id)
+                is_wanted = _is_wanted(current, span)
+                if is_wanted:
+                    slot.fill(content)
+                    current = self._commit(upload.id, span, limits, known=current)
+        except _OVERTAKEN:
+            return self._overtaken(upload, span)
+        return self._stored(current, span, is_news=is_wanted)
 
-    def _told(self, upload: Upload, chunk: ChunkSpan) -> Upload:
+    def record(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
+        """Make known that a chunk is in its place, all of it."""
+        try:
+            with incoming.settling():
+                current = self._commit(upload.id, span, limits)
+        except _OVERTAKEN:
+            return self._overtaken(upload, span)
+        return self._stored(current, span)
+
+    def _commit(self, upload_id: str, span: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
+        def add(upload: Upload) -> Upload:
+            if upload.status is not Status.ACTIVE:
+                return upload
+            now = self._service.now()
+            more = rules.finish_if_ready(rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit))
+            if upload.client_key is None or more.is_expired(now):
+                raise UploadExpired  # others have begun anew, or are about to
+            return more
+
+        return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
+
+    def _stored(self, current: Upload, span: ChunkSpan, *, is_news: bool = True) -> Upload:
+        if current.status not in (Status.ACTIVE, Status.FINISHING):
+            self._service.discard_stray(current)  # its fence was just put up again
+        elif is_news:
+            self._service.call_hook("post_save", current)
+        return self.told(current, span)
+
+    def _overtaken(self, upload: Upload, span: ChunkSpan) -> Upload:
+        """What others have made of the upload meanwhile."""
+        self._service.discard_stray(upload)
+        return self.told(self._keys.current(upload), span)
+
+    def told(self, upload: Upload, span: ChunkSpan) -> Upload:
         """What a client hears that has sent a chunk: the upload that has it, and that stays."""
         completed = self._keys.completed(upload)
         if completed.status is Status.COMPLETE:
@@ -128,26 +184,100 @@ class ChunkService:
         present = self._keys.present(completed)
         if present is None or present.client_key is None:
             raise UploadExpired
-        if present.status is Status.ACTIVE and not present.received.has(chunk):
+        if present.status is Status.ACTIVE and not present.received.has(span):
             raise ClaimLost
         return present
 
-    def cancel(self, upload: Upload, *, owner: str | None) -> None:
-        """Remove the upload, and refuse what comes late for a while."""
-        self._service.delete(upload.id, owner=owner)
 
-    def _commit(self, upload_id: str, chunk: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
-        def add(upload: Upload) -> Upload:
-            if upload.status is not Status.ACTIVE:
-                return upload
-            now = self._service.now()
-            more = rules.settle(rules.advance(upload, chunk.start, chunk.stop, limits, now, unit=chunk.unit))
-            if upload.client_key is None or more.is_expired(now):
-                raise UploadExpired  # others have begun anew, or are about to
-            return more
-
-        return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
+def _is_wanted(upload: Upload, span: ChunkSpan) -> bool:
+    return upload.status is Status.ACTIVE and not upload.received.has(span)
 
 
-def _is_wanted(upload: Upload, chunk: ChunkSpan) -> bool:
-    return upload.status is Status.ACTIVE and not upload.received.has(chunk)
+class _Skipped:
+    """A chunk that its upload has already: it is read past."""
+
+    room = 0
+    is_kept = False
+
+    def __init__(self, chunks: ChunkService, upload: Upload) -> None:
+        self._chunks = chunks
+        self._upload = upload
+
+    def write(self, block: bytes | memoryview | Piped) -> None:
+        """There is nothing to be done."""
+
+    def finish(self, wish: ChunkWrite) -> Upload:
+        return self._chunks.told(self._upload, wish.span)
+
+    def close(self) -> None:
+        """There is nothing to be closed."""
+
+
+class _Spooled:
+    """A chunk that is received whole before it is placed.
+
+    :param upload: Its upload, if that is known.
+    """
+
+    room = 0
+    is_kept = True
+
+    def __init__(
+        self, chunks: ChunkService, content: BinaryIO, upload: Upload | None, owner: str | None, limits: Limits
+    ) -> None:
+        self._chunks = chunks
+        self._content = content
+        self._upload = upload
+        self._owner = owner
+        self._limits = limits
+
+    def write(self, block: bytes | memoryview | Piped) -> None:
+        self._content.write(cast(bytes, block))
+
+    def finish(self, wish: ChunkWrite) -> Upload:
+        upload = self._upload
+        if upload is None or upload.client_key != wish.creation.client_key:
+            upload = self._chunks.prepare(wish, self._owner, self._limits)
+        try:
+            return self._chunks.place(upload, wish.span, self._content, self._limits)
+        except (UploadExpired, UploadNotFound):
+            # It has gone while the chunk came in. Unless it left a tombstone, this is the first chunk of the next one.
+            upload = self._chunks.prepare(wish, self._owner, self._limits)
+            return self._chunks.place(upload, wish.span, self._content, self._limits)
+
+    def close(self) -> None:
+        self._content.close()
+
+
+class _InPlace:
+    """A chunk that is written to its place while it comes in."""
+
+    is_kept = False
+
+    def __init__(
+        self, chunks: ChunkService, upload: Upload, incoming: IncomingChunk, size: int, limits: Limits
+    ) -> None:
+        self._chunks = chunks
+        self._upload = upload
+        self._incoming = incoming
+        self._limits = limits
+        self.room = size
+
+    def write(self, block: bytes | memoryview | Piped) -> None:
+        if not self.room:
+            return
+        try:
+            if isinstance(block, Piped):
+                self._incoming.write_piped(block)
+            else:
+                self._incoming.write(block)
+        except ClaimLost:  # the end will show what others have made of the chunk
+            self.room = 0
+        else:
+            self.room = max(0, self.room - len(block))
+
+    def finish(self, wish: ChunkWrite) -> Upload:
+        return self._chunks.record(self._upload, wish.span, self._incoming, self._limits)
+
+    def close(self) -> None:
+        self._incoming.close()

@@ -66,7 +66,7 @@ class Transfer(Protocol):
         ...
 
 
-class Hold:
+class ClaimedUpload:
     """An upload that this request may change, until a newer request takes it over."""
 
     upload: Upload  # as last saved
@@ -88,7 +88,7 @@ class Hold:
         self.claim = claim
         self._is_released = is_released
 
-    def hold_until(self) -> datetime:
+    def claim_until(self) -> datetime:
         """How long a claim that is made or renewed now lives."""
         now = self._now()
         lease = self._lease * (RECEIVING if self.is_receiving else 1)
@@ -112,18 +112,18 @@ class Hold:
         :raises ClaimLost: A newer request has taken over.
         """
         upload = replace(upload, updated_at=self._now())
-        self._repository.save(upload, self.claim, until=None if last else self.hold_until())
+        self._repository.save(upload, self.claim, until=None if last else self.claim_until())
         self.upload = upload
         self._is_released = last
 
-    def settle(self, upload: Upload, hook: Callable[[Any], Answer | None], *, last: bool = False) -> None:
+    def save_with_hook(self, upload: Upload, hook: Callable[[Any], Answer | None], *, last: bool = False) -> None:
         """Save the record together with what ``hook`` writes, or neither.
 
         :raises ClaimLost: A newer request has taken over.
         """
         upload = replace(upload, updated_at=self._now())
-        until = None if last else self.hold_until()
-        self.upload = self._repository.settle(upload, self.claim, hook, until=until)
+        until = None if last else self.claim_until()
+        self.upload = self._repository.save_with_hook(upload, self.claim, hook, until=until)
         self._is_released = last
 
     def release(self) -> None:
@@ -135,10 +135,10 @@ class Hold:
 
     def renew(self) -> None:
         """Renew the claim and nothing else."""
-        self._repository.renew(self.claim, until=self.hold_until())
+        self._repository.renew(self.claim, until=self.claim_until())
 
 
-class Holder:
+class Claims:
     """Claims uploads, and sees to it that a claim that is lost leaves nothing behind.
 
     It knows all holds of this process, and which claims of others have nobody any more to answer for them.
@@ -151,20 +151,20 @@ class Holder:
         self._lease = lease
         self._now = now
         self._name = ProcessName()
-        self._holds: dict[tuple[str, int], Hold] = {}
+        self._claimed_uploads: dict[tuple[str, int], ClaimedUpload] = {}
         self._coming: list[str] = []  # ids of uploads for which a claim is being made
         self._announced: list[str] = []  # ids of uploads for which content has come
 
-    def add(self, upload: Upload, *, is_free: bool, is_receiving: bool = False) -> Hold:
+    def add(self, upload: Upload, *, is_free: bool, is_receiving: bool = False) -> ClaimedUpload:
         """A new record, claimed unless it ``is_free``; to be passed to :meth:`keep`."""
-        hold = self._hold(is_receiving)
+        claimed = self._claimed(is_receiving)
 
         def add() -> tuple[Upload, Claim]:
-            until = None if is_free else hold.hold_until()
+            until = None if is_free else claimed.claim_until()
             claim = self._repository.add(upload, until=until, by=str(self._name))
             return replace(upload, fence=claim.fence), claim
 
-        return self._begun(hold, upload.id, add, is_released=is_free)
+        return self._begun(claimed, upload.id, add, is_released=is_free)
 
     @contextmanager
     def take(
@@ -174,7 +174,7 @@ class Holder:
         known: Upload | None = None,
         make_way: Callable[[Upload], Upload] | None = None,
         is_receiving: bool = False,
-    ) -> Iterator[Hold]:
+    ) -> Iterator[ClaimedUpload]:
         """Claim an upload for the block, at the offset up to which anything has arrived.
 
         :param known: The upload, as it was just read.
@@ -183,24 +183,24 @@ class Holder:
         :param is_receiving: Whether content is about to come in, so that the claim is renewed rarely.
         :raises UploadLocked: Somebody has it who may not be interrupted.
         """
-        hold = self._claim(self._hold(is_receiving), upload_id, known, make_way)
-        with self.keep(hold):
-            if hold.upload.status is Status.ACTIVE and not hold.upload.is_released:
-                self._recover(hold)
-            yield hold
+        claimed = self._claim(self._claimed(is_receiving), upload_id, known, make_way)
+        with self.keep(claimed):
+            if claimed.upload.status is Status.ACTIVE and not claimed.upload.is_released:
+                self._recover(claimed)
+            yield claimed
 
     @contextmanager
-    def keep(self, hold: Hold) -> Iterator[Hold]:
+    def keep(self, claimed: ClaimedUpload) -> Iterator[ClaimedUpload]:
         """Hold what is claimed already for the block."""
         try:
-            yield hold
+            yield claimed
         except ClaimLost:
-            self.discard_stray(hold.upload)
+            self.discard_stray(claimed.upload)
             raise
         finally:
-            hold.release()
-            self._holds.pop((hold.claim.upload_id, hold.claim.fence), None)
-            hold.ended.set()
+            claimed.release()
+            self._claimed_uploads.pop((claimed.claim.upload_id, claimed.claim.fence), None)
+            claimed.ended.set()
 
     @contextmanager
     def announced(self, upload_id: str) -> Iterator[None]:
@@ -225,9 +225,9 @@ class Holder:
 
     # --- those who hold uploads ---
 
-    def found(self, upload_id: str, fence: int) -> Hold | None:
+    def found(self, upload_id: str, fence: int) -> ClaimedUpload | None:
         """Whoever holds the upload with this claim, if it is a request of this process."""
-        return self._holds.get((upload_id, fence))
+        return self._claimed_uploads.get((upload_id, fence))
 
     def await_announced(self, upload_id: str, patience: float) -> bool:
         """Wait until a request that has come with content has claimed the upload, or cannot; if there was one."""
@@ -257,24 +257,29 @@ class Holder:
 
     # --- within ---
 
-    def _hold(self, is_receiving: bool) -> Hold:
-        return Hold(self._repository, lease=self._lease, now=self._now, is_receiving=is_receiving)
+    def _claimed(self, is_receiving: bool) -> ClaimedUpload:
+        return ClaimedUpload(self._repository, lease=self._lease, now=self._now, is_receiving=is_receiving)
 
     def _begun(
-        self, hold: Hold, upload_id: str, claim: Callable[[], tuple[Upload, Claim]], *, is_released: bool = False
-    ) -> Hold:
+        self,
+        claimed: ClaimedUpload,
+        upload_id: str,
+        claim: Callable[[], tuple[Upload, Claim]],
+        *,
+        is_released: bool = False,
+    ) -> ClaimedUpload:
         """The hold with what ``claim`` has claimed, known to all requests of this process."""
         self._coming.append(upload_id)
         try:
-            hold.begin(*claim(), is_released=is_released)
-            self._holds[upload_id, hold.claim.fence] = hold
-            return hold
+            claimed.begin(*claim(), is_released=is_released)
+            self._claimed_uploads[upload_id, claimed.claim.fence] = claimed
+            return claimed
         finally:
             self._coming.remove(upload_id)
 
     def _claim(
-        self, hold: Hold, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None
-    ) -> Hold:
+        self, claimed: ClaimedUpload, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None
+    ) -> ClaimedUpload:
         deadline = time.monotonic() + _PATIENCE
         while True:
             upload = known or self._repository.get(upload_id)
@@ -287,13 +292,13 @@ class Holder:
                     self._repository.claim,
                     upload_id,
                     now=self._now(),
-                    until=hold.hold_until(),
+                    until=claimed.claim_until(),
                     known=upload,
                     by=str(self._name),
                     over=upload.fence if may_take else None,
                 )
                 with suppress(UploadLocked):
-                    return self._begun(hold, upload_id, claim)
+                    return self._begun(claimed, upload_id, claim)
             known = None
             # One that has just been killed may take a moment to die.
             is_another = self.is_near(upload) and not self.is_own(upload)
@@ -311,14 +316,14 @@ class Holder:
             and self.is_near(upload)
         )
 
-    def _recover(self, hold: Hold) -> None:
+    def _recover(self, claimed: ClaimedUpload) -> None:
         """Count what the last holder has written and could not save."""
-        upload = hold.upload
+        upload = claimed.upload
         if self._progress is None or upload.client_key is not None or upload.is_final:
             return
-        offset = self._progress.recover(upload, hold.claim.fence)
+        offset = self._progress.recover(upload, claimed.claim.fence)
         if offset > upload.offset:
-            hold.save(advanced(upload, offset))
+            claimed.save(advanced(upload, offset))
 
 
 def advanced(upload: Upload, offset: int) -> Upload:
@@ -335,16 +340,16 @@ class LeaseKeeper:
 
     def __init__(self, lease: timedelta) -> None:
         self._interval = lease.total_seconds() / 3
-        self._holds: set[Hold] = set()
+        self._claimed_uploads: set[ClaimedUpload] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keeping(self, hold: Hold) -> Iterator[None]:
+    def keeping(self, claimed: ClaimedUpload) -> Iterator[None]:
         """Keep ``hold`` alive for the length of the block."""
         with self._changed:
-            is_outermost = hold not in self._holds
-            self._holds.add(hold)
+            is_outermost = claimed not in self._claimed_uploads
+            self._claimed_uploads.add(claimed)
             self._start()
             self._changed.notify()
         try:
@@ -352,7 +357,7 @@ class LeaseKeeper:
         finally:
             if is_outermost:
                 with self._changed:
-                    self._holds.discard(hold)
+                    self._claimed_uploads.discard(claimed)
 
     def _start(self) -> None:
         # A worker that was forked has the object, but not the thread.
@@ -363,11 +368,11 @@ class LeaseKeeper:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._holds)
-                before = set(self._holds)
+                self._changed.wait_for(lambda: self._claimed_uploads)
+                before = set(self._claimed_uploads)
             time.sleep(self._interval)
             with self._changed:
-                still_held = before & self._holds
-            for hold in still_held:
+                still_held = before & self._claimed_uploads
+            for claimed in still_held:
                 with suppress(Unavailable, ClaimLost):  # the next beat may get through; who lost it learns when saving
-                    hold.renew()
+                    claimed.renew()

@@ -64,11 +64,11 @@ class Cleaner:
         service = self._service
         try:
             # The claim first, then another look: it may have been finished or prolonged meanwhile.
-            with service.holding(upload.id) as hold:
-                if not hold.upload.is_expired(service.now()):
+            with service.claiming(upload.id) as claimed:
+                if not claimed.upload.is_expired(service.now()):
                     report.busy += 1
                     return
-                service.remove(hold)
+                service.remove(claimed)
         except UploadNotFound:
             if upload.can_expire:  # else this is how holding() says that it has removed what was left
                 report.busy += 1

@@ -144,11 +144,10 @@ class Keys:
         return upload
 
     def _is_over(self, upload: Upload) -> bool:
-        now = self._service.now()
-        if upload.can_expire:
-            return upload.is_expired(now)
-        # FINISHING ends by itself; all others are remembered until then.
-        return upload.status is not Status.FINISHING and upload.expires_at is not None and upload.expires_at <= now
+        # FINISHING ends by itself. All others expire then, or are remembered until then.
+        if upload.status is Status.FINISHING or upload.expires_at is None:
+            return False
+        return upload.expires_at <= self._service.now()
 
     def _prolonged(self, upload: Upload, limits: Limits) -> Upload:
         """The upload with time left for who comes back to it at the last moment.
@@ -156,13 +155,14 @@ class Keys:
         Else the chunks that a client has just been told of could go before it has sent the others.
         """
 
+        if not self._is_near_its_end(upload, limits):
+            return upload
+
         def prolong(current: Upload) -> Upload:
             if not self._is_near_its_end(current, limits):
                 return current
             return replace(current, expires_at=limits.expiry(current, self._service.now()))
 
-        if prolong(upload) is upload:
-            return upload
         return self._repository.amend(upload.id, prolong, now=self._service.now())
 
     def _is_near_its_end(self, upload: Upload, limits: Limits) -> bool:
@@ -181,7 +181,7 @@ class Keys:
                     self._repository.amend(upload.id, self._without_key, now=self._service.now())
                     return
             try:
-                with self._service.holding(upload.id):
+                with self._service.claiming(upload.id):
                     pass  # what is half removed has gone by this, and a claim of the dead has ended
             except RemovalRefused:  # something refers to a tombstone, which is no reason to refuse the file
                 self._repository.amend(upload.id, self._without_key, now=self._service.now())

@@ -1,7 +1,7 @@
 """The steps by which an upload moves from state to state, each of which a crash may interrupt.
 
 A step does what must be durable first, then saves the next state together with what the app's hook writes. What was
-interrupted is in one of the waiting states, and :meth:`Steps.settle` takes it up from there.
+interrupted is in one of the waiting states, and :meth:`Lifecycle.catch_up` takes it up from there.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from ..errors import UploadRejected
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from .claims import ClaimedUpload
+from .claims import Claims
 from .claims import Clock
-from .claims import Hold
-from .claims import Holder
 from .claims import LeaseKeeper
 from .moving import Mover
 
 logger = logging.getLogger(__package__)
 
 
-class Steps:
+class Lifecycle:
     """Moves held uploads on.
 
     :param completed_ttl: How long a finished upload is still found by its key, for clients that lost the last answer.
@@ -49,7 +49,7 @@ class Steps:
         repository: StateRepository,
         storage: Storage,
         hooks: Hooks,
-        holder: Holder,
+        claims: Claims,
         keeper: LeaseKeeper,
         now: Clock,
         *,
@@ -58,66 +58,66 @@ class Steps:
         self._repository = repository
         self._storage = storage
         self._hooks = hooks
-        self._holder = holder
+        self._claims = claims
         self._keeper = keeper
         self._now = now
         self._completed_ttl = completed_ttl
         self._mover = Mover(repository, storage, now)
 
-    def accept(self, hold: Hold) -> None:
+    def accept(self, claimed: ClaimedUpload) -> None:
         """NEW to ACTIVE, if ``on_create`` agrees."""
         try:
-            with self._keeper.keeping(hold):
-                self._step(hold, hold.upload.to(Status.ACTIVE), "on_create")
+            with self._keeper.keeping(claimed):
+                self._step(claimed, claimed.upload.to(Status.ACTIVE), "on_create")
         except Exception:
-            self._unmake(hold)
+            self._unmake(claimed)
             raise
 
-    def _unmake(self, hold: Hold) -> None:
+    def _unmake(self, claimed: ClaimedUpload) -> None:
         """Remove an upload that has no bytes yet."""
         try:
-            self._repository.remove(hold.upload, hold.claim)
+            self._repository.remove(claimed.upload, claimed.claim)
         except RemovalRefused as error:  # on_create has committed rows that refer to it, and failed then
-            self._bury(hold, hold.upload.to(Status.DELETING), error)
+            self._bury(claimed, claimed.upload.to(Status.DELETING), error)
 
-    def settle(self, hold: Hold) -> None:
+    def catch_up(self, claimed: ClaimedUpload) -> None:
         """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
-        if hold.upload.status is Status.NEW:
-            self.accept(hold)
-        if hold.upload.is_final and hold.upload.status is Status.ACTIVE:
-            self._assemble(hold)
-        settled = rules.settle(hold.upload)
-        if settled is not hold.upload:
-            hold.save(settled)
-        if hold.upload.status is Status.FINISHING:
-            self._finish(hold)
+        if claimed.upload.status is Status.NEW:
+            self.accept(claimed)
+        if claimed.upload.is_final and claimed.upload.status is Status.ACTIVE:
+            self._assemble(claimed)
+        ready = rules.finish_if_ready(claimed.upload)
+        if ready is not claimed.upload:
+            claimed.save(ready)
+        if claimed.upload.status is Status.FINISHING:
+            self._finish(claimed)
 
-    def _finish(self, hold: Hold) -> None:
+    def _finish(self, claimed: ClaimedUpload) -> None:
         """FINISHING to COMPLETE: publish the bytes, then tell the app, then say so."""
-        upload = hold.upload
-        with self._keeper.keeping(hold):
+        upload = claimed.upload
+        with self._keeper.keeping(claimed):
             try:
-                stored = self._storage.finish(upload, hold.claim.fence)
+                stored = self._storage.finish(upload, claimed.claim.fence)
             except BytesLost as error:
                 logger.error(
                     "Upload %s was whole, but only its first %d of %d bytes are there; the client has to send the rest "
                     "again. If on_complete moved its file, let it call upload.move_to(), which can be repeated.",
                     *(upload.id, error.offset, upload.length),
                 )
-                hold.save(rules.recede(upload, error.offset))
+                claimed.save(rules.recede(upload, error.offset))
                 raise
             done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
             try:
-                with self._mover.completing(hold, done) as done:
-                    self._step(hold, done, None if upload.is_partial else "on_complete", last=True)
+                with self._mover.completing(claimed, done) as done:
+                    self._step(claimed, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
                 # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
                 until = self._remembered_as(upload).expires_at if upload.client_key else None
-                self.discard(hold, remembered_until=until)
+                self.discard(claimed, remembered_until=until)
                 raise
         self._prolong_memory(done)
         if upload.is_partial and self._assemble_finals_of(upload.id):
-            hold.upload = self._repository.get(upload.id)  # its end has come nearer
+            claimed.upload = self._repository.get(upload.id)  # its end has come nearer
 
     def _remembered_as(self, upload: Upload) -> Upload:
         """An upload that is over now, with the time until which its key stays taken, if it has one."""
@@ -132,71 +132,73 @@ class Steps:
             with suppress(ResumableError):  # it is complete, whether it is remembered or not
                 self._repository.amend(upload.id, self._remembered_as, now=now)
 
-    def _step(self, hold: Hold, upload: Upload, name: str | None, *, last: bool = False) -> None:
+    def _step(self, claimed: ClaimedUpload, upload: Upload, name: str | None, *, last: bool = False) -> None:
         """Save the next state together with what the hook writes, or neither; then tell the observers."""
         hook = self._hooks.named(name) if name else None
         if hook is None:
-            hold.save(upload, last=last)
+            claimed.save(upload, last=last)
         else:
-            hold.settle(upload, hook, last=last)
+            claimed.save_with_hook(upload, hook, last=last)
         if name:
             self.observe(name, upload)
 
-    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
 
         :param remembered_until: Keep the record until then, as a tombstone.
         :raises RemovalRefused: The database does not let the record go; the upload is as it was.
         """
-        if hold.upload.status is Status.GONE:
-            return self._repository.remove(hold.upload, hold.claim)
-        if hold.upload.status is not Status.DELETING:
+        if claimed.upload.status is Status.GONE:
+            return self._repository.remove(claimed.upload, claimed.claim)
+        if claimed.upload.status is not Status.DELETING:
             # Bytes that were removed do not come back, so the database is asked first.
-            self._repository.rehearse_removal(hold.upload, hold.claim)
-        self._remove(hold, remembered_until)
+            self._repository.rehearse_removal(claimed.upload, claimed.claim)
+        self._remove(claimed, remembered_until)
 
-    def discard(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+    def discard(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload that was refused: its bytes in any case, and its record if the database lets it go.
 
         ``pre_delete`` has no say in that. But it may be what removes the rows that stand in the way.
         """
         try:
-            return self.remove(hold, remembered_until=remembered_until)
+            return self.remove(claimed, remembered_until=remembered_until)
         except RemovalRefused:
-            with self._keeper.keeping(hold):
+            with self._keeper.keeping(claimed):
                 try:
-                    self.call_hook("pre_delete", hold.upload)
+                    self.call_hook("pre_delete", claimed.upload)
                 except UploadRejected:
                     pass
                 except Exception:
-                    logger.exception("pre_delete of upload %s failed; it was refused, and is removed.", hold.upload.id)
-        self._remove(hold, remembered_until)
+                    logger.exception(
+                        "pre_delete of upload %s failed; it was refused, and is removed.", claimed.upload.id
+                    )
+        self._remove(claimed, remembered_until)
 
-    def _remove(self, hold: Hold, remembered_until: datetime | None) -> None:
-        if hold.upload.status is not Status.DELETING:
-            hold.save(self._leaving(hold.upload, remembered_until))
-        with self._keeper.keeping(hold):
-            self._storage.delete(hold.upload)
+    def _remove(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
+        if claimed.upload.status is not Status.DELETING:
+            claimed.save(self._leaving(claimed.upload, remembered_until))
+        with self._keeper.keeping(claimed):
+            self._storage.delete(claimed.upload)
             if remembered_until is not None:
-                self._remember(hold, hold.upload, remembered_until)
-                return self.call_hook("post_delete", hold.upload)
+                self._remember(claimed, claimed.upload, remembered_until)
+                return self.call_hook("post_delete", claimed.upload)
             try:
-                self._repository.remove(hold.upload, hold.claim, self._hooks.named("post_delete"))
+                self._repository.remove(claimed.upload, claimed.claim, self._hooks.named("post_delete"))
             except RemovalRefused as error:
-                self._bury(hold, hold.upload, error)
-                self.call_hook("post_delete", hold.upload)
+                self._bury(claimed, claimed.upload, error)
+                self.call_hook("post_delete", claimed.upload)
             else:
-                self.observe("post_delete", hold.upload)
+                self.observe("post_delete", claimed.upload)
 
-    def _bury(self, hold: Hold, upload: Upload, error: RemovalRefused) -> None:
+    def _bury(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
         """Keep the record of an upload that is gone, for the rows that refer to it, until the database lets it go."""
         logger.warning("Upload %s is gone, but its record stays until it is let go: %s", upload.id, error.reason)
-        self._remember(hold, upload, self._now())
+        self._remember(claimed, upload, self._now())
 
     @staticmethod
-    def _remember(hold: Hold, upload: Upload, until: datetime) -> None:
+    def _remember(claimed: ClaimedUpload, upload: Upload, until: datetime) -> None:
         """DELETING to GONE: the record is now a tombstone."""
-        hold.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
+        claimed.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
         """The upload on its way out. One with a key says until when that will stay taken."""
@@ -206,13 +208,13 @@ class Steps:
         now = self._now()
         return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
 
-    def bury(self, hold: Hold) -> None:
+    def bury(self, claimed: ClaimedUpload) -> None:
         """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
-        upload = hold.upload
+        upload = claimed.upload
         if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():
-            self.remove(hold)
+            self.remove(claimed)
         elif upload.status is Status.DELETING:
-            self.remove(hold, remembered_until=upload.expires_at)
+            self.remove(claimed, remembered_until=upload.expires_at)
 
     # --- concatenation ---
 
@@ -234,25 +236,25 @@ class Steps:
             raise UploadNotFound(part_id)
         return part
 
-    def _assemble(self, hold: Hold) -> None:
+    def _assemble(self, claimed: ClaimedUpload) -> None:
         """Fill a final upload from its parts, once all of them are there."""
         concatenation = self._storage.capabilities.concatenation
         if concatenation is None:
             raise InvalidRequest("This storage cannot concatenate uploads.")
         try:
-            parts = self.parts_of(hold.upload, unfinished=True)
+            parts = self.parts_of(claimed.upload, unfinished=True)
         except (UploadNotFound, UploadExpired):
             raise UploadExpired("A part of this upload is gone; create a new one.") from None
-        upload = rules.assemble(hold.upload, parts, Limits())
+        upload = rules.assemble(claimed.upload, parts, Limits())
         is_copied = all(part.status is Status.COMPLETE for part in parts)
         if is_copied:
             assert upload.length is not None
-            with self._keeper.keeping(hold):
-                stored = concatenation.concatenate(upload, parts, hold.claim.fence)
+            with self._keeper.keeping(claimed):
+                stored = concatenation.concatenate(upload, parts, claimed.claim.fence)
             upload = rules.with_storage(upload, stored)
             upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
-        if upload != hold.upload:
-            hold.save(upload)
+        if upload != claimed.upload:
+            claimed.save(upload)
         if is_copied:
             self._use(parts)
 
@@ -274,9 +276,9 @@ class Steps:
             # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
             if self.outlook(final)[1]:
                 try:
-                    with self._holder.take(final.id) as hold:
+                    with self._claims.take(final.id) as claimed:
                         is_used = True
-                        self.settle(hold)
+                        self.catch_up(claimed)
                 except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
                     continue  # no business of the client that sent this part; it has its own answer
                 except Exception:
@@ -303,7 +305,7 @@ class Steps:
             self._repository.call(upload, hook)
         self.observe(name, upload)
 
-    def is_heard(self, name: str) -> bool:
+    def has_listeners(self, name: str) -> bool:
         """Whether anybody wants to know of it."""
         return self._hooks.named(name) is not None or self._hooks.observer(name) is not None
 

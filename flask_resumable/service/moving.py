@@ -23,8 +23,8 @@ from ..errors import UploadNotFound
 from ..interfaces import StateRepository
 from ..interfaces import Storage
 from ..interfaces.capabilities import Moves
+from .claims import ClaimedUpload
 from .claims import Clock
-from .claims import Hold
 
 logger = logging.getLogger(__package__)
 
@@ -75,7 +75,7 @@ class Mover:
         self._now = now
 
     @contextmanager
-    def completing(self, hold: Hold, done: Upload) -> Iterator[Upload]:
+    def completing(self, claimed: ClaimedUpload, done: Upload) -> Iterator[Upload]:
         """What is to be saved when the hook has returned, which must happen in the block.
 
         Its ``storage`` may change until then.
@@ -89,7 +89,7 @@ class Mover:
             yield completion.upload
         except BaseException:
             if completion.moved_to is not None:
-                self._abandon(self._storage, hold, done)
+                self._abandon(self._storage, claimed, done)
             raise
         finally:
             _running.reset(token)
@@ -108,12 +108,12 @@ class Mover:
         except (UploadLocked, Unavailable):
             logger.exception("Upload %s is in two places; delete_expired removes the one that is not needed.", moved.id)
 
-    def _abandon(self, storage: Moves, hold: Hold, done: Upload) -> None:
+    def _abandon(self, storage: Moves, claimed: ClaimedUpload, done: Upload) -> None:
         """The hook failed, or its commit did: back to where the bytes were published, unless somebody else decides."""
         try:
             current = self._repository.get(done.id)
             if current.status is Status.FINISHING:
-                hold.renew()  # or it is another request's by now, whose hook may have moved them to the same place
+                claimed.renew()  # or it is another request's by now, whose hook may have moved them to the same place
                 storage.settle_moves(done)
             elif current.status is Status.COMPLETE:  # the commit got through, and only its answer was lost
                 storage.settle_moves(current)

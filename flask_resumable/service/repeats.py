@@ -28,18 +28,18 @@ from ..interfaces import Body
 from ..interfaces import Incoming
 from ..interfaces import Piped
 from ..interfaces import StateRepository
+from .claims import ClaimedUpload
 from .claims import Clock
-from .claims import Hold
-from .lifecycle import Steps
+from .lifecycle import Lifecycle
 
 PATIENCE = 25.0  # seconds to wait for the first request; proxies wait for 30 to 60, and who gives up comes again
 _POLL = 0.05  # seconds
 
 Content = tuple[Write, Body]
-Receive = Callable[[Hold, Write, Body, Limits], None]
+Receive = Callable[[ClaimedUpload, Write, Body, Limits], None]
 
 
-class Holding(Protocol):
+class Claiming(Protocol):
     """See :meth:`~flask_resumable.service.uploads.UploadService.holding`."""
 
     def __call__(
@@ -49,7 +49,7 @@ class Holding(Protocol):
         known: Upload | None = None,
         make_way: Callable[[Upload], Upload] | None = None,
         is_receiving: bool = False,
-    ) -> AbstractContextManager[Hold]: ...
+    ) -> AbstractContextManager[ClaimedUpload]: ...
 
 
 class Repeats:
@@ -62,15 +62,15 @@ class Repeats:
     def __init__(
         self,
         repository: StateRepository,
-        steps: Steps,
-        holding: Holding,
+        lifecycle: Lifecycle,
+        claiming: Claiming,
         make_way: Callable[[Upload], Upload],
         receive: Receive,
         now: Clock,
     ) -> None:
         self._repository = repository
-        self._steps = steps
-        self._holding = holding
+        self._lifecycle = lifecycle
+        self._claiming = claiming
         self._make_way = make_way
         self._receive = receive
         self._now = now
@@ -144,37 +144,37 @@ class Repeats:
             return _with_content_read(upload, content)
         # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
         make_way = self._make_way if brings_more else None
-        with self._holding(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as hold:
-            self._settled(hold)
-            if content is not None and is_wanted(hold.upload, content[0]):
+        with self._claiming(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as claimed:
+            self._settled(claimed)
+            if content is not None and is_wanted(claimed.upload, content[0]):
                 with suppress(BodyIncomplete):  # the answer tells how much was kept
-                    self._receive_rest(hold, *content, limits)
-                return hold.upload
-        return _with_content_read(hold.upload, content)
+                    self._receive_rest(claimed, *content, limits)
+                return claimed.upload
+        return _with_content_read(claimed.upload, content)
 
-    def _settled(self, hold: Hold) -> Upload:
+    def _settled(self, claimed: ClaimedUpload) -> Upload:
         with suppress(BytesLost):  # then the upload has gone back to where its bytes end
-            self._steps.settle(hold)
-        return hold.upload
+            self._lifecycle.catch_up(claimed)
+        return claimed.upload
 
     def _made_by_another(self, upload: Upload) -> Upload:
         """The upload, once the request is done that has taken it over."""
         if upload.status is Status.COMPLETE:
             return upload
-        with self._holding(upload.id, known=upload) as hold:
-            return self._settled(hold)
+        with self._claiming(upload.id, known=upload) as claimed:
+            return self._settled(claimed)
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: no step is due, and none is being taken."""
         if upload.is_final and upload.status is Status.ACTIVE:
-            return not upload.is_claimed(self._now()) and not self._steps.outlook(upload)[1]
+            return not upload.is_claimed(self._now()) and not self._lifecycle.outlook(upload)[1]
         return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
 
-    def _receive_rest(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+    def _receive_rest(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
         """Add what the upload lacks of content that comes from the start."""
-        offset = hold.upload.offset
+        offset = claimed.upload.offset
         size = None if write.size is None else write.size - offset
-        self._receive(hold, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
+        self._receive(claimed, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
 
 
 def _with_content_read(upload: Upload, content: Content | None) -> Upload:

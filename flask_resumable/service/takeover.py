@@ -24,9 +24,9 @@ from ..errors import UploadLocked
 from ..interfaces import StateRepository
 from ..interfaces import Storage
 from .claims import advanced
+from .claims import ClaimedUpload
+from .claims import Claims
 from .claims import Clock
-from .claims import Hold
-from .claims import Holder
 from .claims import Transfer
 
 SHOW = "show"  # the wishes: save what you have
@@ -45,10 +45,10 @@ _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
 class Newcomers:
     """What a request does that finds another one at work."""
 
-    def __init__(self, repository: StateRepository, storage: Storage, holder: Holder, now: Clock) -> None:
+    def __init__(self, repository: StateRepository, storage: Storage, claims: Claims, now: Clock) -> None:
         self._repository = repository
         self._progress = storage.capabilities.progress
-        self._holder = holder
+        self._claims = claims
         self._now = now
 
     def let_begin(self, upload: Upload) -> Upload:
@@ -62,10 +62,10 @@ class Newcomers:
             return upload
         is_recent = self._now() - upload.updated_at < _RECENTLY
         for _ in range(_STEPS if is_recent else 0):
-            if self._holder.await_announced(upload.id, PATIENCE):
+            if self._claims.await_announced(upload.id, PATIENCE):
                 return self._repository.get(upload.id)
             time.sleep(_OVERTAKING / _STEPS)
-        has_come = self._holder.await_announced(upload.id, PATIENCE)
+        has_come = self._claims.await_announced(upload.id, PATIENCE)
         if not is_recent and not has_come:
             return upload
         before, upload = upload, self._repository.get(upload.id)
@@ -82,7 +82,7 @@ class Newcomers:
         """
         if any((upload.asked or "").startswith(LEAVE) for upload in (before, now)):
             return PATIENCE - _OVERTAKING
-        has_left = now.is_released and not before.is_released and not self._holder.is_own(before)
+        has_left = now.is_released and not before.is_released and not self._claims.is_own(before)
         return 2 * _POLLS[-1] if has_left else 0
 
     def look(self, upload: Upload) -> Upload:
@@ -90,12 +90,12 @@ class Newcomers:
 
         If it is not claimed any more, or not at the moment, it has to be looked at as any other.
         """
-        hold = self._begun(upload)
-        if hold is not None:
-            return self._shown(hold, upload)
+        claimed = self._begun(upload)
+        if claimed is not None:
+            return self._shown(claimed, upload)
         if self._is_over(upload):
             return upload
-        if self._holder.is_near(upload) and self._progress is not None:
+        if self._claims.is_near(upload) and self._progress is not None:
             upload = self._settled(upload, _SETTLING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
@@ -111,12 +111,12 @@ class Newcomers:
         :param at: The offset from which the new request goes on; ``None``: it does not.
         :raises OffsetMismatch: Another offset has been reached; whoever has reached it goes on.
         """
-        hold = self._begun(upload)
-        if hold is not None:
-            return self._left(hold, upload, at)
+        claimed = self._begun(upload)
+        if claimed is not None:
+            return self._left(claimed, upload, at)
         if self._is_over(upload):
             return upload
-        if self._holder.is_near(upload) and self._progress is not None:
+        if self._claims.is_near(upload) and self._progress is not None:
             upload = self._settled(upload, _PASSING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
@@ -132,39 +132,39 @@ class Newcomers:
             raise OffsetMismatch(now.offset, at)
         return now
 
-    def _left(self, hold: Hold, upload: Upload, at: int | None) -> Upload:
-        if hold.transfer is None:
+    def _left(self, claimed: ClaimedUpload, upload: Upload, at: int | None) -> Upload:
+        if claimed.transfer is None:
             return upload
         deadline = time.monotonic() + PATIENCE
-        if hold.transfer.is_withheld:
-            hold.ended.wait(_SETTLING / 2)
-        left = hold.transfer.leave(PATIENCE, at=at)
+        if claimed.transfer.is_withheld:
+            claimed.ended.wait(_SETTLING / 2)
+        left = claimed.transfer.leave(PATIENCE, at=at)
         if left is None:
-            hold.ended.wait(deadline - time.monotonic())
+            claimed.ended.wait(deadline - time.monotonic())
         elif at not in (left.offset, None):
             raise OffsetMismatch(left.offset, at)
         return self._repository.get(upload.id)
 
-    def _begun(self, upload: Upload) -> Hold | None:
+    def _begun(self, upload: Upload) -> ClaimedUpload | None:
         """The hold of another request of this process, which has begun to take its content in unless a hook is slow."""
-        hold = self._holder.found(upload.id, upload.fence)
-        if hold is not None:
-            hold.await_begin(PATIENCE)
-        return hold
+        claimed = self._claims.found(upload.id, upload.fence)
+        if claimed is not None:
+            claimed.await_begin(PATIENCE)
+        return claimed
 
     def _is_over(self, upload: Upload) -> bool:
         """Whether there is nobody left to ask."""
-        return not upload.is_claimed(self._now()) or self._holder.is_gone(upload)
+        return not upload.is_claimed(self._now()) or self._claims.is_gone(upload)
 
-    def _shown(self, hold: Hold, upload: Upload) -> Upload:
-        if hold.transfer is None:
+    def _shown(self, claimed: ClaimedUpload, upload: Upload) -> Upload:
+        if claimed.transfer is None:
             return upload  # a hook is at work
-        if hold.transfer.is_withheld and hold.ended.wait(_SETTLING / 2):
+        if claimed.transfer.is_withheld and claimed.ended.wait(_SETTLING / 2):
             return self._repository.get(upload.id)
-        shown = hold.transfer.show(PATIENCE)
+        shown = claimed.transfer.show(PATIENCE)
         if shown is not None:
             return shown
-        hold.ended.wait(PATIENCE)
+        claimed.ended.wait(PATIENCE)
         return self._repository.get(upload.id)
 
     def _told(self, upload: Upload, offset: int) -> Upload:
@@ -196,7 +196,7 @@ class Newcomers:
             time.sleep(next(polls, _POLLS[-1]))
             now = self._repository.get(upload.id)
             is_same = now.fence == upload.fence and not now.is_released
-            if not is_same or is_enough(now) or self._holder.is_gone(now) or time.monotonic() > deadline:
+            if not is_same or is_enough(now) or self._claims.is_gone(now) or time.monotonic() > deadline:
                 return now
 
 
@@ -206,27 +206,27 @@ class Listener:
     One thread for all, for as long as there is somebody to hear. Requests that are done at once need none.
     """
 
-    def __init__(self, repository: StateRepository, holder: Holder) -> None:
+    def __init__(self, repository: StateRepository, claims: Claims) -> None:
         self._repository = repository
-        self._holder = holder
-        self._held: set[Hold] = set()
-        self._granting: set[Hold] = set()
+        self._claims = claims
+        self._held: set[ClaimedUpload] = set()
+        self._granting: set[ClaimedUpload] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, hold: Hold) -> None:
+    def add(self, claimed: ClaimedUpload) -> None:
         """Listen on behalf of ``hold``."""
         with self._lock:
-            self._held.add(hold)
+            self._held.add(claimed)
             # A worker that was forked has the object, but not the thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="resumable-wishes", daemon=True)
                 self._thread.start()
 
-    def discard(self, hold: Hold) -> None:
+    def discard(self, claimed: ClaimedUpload) -> None:
         """Stop that."""
         with self._lock:
-            self._held.discard(hold)
+            self._held.discard(claimed)
 
     def _run(self) -> None:
         while True:
@@ -240,15 +240,17 @@ class Listener:
 
     def _hear(self) -> None:
         for claim, wish in self._repository.asked():
-            hold = self._holder.found(claim.upload_id, claim.fence)
-            if hold is not None and hold.transfer is not None and hold not in self._granting:
-                self._granting.add(hold)
+            claimed = self._claims.found(claim.upload_id, claim.fence)
+            if claimed is not None and claimed.transfer is not None and claimed not in self._granting:
+                self._granting.add(claimed)
                 # Each by itself: nobody is to wait for another's store.
-                act = threading.Thread(target=self._grant, args=(hold, hold.transfer, wish), name="resumable-wish")
+                act = threading.Thread(
+                    target=self._grant, args=(claimed, claimed.transfer, wish), name="resumable-wish"
+                )
                 act.daemon = True
                 act.start()
 
-    def _grant(self, hold: Hold, transfer: Transfer, wish: str) -> None:
+    def _grant(self, claimed: ClaimedUpload, transfer: Transfer, wish: str) -> None:
         try:
             with suppress(ResumableError):
                 word, _, at = wish.partition(" ")
@@ -257,4 +259,4 @@ class Listener:
                 else:
                     transfer.show(PATIENCE, answer=True)
         finally:
-            self._granting.discard(hold)
+            self._granting.discard(claimed)

@@ -38,8 +38,8 @@ from ..interfaces import Storage
 from ..interfaces import Watch
 from ..interfaces import Writer
 from ..interfaces import WriterCapabilities
+from .claims import ClaimedUpload
 from .claims import Clock
-from .claims import Hold
 from .takeover import Listener
 
 _LARGE = 64 * 1024  # bytes of a block after which it is worth while to ask for more without waiting
@@ -58,18 +58,18 @@ class Receiver:
         repository: StateRepository,
         storage: Storage,
         call_hook: Callable[[str, Upload], None],
-        is_heard: Callable[[str], bool],
+        has_listeners: Callable[[str], bool],
         listener: Listener,
         now: Clock,
     ) -> None:
         self._repository = repository
         self._storage = storage
         self._call_hook = call_hook
-        self._is_heard = is_heard
+        self._has_listeners = has_listeners
         self._listener = listener
         self._now = now
 
-    def receive(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+    def receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
         """Store the content of one request and leave ``hold.upload`` at its end.
 
         :raises OffsetMismatch: And whatever else :func:`~flask_resumable.core.upload.begin` refuses.
@@ -78,37 +78,37 @@ class Receiver:
         :raises TooLarge: The body went on past the end of the upload; the bytes up to there count.
         :raises ClaimLost: A newer request has taken over.
         """
-        upload, room = rules.begin(hold.upload, write, limits, self._now())
+        upload, room = rules.begin(claimed.upload, write, limits, self._now())
         has_content = write.size != 0 and room > 0
-        is_repeated = not has_content and upload == hold.upload  # the answer to something that is done was lost
+        is_repeated = not has_content and upload == claimed.upload  # the answer to something that is done was lost
         if not is_repeated:
-            self._call_hook("pre_save", hold.upload)
-        self._repository.let_go()
-        with self._storage.writer(upload, write.start, hold.claim.fence) if has_content else _no_writer() as writer:
-            transfer = _Transfer(hold, upload, write, writer, limits, self._now)
-            with self._receiving(hold, transfer):
-                upload = transfer.run(body, room, lambda: self._listener.add(hold))
-        if upload != hold.upload:
-            upload = rules.settle(upload)
+            self._call_hook("pre_save", claimed.upload)
+        self._repository.release_connection()
+        with self._storage.writer(upload, write.start, claimed.claim.fence) if has_content else _no_writer() as writer:
+            transfer = _Transfer(claimed, upload, write, writer, limits, self._now)
+            with self._receiving(claimed, transfer):
+                upload = transfer.run(body, room, lambda: self._listener.add(claimed))
+        if upload != claimed.upload:
+            upload = rules.finish_if_ready(upload)
             # One statement for both, where nothing is to be done with the upload afterwards.
-            is_last = upload.status is Status.ACTIVE and not self._is_heard("post_save")
-            hold.save(upload, last=is_last)
+            is_last = upload.status is Status.ACTIVE and not self._has_listeners("post_save")
+            claimed.save(upload, last=is_last)
         if not is_repeated:
-            self._call_hook("post_save", hold.upload)
+            self._call_hook("post_save", claimed.upload)
         if body.is_overlong:
-            raise TooLarge(f"The content passes the end of the upload, at {hold.upload.offset} bytes.", room)
-        if not body.is_whole and not hold.upload.is_whole:
-            raise BodyIncomplete(hold.upload.offset)
+            raise TooLarge(f"The content passes the end of the upload, at {claimed.upload.offset} bytes.", room)
+        if not body.is_whole and not claimed.upload.is_whole:
+            raise BodyIncomplete(claimed.upload.offset)
 
     @contextmanager
-    def _receiving(self, hold: Hold, transfer: _Transfer) -> Iterator[None]:
+    def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer) -> Iterator[None]:
         """Let newer requests find the transfer for the length of the block."""
-        hold.is_receiving, hold.transfer = True, transfer
+        claimed.is_receiving, claimed.transfer = True, transfer
         try:
             yield
         finally:
-            hold.is_receiving = False
-            self._listener.discard(hold)
+            claimed.is_receiving = False
+            self._listener.discard(claimed)
 
 
 class _NoWriter:
@@ -134,8 +134,10 @@ class _Transfer:
     request's, which is not to lose what has arrived.
     """
 
-    def __init__(self, hold: Hold, upload: Upload, write: Write, writer: Writer, limits: Limits, now: Clock) -> None:
-        self._hold = hold
+    def __init__(
+        self, claimed: ClaimedUpload, upload: Upload, write: Write, writer: Writer, limits: Limits, now: Clock
+    ) -> None:
+        self._claimed = claimed
         self._upload = upload  # with a length that the write declares, though not saved yet
         self._write = write
         self._writer = writer
@@ -217,7 +219,7 @@ class _Transfer:
             return None
         self._told_at = time.monotonic()
         self._save_all()
-        return self._hold.upload
+        return self._claimed.upload
 
     def _take_some(self, incoming: Incoming) -> bool:
         """Take in the next block, in one's turn; whether there is most likely another one at once."""
@@ -252,15 +254,15 @@ class _Transfer:
     def show(self, patience: float, *, answer: bool = False) -> Upload | None:
         with self._others_turn(patience) as has_turn:
             if not has_turn:
-                return self._hold.upload
+                return self._claimed.upload
             if self._is_over():
                 return None
             now = time.monotonic()
             if self._paced and not answer and now - self._shown_at < _SHOW_EVERY:
-                return self._hold.upload
+                return self._claimed.upload
             self._shown_at = now
             self._save_all(anyway=answer)
-            return self._hold.upload
+            return self._claimed.upload
 
     def leave(self, patience: float, *, at: int | None) -> Upload | None:
         with self._others_turn(patience) as has_turn:
@@ -269,12 +271,12 @@ class _Transfer:
                 return None
             if self._is_over():
                 return None
-            offset = self._hold.upload.offset if self._is_guarded else self._position
+            offset = self._claimed.upload.offset if self._is_guarded else self._position
             if at is None or at == offset:
                 self._leave()
             else:
                 self._save_all(anyway=True)  # whoever has asked is to see that it was heard
-            return self._hold.upload
+            return self._claimed.upload
 
     @contextmanager
     def _others_turn(self, patience: float) -> Iterator[bool]:
@@ -317,9 +319,9 @@ class _Transfer:
 
     def _save_all(self, *, anyway: bool = False) -> None:
         """Save all that has arrived and counts, and go on."""
-        upload = self._hold.upload if self._is_guarded else self._so_far(*self._kept())
-        if anyway or upload != self._hold.upload:
-            self._hold.save(upload)
+        upload = self._claimed.upload if self._is_guarded else self._so_far(*self._kept())
+        if anyway or upload != self._claimed.upload:
+            self._claimed.save(upload)
             if self._paced:
                 self._paced.saved()
 
@@ -327,9 +329,9 @@ class _Transfer:
         """Save what counts of a write that ends before its content does."""
         with suppress(ClaimLost, Unavailable):
             if self._paced:
-                self._hold.save(self._so_far(*self._paced.conclude(counts=not self._is_guarded)), last=last)
+                self._claimed.save(self._so_far(*self._paced.conclude(counts=not self._is_guarded)), last=last)
             else:
-                self._hold.save(self._hold.upload if self._is_guarded else self._advanced(), last=last)
+                self._claimed.save(self._claimed.upload if self._is_guarded else self._advanced(), last=last)
 
     def _store(self, block: bytes | memoryview | Piped) -> None:
         if isinstance(block, Piped):
@@ -344,18 +346,18 @@ class _Transfer:
     def _save_if_due(self) -> None:
         """Save how far it is, rarely: for onlookers, and because a claim runs out."""
         if self._paced:
-            if self._paced.is_due or self._hold.is_due:
-                self._hold.save(self._so_far(*self._paced.checkpoint(counts=not self._is_guarded)))
+            if self._paced.is_due or self._claimed.is_due:
+                self._claimed.save(self._so_far(*self._paced.checkpoint(counts=not self._is_guarded)))
                 self._paced.saved()
-        elif self._hold.is_due:
+        elif self._claimed.is_due:
             # tus 1.0, Checksum: until it is verified, the content does not count.
-            self._hold.save(self._hold.upload if self._is_guarded else self._advanced())
+            self._claimed.save(self._claimed.upload if self._is_guarded else self._advanced())
 
     def _kept(self) -> tuple[int, JSONObject]:
         """How many bytes of this write are there, all of them durable now, and what the storage has to say of them."""
         size = self._position - self._write.start
         if size == 0:
-            return 0, self._hold.upload.storage
+            return 0, self._claimed.upload.storage
         return size, self._writer.flush()
 
     def _advanced(self) -> Upload:
@@ -367,7 +369,7 @@ class _Transfer:
     def _so_far(self, size: int, stored: JSONObject) -> Upload:
         """The upload with the first ``size`` bytes of this write; if none of them count, it stays as it was saved."""
         if size == 0:
-            return rules.with_storage(self._hold.upload, stored)
+            return rules.with_storage(self._claimed.upload, stored)
         start = self._write.start
         upload = rules.advance(self._upload, start, start + size, self._limits, self._now())
         return rules.with_storage(upload, stored)
@@ -384,7 +386,7 @@ class _Transfer:
         if body.is_overlong:
             raise TooLarge("The content passes the end of the upload and was discarded.", self._write.start)
         if not body.is_whole:
-            raise BodyIncomplete(self._hold.upload.offset)
+            raise BodyIncomplete(self._claimed.upload.offset)
         checksum = self._write.checksum or self._trailing_checksum(body)
         if checksum is not None:
             checksum.check(self._hashers[checksum.algorithm])

@@ -35,12 +35,12 @@ from ..interfaces import Body
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from .claims import ClaimedUpload
+from .claims import Claims
 from .claims import Clock
-from .claims import Hold
-from .claims import Holder
 from .claims import LeaseKeeper
 from .digests import digest_of
-from .lifecycle import Steps
+from .lifecycle import Lifecycle
 from .repeats import Repeats
 from .takeover import Listener
 from .takeover import Newcomers
@@ -65,15 +65,21 @@ class UploadService:
         self.storage = storage
         self.now = now
         self._hooks = hooks
-        self._holder = Holder(repository, storage, lease=lease, now=now)
+        self._claims = Claims(repository, storage, lease=lease, now=now)
         self._keeper = LeaseKeeper(lease)
-        self._steps = Steps(repository, storage, hooks, self._holder, self._keeper, now, completed_ttl=completed_ttl)
+        self._lifecycle = Lifecycle(
+            repository, storage, hooks, self._claims, self._keeper, now, completed_ttl=completed_ttl
+        )
         self._cancelled_ttl = cancelled_ttl
-        self._newcomers = Newcomers(repository, storage, self._holder, now)
-        listener = Listener(repository, self._holder)
-        self._receiver = Receiver(repository, storage, self._steps.call_hook, self._steps.is_heard, listener, now)
+        self._newcomers = Newcomers(repository, storage, self._claims, now)
+        listener = Listener(repository, self._claims)
+        self._receiver = Receiver(
+            repository, storage, self._lifecycle.call_hook, self._lifecycle.has_listeners, listener, now
+        )
+        self.call_hook = self._lifecycle.call_hook
+        self.discard_stray = self._claims.discard_stray
         make_way = partial(self._newcomers.make_way, None)
-        self._repeats = Repeats(repository, self._steps, self.holding, make_way, self._receive, now)
+        self._repeats = Repeats(repository, self._lifecycle, self.claiming, make_way, self._receive, now)
         self._chooser = storage.capabilities.placement
 
     def create(
@@ -121,18 +127,18 @@ class UploadService:
         created: Callable[[Upload], object] | None,
     ) -> Upload:
         if upload.is_final:
-            upload = rules.assemble(upload, self._steps.parts_of(upload, unfinished=unfinished_parts), limits)
+            upload = rules.assemble(upload, self._lifecycle.parts_of(upload, unfinished=unfinished_parts), limits)
         elif content is not None:
             rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
         upload = self._placed(upload)
         has_content = content is not None
-        with self._born(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as hold:
-            self._steps.settle(hold)
+        with self._created(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as claimed:
+            self._lifecycle.catch_up(claimed)
             if created is not None:
-                created(hold.upload)
+                created(claimed.upload)
             if content is not None:
-                self._receive_first(hold, *content, limits)
-        return hold.upload
+                self._receive_first(claimed, *content, limits)
+        return claimed.upload
 
     def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
         """The upload, with all that has arrived by now.
@@ -151,7 +157,7 @@ class UploadService:
         if may_have_overtaken:
             upload = self._newcomers.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
-            upload, is_due = self._steps.outlook(upload)
+            upload, is_due = self._lifecycle.outlook(upload)
             if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
                 return upload
         elif upload.is_receiving:
@@ -160,14 +166,14 @@ class UploadService:
                 return upload
         if self._is_at_rest(upload):
             return upload
-        with self.holding(upload_id, known=upload) as hold:
+        with self.claiming(upload_id, known=upload) as claimed:
             with suppress(BytesLost):  # then the upload has gone back to where its bytes end
-                self._steps.settle(hold)
-            return hold.upload
+                self._lifecycle.catch_up(claimed)
+            return claimed.upload
 
     def _is_busy(self, upload: Upload) -> bool:
         """Whether a request that is alive, as far as can be told, brings more content in."""
-        return upload.is_claimed(self.now()) and not self._holder.is_gone(upload) and not upload.is_ready
+        return upload.is_claimed(self.now()) and not self._claims.is_gone(upload) and not upload.is_ready
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
@@ -183,16 +189,16 @@ class UploadService:
         :raises ClaimLost: A newer request has taken over.
         """
         with ExitStack() as stack:
-            with self._holder.announced(upload_id):
+            with self._claims.announced(upload_id):
                 upload = self.find(upload_id, owner=owner)
                 rules.check_alive(upload, self.now())
                 make_way = partial(self._newcomers.make_way, write.start)
                 is_receiving = upload.status is Status.ACTIVE
-                holding = self.holding(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
-                hold = stack.enter_context(holding)
-            self._steps.settle(hold)
-            self._receive(hold, write, body, limits)
-            return hold.upload
+                claiming = self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
+                claimed = stack.enter_context(claiming)
+            self._lifecycle.catch_up(claimed)
+            self._receive(claimed, write, body, limits)
+            return claimed.upload
 
     def delete(self, upload_id: str, *, owner: str | None) -> None:
         """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
@@ -202,9 +208,9 @@ class UploadService:
         :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
         """
         upload = self.find(upload_id, owner=owner)
-        with self.holding(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as hold:
+        with self.claiming(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as claimed:
             until = None if upload.client_key is None else self.now() + self._cancelled_ttl
-            self.remove(hold, remembered_until=until)
+            self.remove(claimed, remembered_until=until)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
         """The record as it stands.
@@ -233,47 +239,39 @@ class UploadService:
     # --- for the cleaner ---
 
     @contextmanager
-    def holding(
+    def claiming(
         self,
         upload_id: str,
         *,
         known: Upload | None = None,
         make_way: Callable[[Upload], Upload] | None = None,
         is_receiving: bool = False,
-    ) -> Iterator[Hold]:
-        """Claim an upload for the block. See :meth:`Holder.take` for the parameters.
+    ) -> Iterator[ClaimedUpload]:
+        """Claim an upload for the block. See :meth:`Claims.take` for the parameters.
 
         :raises UploadNotFound: It is not there; if it was half removed, it is gone now, but for its tombstone.
         """
-        with self._holder.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as hold:
-            if hold.upload.status in (Status.DELETING, Status.GONE):
-                self._steps.bury(hold)
+        with self._claims.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as claimed:
+            if claimed.upload.status in (Status.DELETING, Status.GONE):
+                self._lifecycle.bury(claimed)
                 raise UploadNotFound(upload_id)
-            yield hold
+            yield claimed
 
-    def remove(self, hold: Hold, *, remembered_until: datetime | None = None) -> None:
+    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload, if ``pre_delete`` agrees.
 
         :param remembered_until: Keep its record until then, as a tombstone.
         :raises UploadRejected: It does not, or the database does not.
         """
-        with self._keeper.keeping(hold):
-            self.call_hook("pre_delete", hold.upload)
-        self._steps.remove(hold, remembered_until=remembered_until)
-
-    def call_hook(self, name: str, upload: Upload) -> None:
-        """Call a hook that changes no state, and tell the observers."""
-        self._steps.call_hook(name, upload)
-
-    def discard_stray(self, upload: Upload) -> None:
-        """Clean up after a request that was overtaken while it touched files."""
-        self._holder.discard_stray(upload)
+        with self._keeper.keeping(claimed):
+            self.call_hook("pre_delete", claimed.upload)
+        self._lifecycle.remove(claimed, remembered_until=remembered_until)
 
     def make_up(self, upload_id: str) -> Upload:
         """Take the steps that a crash or a failed hook left undone."""
-        with self.holding(upload_id) as hold:
-            self._steps.settle(hold)
-            return hold.upload
+        with self.claiming(upload_id) as claimed:
+            self._lifecycle.catch_up(claimed)
+            return claimed.upload
 
     def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
         """Uploads that wait for a step of the server, by batches."""
@@ -289,39 +287,39 @@ class UploadService:
         if self._chooser is None:
             return upload
         upload = replace(upload, storage=self._chooser.choose(upload))
-        self.repository.let_go()  # to decide, the app may have used its database
+        self.repository.release_connection()  # to decide, the app may have used its database
         return upload
 
     @contextmanager
-    def _born(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[Hold]:
+    def _created(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[ClaimedUpload]:
         """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
         has_hook = self._hooks.named("on_create") is not None
         if not has_hook:
             upload = upload.to(Status.ACTIVE)
         is_done = is_idle and not has_hook and not upload.is_final
-        born = self._holder.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
-        with self._holder.keep(born) as hold:
+        born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
+        with self._claims.keep(born) as claimed:
             if not has_hook:
-                self._steps.observe("on_create", upload)
-            yield hold
+                self._lifecycle.observe("on_create", upload)
+            yield claimed
 
-    def _receive(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+    def _receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
         try:
-            self._receiver.receive(hold, write, body, limits)
+            self._receiver.receive(claimed, write, body, limits)
         except BytesLost as error:
-            hold.save(rules.recede(hold.upload, error.offset))
+            claimed.save(rules.recede(claimed.upload, error.offset))
             raise
         except TooLarge:
-            self._steps.settle(hold)  # the bytes up to the end are kept, and may be the last ones
+            self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may be the last ones
             raise
-        self._steps.settle(hold)
+        self._lifecycle.catch_up(claimed)
 
-    def _receive_first(self, hold: Hold, write: Write, body: Body, limits: Limits) -> None:
+    def _receive_first(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
         """Content that came with the creation. Without it there would be no URL that the client could go on from."""
         try:
-            self._receive(hold, write, body, limits)
+            self._receive(claimed, write, body, limits)
         except BodyIncomplete:
             pass  # the answer tells how much was kept, should the client still hear it
         except (ChecksumMismatch, InvalidRequest):
-            self._steps.discard(hold)
+            self._lifecycle.discard(claimed)
             raise

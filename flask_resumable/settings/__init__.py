@@ -1,1 +1,1 @@
-"""What the app configures: read once, checked at start."""
+"""The settings of the extension: read and checked once, at start-up."""

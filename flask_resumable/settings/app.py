@@ -1,4 +1,4 @@
-"""Settings of the app as a whole, whatever protocols it serves."""
+"""The settings of the app as a whole, whichever protocols it serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .storage import StorageSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(StorageSettings):
-    """Where state and bytes are kept, and how uploads are given out."""
+    """Where state and bytes are kept, and how finished uploads are served."""
 
     digest_block_size: int = setting(
         checks.whole(1),

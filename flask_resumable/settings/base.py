@@ -1,7 +1,7 @@
-"""How settings are declared, and read from ``app.config``: once, with all mistakes reported together.
+"""How settings are declared, and how they are read from ``app.config``.
 
-A *section* is a dataclass whose fields are made by :func:`setting`. Each protocol has one of its own; what belongs to
-the app as a whole is in ``app.py`` and ``storage.py``.
+They are read once, and all problems are reported together. A *section* is a dataclass whose fields are made by
+:func:`setting`. Each protocol has a section; the app's own sections are in ``app.py`` and ``storage.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..core.upload import Limits
 from ..errors import ConfigurationError
 from . import checks
 
-COMMON = "RESUMABLE_"  # the prefix of every setting; one of a protocol's own, such as TUS_X, wins over RESUMABLE_X
+COMMON = "RESUMABLE_"  # the prefix that works for every setting; a protocol's own, such as TUS_X, overrides RESUMABLE_X
 
 
 def setting(
@@ -34,13 +34,13 @@ def setting(
     is_common: bool = True,
     alias: str | None = None,
 ) -> Any:
-    """A field of a section.
+    """Declare a setting as a field of a section.
 
-    :param check: Returns the value to use, or raises ``ValueError`` with what it must be.
+    :param check: Returns the value to use, or raises ``ValueError`` with what the value must be.
     :param meaning: One sentence for the README.
-    :param is_secret: Never show its value.
-    :param is_common: Whether ``RESUMABLE_X`` sets it too. Not where one value for all protocols would make no sense.
-    :param alias: Another name for it, in lower case.
+    :param is_secret: Whether its value must never be shown.
+    :param is_common: Whether ``RESUMABLE_X`` sets it, too. Use ``False`` where protocols cannot share a value.
+    :param alias: Another name for the setting, in lower case.
     """
     metadata = {
         "check": check,
@@ -54,7 +54,7 @@ def setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolSettings:
-    """What every protocol has."""
+    """The settings that every protocol has."""
 
     enabled: bool = setting(checks.flag, True, "Serve this protocol.", is_common=False)
     upload_url: str = setting(checks.url, "", "The URL path of this protocol.", is_common=False)
@@ -86,19 +86,19 @@ class ProtocolSettings:
     )
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
-        """What does not fit together, in here and with the sections that were read before."""
+        """List contradictions within this section, and with the sections that were read before it."""
         if self.cors_credentials and "*" in self.cors_origins:
-            return ["CORS_CREDENTIALS: browsers refuse cookies for CORS_ORIGINS = '*'; list the origins"]
+            return ["CORS_CREDENTIALS: browsers reject cookies with CORS_ORIGINS = '*'; list the origins instead"]
         return []
 
     def limits(self) -> Limits:
-        """What uploads through this protocol may be."""
+        """Return the limits for uploads through this protocol."""
         return Limits(max_size=self.max_size, expiration=self.expiration, sliding=self.sliding_expiration)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A dataclass of settings, and the prefixes besides ``RESUMABLE_`` under which they are looked up."""
+    """A dataclass of settings, and the prefixes it is looked up under besides ``RESUMABLE_``."""
 
     kind: type[Any]
     prefixes: tuple[str, ...] = ()
@@ -106,21 +106,21 @@ class Section:
 
 
 def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> list[Any]:
-    """Read and check the sections; an instance of each.
+    """Read and check the sections, and return an instance of each.
 
-    :raises ConfigurationError: Names every wrong key.
+    :raises ConfigurationError: Something is wrong; the message lists every problem.
     """
     mistakes = _unknown(config, sections)
     found: list[Any] = []
     for section in sections:
         values, wrong = _read(section, config)
         mistakes += wrong
-        # With defaults in place of what is wrong, the rest of it can be held against each other.
+        # Defaults stand in for wrong values, so that the other values can still be checked against each other.
         instance = section.kind(**values)
         mistakes += instance.mistakes(found)
         found.append(instance)
     if mistakes:
-        raise ConfigurationError("Wrong settings of flask_resumable:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
+        raise ConfigurationError("Wrong flask_resumable settings:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
     return found
 
 
@@ -143,17 +143,17 @@ def _read(section: Section, config: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _keys(section: Section, item: Field[Any]) -> list[str]:
-    """The keys that set a field, the strongest first."""
+    """List the keys that set a field. The first one found in the config wins."""
     prefixes = [*section.prefixes, *([COMMON] if item.metadata["is_common"] else [])]
     return [prefix + name.upper() for prefix in prefixes for name in (item.name, *item.metadata["names"])]
 
 
 def _unknown(config: Mapping[str, Any], sections: Sequence[Section]) -> list[str]:
-    """Keys under our prefixes that nobody reads: most likely slips."""
+    """List the keys that have one of our prefixes but set nothing. Most of them are typos."""
     prefixes = {COMMON, *(prefix for section in sections for prefix in section.prefixes)}
     known = {key for section in sections for item in fields(section.kind) for key in _keys(section, item)}
     return [
-        f"{key}: there is no such setting{_suggestion(key, known)}"
+        f"{key}: unknown setting{_suggestion(key, known)}"
         for key in config
         if isinstance(key, str) and key not in known and any(key.startswith(prefix) for prefix in prefixes)
     ]

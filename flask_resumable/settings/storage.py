@@ -1,4 +1,4 @@
-"""Settings of where bytes are kept."""
+"""The settings that say where bytes are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
-    """The upload folder, or the bucket."""
+    """The upload folder or the bucket."""
 
     upload_dir: str = setting(
         checks.text,
@@ -68,10 +68,10 @@ class StorageSettings:
     )
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
-        """What does not fit together."""
+        """List contradictions between these settings."""
         mistakes = []
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
-            mistakes.append("S3_ACCESS_KEY, S3_SECRET_KEY: set both, or neither")
+            mistakes.append("S3_ACCESS_KEY, S3_SECRET_KEY: set both or neither")
         if self.storage == "s3" and self.s3_bucket is None:
             mistakes.append("S3_BUCKET: must be set for STORAGE = 's3'")
         return mistakes
@@ -79,7 +79,7 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSettings:
-    """Files that come in chunks, in any order: how chunks are kept until a file has them all, and files afterwards."""
+    """How chunks, which may arrive in any order, are kept and merged, and how long the file is known afterwards."""
 
     completed_ttl: timedelta = setting(
         checks.seconds,
@@ -105,11 +105,11 @@ class ChunkSettings:
 
     @property
     def keeps_chunks_apart(self) -> bool:
-        """Whether chunks are kept in a folder and merged, rather than placed in the file at once."""
+        """Whether chunks are kept in a folder and merged later, rather than written straight into the file."""
         return self.temp_dir is not None or self.pre_process_callback is not None or not self.delete_chunks_on_save
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
-        """What does not fit together."""
+        """List contradictions with the app's own settings."""
         if not any(isinstance(section, StorageSettings) and section.storage == "s3" for section in read_before):
             return []
         found = {
@@ -117,5 +117,5 @@ class ChunkSettings:
             "PRE_PROCESS_CALLBACK": self.pre_process_callback is not None,
             "DELETE_CHUNKS_ON_SAVE": not self.delete_chunks_on_save,
         }
-        rule = "only for STORAGE = 'local'; a bucket has no folder for chunks"
+        rule = "works with STORAGE = 'local' only; a bucket has no folder for chunks"
         return [f"FLOW_{name}: {rule}" for name, is_set in found.items() if is_set]

@@ -23,12 +23,8 @@ class _Translation:
             raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
 
 
-_translation = _Translation()
-
-
-def translated() -> AbstractContextManager[None]:
-    """Turn errors of the operating system into this package's; the original stays as the cause, for the log."""
-    return _translation
+#: Turns errors of the operating system into this package's; the original stays as the cause, for the log.
+translated: AbstractContextManager[None] = _Translation()
 
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:

@@ -35,11 +35,11 @@ _LAYOUT = "layout"  # what is known of a new upload's chunks, until it is known 
 class MultiStorage:
     """Passes everything on to the storage that the upload's record names.
 
-    :param storages: By name; the first takes what nobody has chosen another for, and the uploads of a time when there
-        was no choice.
+    :param storages: By name; the first takes uploads for which no other is chosen, and those from before there was
+        a choice.
     :param storage: Chooses for a new upload: a name, or ``None`` for the first.
     :param folder: Chooses a folder below the storage, or ``None``.
-    :raises ConfigurationError: There is no storage, or a name that is none.
+    :raises ConfigurationError: There is no storage, or a name is not valid.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class MultiStorage:
         self.capabilities = self._offered([storage.capabilities for storage in storages.values()])
 
     def _offered(self, theirs: Sequence[StorageCapabilities]) -> StorageCapabilities:
-        """What every storage can do, or what one of them can, where it is no harm that others cannot."""
+        """What every storage can do; or what one of them can, where it does no harm that others cannot."""
         return StorageCapabilities(
             placement=self,
             chunks=self if all(can.chunks for can in theirs) else None,
@@ -88,7 +88,7 @@ class MultiStorage:
         if chosen is None:
             return ""
         if not isinstance(chosen, str):
-            raise ValueError(f"choose_folder() returned {chosen!r}, which is no text.")
+            raise ValueError(f"choose_folder() returned {chosen!r}, which is not a string.")
         return chosen
 
     def _of(self, upload: Upload) -> Storage:
@@ -128,7 +128,7 @@ class MultiStorage:
         self._of(upload).remove_orphans(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Those of all storages. One that does not answer keeps nobody from cleaning the others."""
+        """Those of all storages. One that does not answer does not keep the others from being cleaned up."""
         trouble: Unavailable | None = None
         for storage in self._storages.values():
             try:

@@ -1,4 +1,4 @@
-"""Contracts to run on a repository or a storage of one's own, with pytest: those that all that are here must meet.
+"""Contracts for repositories, storages and object stores: pytest classes that every implementation must pass.
 
 ::
 
@@ -10,9 +10,9 @@
         def repository(self):
             return MyRepository()      # empty
 
-For a repository that several processes share, subclass :class:`SharedRepositoryContract` and add ``opener``. For a
-storage, subclass :class:`StorageContract` and add ``storage`` and ``kept``. For an object store, subclass
-:class:`ObjectStoreContract` and add ``store``; the storage over it meets the :class:`StorageContract`.
+If several processes share the repository, subclass :class:`SharedRepositoryContract` and add ``opener``. For a storage,
+subclass :class:`StorageContract` and add ``storage`` and ``kept``. For an object store, subclass
+:class:`ObjectStoreContract` and add ``store``; the storage on top of it passes the :class:`StorageContract`.
 """
 
 from __future__ import annotations

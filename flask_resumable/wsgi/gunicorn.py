@@ -163,6 +163,7 @@ class GunicornSocket:
         if self._pipe is None:
             self._can_splice = False
             return self.take(size)
+        assert hasattr(os, "splice")  # see CAN_SPLICE
         try:
             count = os.splice(self._socket.fileno(), self._pipe.entrance, min(size, self._pipe.size))
         except BlockingIOError:

@@ -21,7 +21,9 @@ MAX_SPARE_PIPES = 16
 # Of a kernel, or a sandbox, that cannot splice.
 REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
 # Only Linux can; elsewhere, content is read and written.
-CAN_SPLICE = all(hasattr(os, name) for name in ("pipe2", "splice")) and hasattr(fcntl, "F_SETPIPE_SZ")
+_SET_SIZE: int = getattr(fcntl, "F_SETPIPE_SZ", 0)
+_GET_SIZE: int = getattr(fcntl, "F_GETPIPE_SZ", 0)
+CAN_SPLICE = hasattr(os, "splice") and _SET_SIZE > 0 and _GET_SIZE > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def hand_back_pipe(pipe: Pipe) -> None:
 
 def _make() -> Pipe | None:
     try:
-        exit, entrance = os.pipe2(os.O_CLOEXEC)
+        exit, entrance = os.pipe()  # which no program that is started inherits
     except OSError:  # too many files are open
         return None
     pipe = Pipe(entrance, exit, _grown(entrance))
@@ -84,8 +86,8 @@ def _grown(entrance: int) -> int:
     """The size of a pipe, made as large as it may be. Past a limit for each user, pipes are as small as 8 KiB."""
     for size in PIPE_SIZES:
         with suppress(OSError):
-            return fcntl.fcntl(entrance, fcntl.F_SETPIPE_SZ, size)
-    return fcntl.fcntl(entrance, fcntl.F_GETPIPE_SZ)
+            return fcntl.fcntl(entrance, _SET_SIZE, size)
+    return fcntl.fcntl(entrance, _GET_SIZE)
 
 
 def _after_fork() -> None:

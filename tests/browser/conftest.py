@@ -13,6 +13,7 @@ from tests.prerequisites import require_npm_packages
 from tests.prerequisites import require_program
 
 from .browser import Browser
+from .browser import Chromium
 from .demo_server import DemoServer
 from .demo_server import ROOT
 from .page import Page
@@ -25,22 +26,30 @@ MakeFile = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """The system's browser, with everything from npm in place."""
-    chromium = require_program("chromium", "apt-get install chromium")
+    executable = require_program("chromium", "apt-get install chromium")
     for folder in PACKAGES:
         require_npm_packages(folder)
-    return chromium
+    chromium = Chromium(executable, tmp_path_factory.mktemp("chromium"))
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture(scope="session")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+    """The demo, for all tests."""
+    server = DemoServer(tmp_path_factory.mktemp("demo"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[DemoServer]:
-    """The demo, running; it may not fail at anything."""
-    server = DemoServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-    assert "Traceback" not in server.log
+def server(lasting_server: DemoServer) -> Iterator[DemoServer]:
+    """The demo, running, without any upload; it may not fail at anything. Tests may kill and restart it."""
+    lasting_server.renew()
+    yield lasting_server
+    assert "Traceback" not in lasting_server.log
 
 
 @pytest.fixture
@@ -51,9 +60,9 @@ def proxy(server: DemoServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
+def browser(chromium: Chromium) -> Iterator[Browser]:
     """A browser that may complain of nothing."""
-    with Browser(chromium, tmp_path) as browser:
+    with Browser(chromium) as browser:
         yield browser
         assert browser.complaints() == []
 

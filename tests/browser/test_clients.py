@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .clients import Client
 from .clients import elsewhere
 from .clients import PAGES
@@ -44,10 +45,10 @@ def server(other_origin: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert "Traceback" not in server.log
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all these tests."""
-    with Browser(chromium, tmp_path_factory.mktemp("browser")) as browser:
+@pytest.fixture
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """A browser that may complain of what the server refuses to other origins."""
+    with Browser(chromium) as browser:
         yield browser
 
 

@@ -12,6 +12,7 @@ from shutil import copyfile
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .clients import PAGES
 from .conftest import MakeFile
 from .demo_server import DemoServer
@@ -43,7 +44,7 @@ Start = Callable[..., DemoServer]
 
 
 @pytest.fixture
-def start(chromium: str, tmp_path: Path) -> Iterator[Start]:
+def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
     """Start an app in a folder of its own, with flow.js where the README says; two processes."""
     started: list[DemoServer] = []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_resumable.core.ranges import ChunkSpan
 from flask_resumable.storage.multipart.geometry import are_equal
-from flask_resumable.storage.multipart.geometry import chunks
 from flask_resumable.storage.multipart.geometry import Geometry
 from flask_resumable.storage.multipart.geometry import join
 from flask_resumable.storage.multipart.geometry import MAX_OBJECT
@@ -25,9 +25,9 @@ def test_every_length_fits(length: int, part_size: int) -> None:
     """With a known length all parts have one size, no smaller than asked for, and 10,000 suffice."""
     geometry = Geometry.fitting(length, part_size)
     assert geometry.step == 0 and geometry.first >= part_size
-    assert geometry.number_at(length - 1) <= MAX_PARTS
+    assert geometry.stop(MAX_PARTS) >= length
     if length <= 2_000 * 64 * MIB:
-        assert geometry.number_at(length - 1) <= 2_000
+        assert geometry.stop(2_000) >= length
 
 
 @given(part_sizes)
@@ -46,11 +46,10 @@ def test_parts_of_one_size_suit_every_store(part_size: int) -> None:
 
 @given(st.none() | lengths, part_sizes, st.integers(1, MAX_PARTS))
 def test_parts_lie_side_by_side(length: int | None, part_size: int, number: int) -> None:
-    """A part begins where the one before it ends, and every byte knows its part."""
+    """A part begins where the one before it ends."""
     geometry = Geometry.fitting(length, part_size)
     start, stop = geometry.start(number), geometry.stop(number)
     assert start < stop == geometry.start(number + 1)
-    assert geometry.number_at(start) == geometry.number_at(stop - 1) == number
     assert geometry.start(1) == 0
 
 
@@ -81,6 +80,14 @@ def test_sources_can_be_joined_to_parts_of_one_size(sizes: list[int], part_size:
     assert are_equal([size_of(piece) for piece in pieces])
 
 
+@given(sources, st.integers(5, 12))
+def test_sources_that_cannot_be_copied_make_small_parts(sizes: list[int], part_size: int) -> None:
+    """All of it goes through memory, so no part is larger than was asked for, however large the sources are."""
+    pieces = join([size * MIB for size in sizes], part_size * MIB, copies=False)
+    assert sum(size_of(piece) for piece in pieces) == sum(sizes) * MIB
+    assert all(size_of(piece) == part_size * MIB for piece in pieces[:-1])
+
+
 def test_sources_that_are_equal_are_copied_as_they_are() -> None:
     """Nothing needs to be read for stores that want parts of one size, if they have it; one source always has."""
     assert [len(piece) for piece in join([6 * MIB, 6 * MIB, 1], 8 * MIB, equal=True)] == [1, 1, 1]
@@ -102,17 +109,10 @@ def test_small_sources_share_parts_of_one_size() -> None:
     assert len(join([MIN_PART] * 10_001, MIN_PART)) <= MAX_PARTS
 
 
-def test_chunks_are_the_clients() -> None:
-    """The last chunk may be longer than the others, and an empty one is none."""
-    assert list(chunks(25, 10, 2)) == [(1, 0, 10), (2, 10, 25)]
-    assert list(chunks(20, 10, 3)) == [(1, 0, 10), (2, 10, 20)]
-    assert list(chunks(0, 10, 1)) == []
-
-
 def test_a_last_chunk_that_is_longer_makes_two_parts() -> None:
     """The first of these has the size of all the others; no other chunk is cut."""
-    assert parts_of_chunk(1, 0, 10, 10) == [(1, 0, 10)]
-    assert parts_of_chunk(2, 10, 25, 10) == [(2, 10, 20), (3, 20, 25)]
-    assert parts_of_chunk(2, 10, 20, 10) == [(2, 10, 20)]
-    assert parts_of_chunk(2, 10, 15, 10) == [(2, 10, 15)]
-    assert parts_of_chunk(1, 0, 15, 0) == [(1, 0, 15)]
+    assert parts_of_chunk(ChunkSpan(1, 0, 10, 10)) == [(1, 0, 10)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 25, 10)) == [(2, 10, 20), (3, 20, 25)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 20, 10)) == [(2, 10, 20)]
+    assert parts_of_chunk(ChunkSpan(2, 10, 15, 10)) == [(2, 10, 15)]
+    assert parts_of_chunk(ChunkSpan(1, 0, 15, 0)) == [(1, 0, 15)]

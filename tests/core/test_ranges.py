@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.ranges import chunk_spans
 from flask_resumable.core.ranges import ChunkSpan
 from flask_resumable.models.record import state_of
 from flask_resumable.models.record import upload_from
@@ -80,7 +81,7 @@ def test_records_keep_ranges(reception: tuple[int, int, list[tuple[int, int]]]) 
 def test_only_whole_chunks_lie_beyond_the_offset(start: int, stop: int, unit: int) -> None:
     """What could not be remembered is not taken: a byte too many would be a hole in a file that is called complete."""
     ranges = ByteRanges.prefix(3).add(40, 55, 10)
-    with pytest.raises(ValueError, match=f"From {start} to {stop} there are no whole chunks of {unit} bytes"):
+    with pytest.raises(ValueError, match=f"Bytes {start} to {stop} are not whole chunks of {unit} bytes"):
         ranges.add(start, stop, unit)
 
 
@@ -112,3 +113,12 @@ def test_a_chunk_is_asked_for_as_a_whole() -> None:
     assert ranges.has(ChunkSpan(1, 0, 10, 10))
     assert not ranges.has(ChunkSpan(2, 10, 20, 10))
     assert ranges.has(ChunkSpan(4, 30, 30, 10))
+
+
+def test_chunks_are_as_the_client_cuts_them() -> None:
+    """The last chunk may be longer or shorter than the others, and one without bytes is left out."""
+    assert list(chunk_spans(10, 2, 25)) == [ChunkSpan(1, 0, 10, 10), ChunkSpan(2, 10, 25, 10)]
+    assert list(chunk_spans(10, 3, 25)) == [*chunk_spans(10, 2, 20), ChunkSpan(3, 20, 25, 10)]
+    assert list(chunk_spans(10, 3, 20)) == list(chunk_spans(10, 2, 20))
+    assert list(chunk_spans(0, 1, 15)) == [ChunkSpan(1, 0, 15, 0)]
+    assert list(chunk_spans(10, 1, 0)) == []

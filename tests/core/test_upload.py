@@ -125,14 +125,14 @@ def test_expiry_slides_only_when_told_to() -> None:
 def test_the_last_byte_makes_it_finishing() -> None:
     """An upload is finishing when the length is known and every byte is here, not before."""
     whole = rules.advance(UPLOAD, 4, 10, NONE, NOW)
-    assert rules.settle(whole).status is Status.FINISHING
-    assert rules.settle(UPLOAD).status is Status.ACTIVE
-    assert rules.settle(replace(whole, length=None)).status is Status.ACTIVE
+    assert rules.finish_if_ready(whole).status is Status.FINISHING
+    assert rules.finish_if_ready(UPLOAD).status is Status.ACTIVE
+    assert rules.finish_if_ready(replace(whole, length=None)).status is Status.ACTIVE
 
 
 def test_lost_bytes_make_it_active_again() -> None:
     """If the storage lost bytes, the upload goes back to where they end, never forward."""
-    finishing = rules.settle(rules.advance(UPLOAD, 4, 10, NONE, NOW))
+    finishing = rules.finish_if_ready(rules.advance(UPLOAD, 4, 10, NONE, NOW))
     back = rules.recede(finishing, 2)
     assert (back.offset, back.status) == (2, Status.ACTIVE)
     assert rules.recede(UPLOAD, 99).offset == 4
@@ -159,14 +159,14 @@ def _continued(upload: Upload, write: Write) -> Upload:
     begun, _ = rules.begin(upload, write, NONE, NOW)
     assert write.size is not None
     moved = rules.advance(begun, write.start, write.start + write.size, NONE, NOW) if write.size else begun
-    return rules.settle(rules.end_here(moved, write, NONE))
+    return rules.finish_if_ready(rules.end_here(moved, write, NONE))
 
 
 def test_an_upload_can_be_kept_open_with_every_byte() -> None:
     """It is complete only when a client says so, be it without another byte; a crash in between changes nothing."""
     full = _continued(UPLOAD, Write(start=4, size=6, completes=False))
     assert (full.status, full.is_whole, full.is_ready, full.is_due) == (Status.ACTIVE, True, False, False)
-    assert rules.settle(full) is full
+    assert rules.finish_if_ready(full) is full
     assert _continued(full, Write(start=10, size=0, completes=True)).status is Status.FINISHING
     assert _continued(full, Write(start=10, size=0)).status is Status.FINISHING, "in a protocol that knows only lengths"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.ports import free_port
 from tests.prerequisites import require_program
+from tests.prerequisites import require_script
 from tests.prerequisites import require_user
 
 PATIENCE = 60.0  # seconds that a server may take to come up
@@ -198,7 +199,7 @@ class MongoWire(DatabaseServer):
         return f"mongodb://127.0.0.1:{self.port}/test?uuidRepresentation=standard"
 
     def find(self) -> None:
-        self._program = require_program("secantusd-py", self.install)
+        self._program = require_script("secantusd-py", self.install)
 
     def prepare(self) -> None:
         pass

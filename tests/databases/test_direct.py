@@ -153,7 +153,7 @@ def test_a_hook_that_cannot_reach_its_own_database_has_no_bug(
     with pytest.raises(told):
         repository.call(upload, hook)
     with pytest.raises(told):
-        repository.settle(upload, claim, hook, until=None)
+        repository.save_with_hook(upload, claim, hook, until=None)
     with pytest.raises(told):
         repository.remove(upload, claim, hook)
 

@@ -327,7 +327,7 @@ def test_a_hook_that_loses_its_claim_saves_nothing(connected: Any) -> None:
         repository.claim(id_of(1), now=NOW, until=SOON)
 
     with pytest.raises(ClaimLost):
-        repository.settle(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
+        repository.save_with_hook(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
     assert (Picture.objects.get().status, Picture.objects.get().rating) == ("finishing", 3)
 
 
@@ -336,7 +336,7 @@ def test_documents_may_be_of_several_kinds(connected: Any) -> None:
     repository = MongoengineRepository(Kind)
     claim = repository.add(an_upload(), until=SOON)
     seen: list[Any] = []
-    repository.settle(an_upload(), claim, lambda kind: seen.append((type(kind), kind.colour)), until=None)
+    repository.save_with_hook(an_upload(), claim, lambda kind: seen.append((type(kind), kind.colour)), until=None)
     assert seen == [(Kind, "red")]
     assert isinstance(Base.objects.get(), Kind)
 
@@ -363,6 +363,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
         "_id",
         "_cls" if "_cls" in str(indexes) else "_id",
         "client_key",
+        "owner",
         "rating",
         "removable_at",
         "request_key",

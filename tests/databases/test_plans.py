@@ -60,7 +60,7 @@ def repository(request: pytest.FixtureRequest) -> Iterator[EmbeddedRepository]:
     emptied = empty_sql(found if isinstance(found, str) else found.uri)
     # Through SQLAlchemy, whose events tell what is asked; the statements are the same.
     repository = EmbeddedRepository(EmbeddedUpload, Pooled(LazyEngine(lambda: emptied.engine)))
-    say = repository._say
+    say = repository._statements
     first = _values(repository)
     rows = [
         {**first, **dict.fromkeys(("new_id", "new_key", "new_request_key"), id_of(n))}

@@ -134,6 +134,17 @@ def test_a_checksum_guards_a_chunk(site: Site, way: str) -> None:
     assert send(FILE, 1, headers={"Upload-Checksum": digest(FILE.piece(1))}).status_code == 200
 
 
+@pytest.mark.parametrize("way", ["post", "octet"])
+def test_a_chunk_with_a_checksum_may_come_again(site: Site, way: str) -> None:
+    """The answer was lost: 200 once more; with a checksum of something else, 460."""
+    send = getattr(site.flow, way)
+    for _ in range(2):
+        answer = send(FILE, 1, headers={"Upload-Checksum": digest(FILE.piece(1))})
+        assert (answer.status_code, answer.json and answer.json["received"]) == (200, 10)
+    assert send(FILE, 1, headers={"Upload-Checksum": digest(b"other")}).status_code == 460
+    assert site.stored(site.flow.post(FILE, 2)) == FILE.content
+
+
 @pytest.mark.parametrize(
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=other"]
 )

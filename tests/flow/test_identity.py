@@ -188,6 +188,23 @@ def test_a_parameter_behind_the_file_makes_no_other_upload(serve: Serve) -> None
     assert site.flow.post(sample(name="no album"), 1).status_code == 200
 
 
+def test_fields_after_a_chunk_that_is_here_already_name_another_file(site: Site) -> None:
+    """Its bytes were not kept, as far as anybody could tell before them: 400, and the other file has no chunk."""
+    file = sample()
+
+    def parts(number: int, path: str) -> list[Part]:
+        return [part for part in site.flow.parts(file, number) if part.name != "flowRelativePath"] + [
+            Part("flowRelativePath", path.encode())
+        ]
+
+    first = site.flow.form(parts(1, "")[:-1])
+    assert site.flow.form(parts(1, "elsewhere/report.csv")).status_code == 400
+    assert site.flow.test(file, 1, {"relativePath": "elsewhere/report.csv"}).status_code == 204
+    last = site.flow.form(parts(2, "")[:-1])
+    assert (last.json or {})["id"] == (first.json or {})["id"]
+    assert site.stored(last) == file.content
+
+
 @pytest.mark.parametrize("settings", [{}, {"IDENTITY_PARAMETERS": ["album"]}])
 def test_the_app_is_asked_once_in_each_request(serve: Serve, settings: dict[str, Any]) -> None:
     """Who is asking, and what a file is called: each once, whatever the request."""

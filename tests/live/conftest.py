@@ -13,12 +13,12 @@ import pytest
 
 from tests.prerequisites import require_module
 from tests.prerequisites import require_program
+from tests.prerequisites import require_script
 
 from .servers import OTHERS
 from .servers import Server
 from .tls import Certificate
 from .tls import make_certificate
-from .uwsgi_server import UWSGI
 
 LOG_TAIL = 4000  # characters of a server's log that a failing test shows
 
@@ -45,10 +45,10 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
-def _require(kind: str) -> None:
+def require_server(kind: str) -> None:
     """Servers that only the test extra installs."""
     if kind == "uwsgi":
-        require_program(str(UWSGI), "pip install pyuwsgi")
+        require_script("uwsgi", "pip install pyuwsgi")
     elif kind in OTHERS or kind == "gevent":
         require_module(kind, f"pip install {kind}")
 
@@ -56,7 +56,7 @@ def _require(kind: str) -> None:
 def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
     settings = {name: value for name, value in wishes.items() if name.isupper()}
     others = {name: value for name, value in wishes.items() if not name.isupper()}
-    _require(kind)
+    require_server(kind)
     server = Server(kind, home, settings, **others)
     try:
         server.start()

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.prerequisites import require_module
-
-from .servers import OTHERS
+from .conftest import require_server
 from .servers import Server
 from .tls import Certificate
 
@@ -33,8 +31,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[InterimServer] = []
 
     def start(kind: str, **wishes: Any) -> InterimServer:
-        if kind in OTHERS:
-            require_module(kind, f"pip install {kind}")
+        require_server(kind)
         running.append(InterimServer(kind, tmp_path, **wishes))
         running[-1].start()
         return running[-1]

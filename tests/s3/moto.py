@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.live.servers import DIE_WITH_PARENT
 from tests.ports import free_port
-from tests.prerequisites import require_program
+from tests.prerequisites import require_script
 
 PATIENCE = 60.0
 
@@ -28,7 +28,7 @@ class Moto:
     secret_key = "testtest"
 
     def __init__(self, home: Path, *, min_part: int = 5 * 1024 * 1024, strict: bool = False) -> None:
-        self._program = require_program("moto_server", "pip install 'moto[s3,server]'")
+        self._program = require_script("moto_server", "pip install 'moto[s3,server]'")
         self.min_part = min_part
         self._log = home / "moto.log"
         self._strict = strict

@@ -1,210 +1,172 @@
-"""One flow.js request: its parameters, and its chunk, received whole before anything is done with it."""
+"""One flow.js request with a chunk, read in order: its parameters, its content, and what comes after that."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable
-from collections.abc import Generator
-from collections.abc import Mapping
-from contextlib import closing
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import cast
 
 from flask import Request
 from werkzeug.http import parse_options_header
 
+from ...core.checksum import Hasher
 from ...errors import BodyIncomplete
-from ...errors import ClaimLost
 from ...errors import InvalidRequest
 from ...errors import ResumableError
-from ...errors import StorageFull
 from ...errors import TooLarge
-from ...errors import Unavailable
-from ...interfaces import Piped
-from ...interfaces.chunks import IncomingChunk
 from ...wsgi.body import RequestBody
 from ...wsgi.first_reader import is_parsed
 from ...wsgi.pipes import LEAST
 from . import messages as flow
-from .form import FileBegins
-from .form import FormEvent
-from .form import FormField
+from .form import Block
+from .form import Fields
+from .form import FormReader
 from .form import OVERHEAD
-from .form import parsed_form
-from .form import read_form
+from .form import ParsedForm
+from .form import Sink
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DRAIN = 16 * 1024 * 1024  # bytes to read on after a refusal: browsers see no answer before they have sent all
 
 
-class Intake:
-    """Reads a request.
+class ChunkRequest:
+    """What a client sends with a chunk: call :meth:`find_file`, then :meth:`receive` or :meth:`drain`, then close it.
 
     :param body: Its content.
-    :param spool: Makes room for the chunk.
-    :param decide: Told the parameters when the chunk begins; whether its bytes are wanted. May refuse by raising.
-    :param place: Asked then: the place of the chunk and its size in bytes, if it can be put there while it comes in.
+    :param file_field: The field of a form that has the chunk.
+    :param max_size: Bytes that a chunk may have.
+    :raises TooLarge: The body is announced to be larger; nothing of it was read.
+    :raises InvalidRequest: It is a form that has no boundary.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        body: RequestBody,
-        *,
-        file_field: str,
-        max_size: int,
-        spool: Callable[[], BinaryIO],
-        decide: Callable[[Mapping[str, str]], bool],
-        place: Callable[[], tuple[IncomingChunk, int] | None],
-    ) -> None:
-        self._request = request
+    def __init__(self, request: Request, body: RequestBody, *, file_field: str, max_size: int) -> None:
         self._body = body
-        self._file_field = file_field
         self._max_size = max_size
-        self._spool = spool
-        self._decide = decide
-        self._place = place
-        self._pairs = list(request.args.items(multi=True))
-        # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
-        self._is_parsed = is_parsed(request)
-        self._is_wanted = True
-        self._refusal: Exception | None = None
-        self.has_file = False
-        self.content: BinaryIO | None = None  # the chunk, if it was to be received whole first
-        self.incoming: IncomingChunk | None = None  # else where it has been put
-        self._room = 0  # bytes that belong there
-        self.size = 0  # bytes
+        if body.size is not None and body.size > max_size + OVERHEAD:
+            raise self._too_large()
+        self._query = list(request.args.items(multi=True))
+        self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
+        self._file: Iterator[Block] | None = None
+        self._parameters: dict[str, str] | None = None
+        self.size = 0  # bytes of the chunk so far
 
     @property
     def known(self) -> dict[str, str]:
-        """The parameters as far as they are known, whether they make sense or not."""
-        return dict(self._pairs)
+        """The parameters that have been read by now, whether they make sense or not."""
+        return dict([*self._query, *self._content.fields, *self._content.later_fields])
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Query and form, as far as they are known.
+        """Those in the query and in the form, up to the chunk; once that was received, with those that come after it.
 
         :raises InvalidRequest: They contradict each other.
         """
-        return flow.merge(self._pairs)
+        if self._parameters is None:
+            self._parameters = flow.merge([*self._query, *self._content.fields])
+        return self._parameters
 
     @property
-    def is_kept(self) -> bool:
-        """Whether ``content`` has the chunk; not if its bytes were not wanted."""
-        return self.content is not None and self._is_wanted
+    def has_later_parameters(self) -> bool:
+        """Whether some of them came after the chunk."""
+        return bool(self._content.later_fields)
 
-    def read(self) -> None:
-        """Read to the end.
+    def find_file(self) -> bool:
+        """Read the fields that come before the chunk. ``False``: there is none, and this was all.
 
-        :raises BodyIncomplete: It was cut; nothing of it counts.
-        :raises ResumableError: And whatever the request, or ``decide``, gives reason for.
+        :raises BodyIncomplete: The body broke off.
+        :raises ResumableError: And what :class:`FormReader` has against it.
         """
-        if self._body.size is not None and self._body.size > self._max_size + OVERHEAD:
-            raise self._too_large()
-        with closing(self._events()) as events:
-            for event in events:
-                self._take(event)
-        if self._refusal is not None:
-            raise self._refusal
-        if self._body.is_overlong:
-            raise self._too_large()
-        if not self._body.is_whole and not self._is_parsed:
-            raise BodyIncomplete(0)
-        if self.content is not None:
-            self.content.seek(0)
+        has_file = self._content.find_file()
+        if not has_file:
+            self._check_end()
+        return has_file
+
+    def receive(self, into: Sink, hasher: Hasher | None = None) -> None:
+        """Read the chunk, and on to the end of the request.
+
+        :raises TooLarge: The chunk is.
+        :raises InvalidRequest: The parameters after it contradict those before it. And as ``find_file``.
+        """
+        self._file = self._content.file(into)
+        for block in self._file:
+            if not block:
+                continue  # nothing came for a while
+            self.size += len(block)
+            if self.size > self._max_size:
+                self.drain()
+                raise self._too_large()
+            if hasher is not None:
+                hasher.update(cast(bytes, block))
+            into.write(block)
+            if not into.room:
+                self._body.unseen = 0
+        self._check_end()
+        if self.has_later_parameters:
+            self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
+
+    def drain(self) -> None:
+        """Read on after a refusal, but not for ever."""
+        with suppress(ResumableError):
+            for block in self._file or self._content.file(_Nowhere()):
+                self.size += len(block)
+                if self.size > DRAIN:
+                    break
 
     def close(self) -> None:
-        """Done with the chunk."""
-        for place in (self.content, self.incoming):
-            if place is not None:
-                place.close()
+        """Done. If the request has not been read to its end, the server does not wait for the rest."""
+        self._content.close()
 
-    def _events(self) -> Generator[FormEvent, None, None]:
-        content_type, options = parse_options_header(self._request.headers.get("Content-Type", ""))
-        if self._is_parsed:
-            yield from parsed_form(self._request.form, self._request.files, self._file_field)
-            return
-        with closing(self._body.blocks(self._max_size + OVERHEAD)) as blocks:
-            if content_type == "multipart/form-data":
-                if "boundary" not in options:
-                    raise InvalidRequest("The form has no boundary.")
-                try:
-                    yield from read_form(blocks, options["boundary"], self._file_field, self._leave)
-                except ResumableError:
-                    if self._refusal is not None:
-                        raise self._refusal from None  # such as too large: then the end was never seen
-                    # What looks like a broken form may be one that broke off.
-                    if self._body.size is None or self._body.received >= self._body.size:
-                        raise
-                    for _ in blocks:
-                        pass
-                    if self._body.is_whole:
-                        raise
-            else:
-                yield FileBegins()
-                self._leave(0, (0,))
-                for block in blocks:
-                    # Kept, it must not be in memory that the next one may be read into.
-                    yield block if self.incoming else bytes(cast(memoryview, block))
-
-    def _take(self, event: FormEvent) -> None:
-        if isinstance(event, FormField):
-            self._pairs.append((event.name, event.value))
-        elif isinstance(event, FileBegins):
-            self._begin()
-        elif event:
-            self._add(event)
-
-    def _begin(self) -> None:
-        """Fields that come after the file are not known yet; then everything is decided at the end."""
-        self.has_file = True
-        try:
-            if flow.dialect_of(self.parameters) is not None:
-                self._is_wanted = self._decide(self.parameters)
-                if self._is_wanted and (found := self._place()):
-                    self.incoming, self._room = found
-        except Exception as error:  # hooks, too, may refuse by any
-            self._refuse(error)
-        if self.incoming is None:
-            self.content = self._spool()
-
-    def _leave(self, held: int, behind: tuple[int, ...]) -> int:
-        """How many bytes of the file nobody need look at: its size is known, and so is that nothing comes behind it."""
-        if self.incoming is None or self._body.size is None or self._refusal is not None or not self._is_wanted:
-            return 0
-        count = self._room - self.size - held
-        if count < LEAST or self._body.size - self._body.received - count not in behind:
-            return 0
-        self._body.unseen = count
-        return count
-
-    def _put(self, incoming: IncomingChunk, block: bytes | memoryview | Piped) -> None:
-        try:
-            if isinstance(block, Piped):
-                incoming.write_piped(block)
-            else:
-                incoming.write(block)
-        except ClaimLost:  # the end will show what others have made of the chunk
-            self._is_wanted, self._body.unseen = False, 0
-
-    def _add(self, block: bytes | memoryview | Piped) -> None:
-        """Keep a block. It is not copied, and so must not change."""
-        self.size += len(block)
-        if self.size > self._max_size:
-            self._refuse(self._too_large())
-        if self._refusal is not None and self.size > DRAIN:
-            raise self._refusal
-        if self._is_wanted and self.incoming is not None:
-            self._put(self.incoming, block)
-        elif self._is_wanted and self.content is not None:
-            try:
-                self.content.write(cast(bytes, block))
-            except OSError as error:
-                raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+    def _check_end(self) -> None:
+        if self._body.is_overlong:
+            raise self._too_large()
+        if not self._body.is_whole and not isinstance(self._content, ParsedForm):
+            raise BodyIncomplete(0)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"Chunks may have {self._max_size} bytes at most.", self._max_size)
 
-    def _refuse(self, error: Exception) -> None:
-        self._refusal = self._refusal or error
-        self._is_wanted = False
+
+def _content_of(request: Request, body: RequestBody, file_field: str, room: int) -> FormReader | ParsedForm | PlainBody:
+    # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
+    if is_parsed(request):
+        return ParsedForm(request.form, request.files, file_field)
+    content_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    if content_type != "multipart/form-data":
+        return PlainBody(body, room)
+    if "boundary" not in options:
+        raise InvalidRequest("The form has no boundary.")
+    return FormReader(body, room, options["boundary"], file_field)
+
+
+class PlainBody:
+    """A body that is the chunk, as a :class:`FormReader` of a form without fields."""
+
+    def __init__(self, body: RequestBody, room: int) -> None:
+        self.fields: Fields = []
+        self.later_fields: Fields = []
+        self._body = body
+        self._blocks = body.blocks(room)
+
+    def find_file(self) -> bool:
+        """It begins at once."""
+        return True
+
+    def file(self, into: Sink) -> Iterator[Block]:
+        """See :meth:`FormReader.file`."""
+        if into.room >= LEAST and into.room == self._body.size:
+            self._body.unseen = into.room
+        for block in self._blocks:
+            # Kept, it must not be in memory that the next one may be read into.
+            yield block if into.room else bytes(cast(memoryview, block))
+
+    def close(self) -> None:
+        """Read no more."""
+        self._blocks.close()
+
+
+class _Nowhere:
+    """Where content goes that was refused."""
+
+    room = 0
+
+    def write(self, block: Block) -> None:
+        """It is gone."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,22 +23,11 @@ from ...errors import InvalidRequest
 from ...errors import TooLarge
 
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 _SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app's eyes, not for the record
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How one client spells the parameters."""
-
-    name: str
-    prefix: str
-
-    def spell(self, parameter: str) -> str:
-        """``chunkNumber`` as this client writes it."""
-        return f"{self.prefix}{parameter[0].upper()}{parameter[1:]}" if self.prefix else parameter
-
-
-DIALECTS = (Dialect("flow", "flow"), Dialect("resumable", "resumable"), Dialect("simple-uploader", ""))
 PARAMETERS = (
     "chunkNumber",
     "chunkSize",
@@ -53,7 +41,29 @@ PARAMETERS = (
 )
 
 
-_SPELLINGS = frozenset(dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS)
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one client spells the parameters."""
+
+    name: str
+    prefix: str
+    spelt: Mapping[str, str] = field(init=False, repr=False, compare=False)  # all of them, by their plain names
+    own: frozenset[str] = field(init=False, repr=False, compare=False)  # the same, as they are written
+
+    def __post_init__(self) -> None:
+        spelt = {parameter: self.spell(parameter) for parameter in PARAMETERS}
+        object.__setattr__(self, "spelt", spelt)
+        object.__setattr__(self, "own", frozenset(spelt.values()))
+
+    def spell(self, parameter: str) -> str:
+        """``chunkNumber`` as this client writes it."""
+        return f"{self.prefix}{parameter[0].upper()}{parameter[1:]}" if self.prefix else parameter
+
+
+FLOW = Dialect("flow", "flow")
+DIALECTS = (FLOW, Dialect("resumable", "resumable"), Dialect("simple-uploader", ""))
+_SPELLINGS = frozenset().union(*(dialect.own for dialect in DIALECTS))
+_NUMBERS = frozenset(FLOW.spelt[name] for name in ("chunkNumber", "totalSize", "totalChunks", "chunkSize"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +117,14 @@ class File:
 
         :raises InvalidRequest: It is too long to be kept.
         """
-        values = {key: value for key, value in self.query.items() if _METADATA_KEY.fullmatch(key)}
-        values |= {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
-        metadata = UploadMetadata.from_values({key: value for key, value in values.items() if value})
+        values = {key: value for key, value in self.query.items() if value and _METADATA_KEY.fullmatch(key)}
+        ours = {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
+        for key, value in ours.items():
+            if value:
+                values[key] = value
+            else:
+                values.pop(key, None)
+        metadata = UploadMetadata.from_values(values)
         if len(metadata.raw) > policy.max_metadata:
             raise InvalidRequest(f"The parameters take more than {policy.max_metadata} characters.")
         return metadata
@@ -125,9 +140,8 @@ class Chunk:
     @property
     def span(self) -> ChunkSpan:
         """Where it lies in the file."""
-        size, is_last = self.file.chunk_size, self.number == self.file.total_chunks
-        start = (self.number - 1) * size
-        return ChunkSpan(self.number, start, self.file.total_size if is_last else start + size, size)
+        file = self.file
+        return ChunkSpan.of(self.number, file.chunk_size, file.total_chunks, file.total_size)
 
 
 def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -159,9 +173,8 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
         chunk_size, total_chunks = _geometry(dialect, parameters, total_size, policy)
     _check_size(total_size, chunk_size, total_chunks, policy)
     identifier = _text(dialect, parameters, "identifier", policy.max_identifier)
-    if not identifier or any(unicodedata.category(character) == "Cc" for character in identifier):
-        raise InvalidRequest(f"{dialect.spell('identifier')} is empty or holds control characters.")
-    ours = {dialect.spell(parameter) for parameter in PARAMETERS}
+    if not identifier or _CONTROL.search(identifier):
+        raise InvalidRequest(f"{dialect.spelt['identifier']} is empty or holds control characters.")
     return File(
         dialect=dialect,
         identifier=identifier,
@@ -171,21 +184,22 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
         total_size=total_size,
         chunk_size=chunk_size,
         total_chunks=total_chunks,
-        query={key: value for key, value in parameters.items() if key not in ours and key not in _SECRETS},
-        identity=tuple(parameters.get(key) for key in policy.identity_parameters),
+        query={key: value for key, value in parameters.items() if key not in dialect.own and key not in _SECRETS},
+        identity=tuple(map(parameters.get, policy.identity_parameters)),
     )
 
 
 def dialect_of(parameters: Mapping[str, str]) -> Dialect | None:
     """Who is speaking; ``None`` if nobody that is known."""
-    return next((dialect for dialect in DIALECTS if dialect.spell("identifier") in parameters), None)
+    for dialect in DIALECTS:
+        if dialect.spelt["identifier"] in parameters:
+            return dialect
+    return None
 
 
 def is_whole_file(parameters: Mapping[str, str]) -> bool:
     """Whether this comes from fusty-flow: an identifier, and no numbers at all."""
-    numbers = ("chunkNumber", "totalSize", "totalChunks", "chunkSize")
-    flow = DIALECTS[0]
-    return flow.spell("identifier") in parameters and not any(flow.spell(name) in parameters for name in numbers)
+    return FLOW.spelt["identifier"] in parameters and _NUMBERS.isdisjoint(parameters)
 
 
 def parse_chunk(parameters: Mapping[str, str], policy: FlowPolicy) -> Chunk:
@@ -196,13 +210,13 @@ def parse_chunk(parameters: Mapping[str, str], policy: FlowPolicy) -> Chunk:
     file = parse_file(parameters, policy)
     number = _number(file.dialect, parameters, "chunkNumber")
     if not 1 <= number <= file.total_chunks:
-        name = file.dialect.spell("chunkNumber")
+        name = file.dialect.spelt["chunkNumber"]
         raise InvalidRequest(f"{name} must be from 1 to {file.total_chunks}, not {number}.")
     return Chunk(file=file, number=number)
 
 
 def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> int:
-    name = dialect.spell(parameter)
+    name = dialect.spelt[parameter]
     value = parameters.get(name)
     if value is None:
         raise InvalidRequest(f"{name} is missing.")
@@ -211,7 +225,7 @@ def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> 
 
 def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, policy: FlowPolicy) -> tuple[int, int]:
     """Chunk size and number of chunks, checked against the size of the file."""
-    name = dialect.spell("totalChunks")
+    name = dialect.spelt["totalChunks"]
     if name in parameters:
         total_chunks = _number(dialect, parameters, "totalChunks")
     else:
@@ -235,7 +249,7 @@ def _derived_count(dialect: Dialect, parameters: Mapping[str, str], total_size: 
     if chunk_size == 0 or total_size <= chunk_size:
         return 1
     if total_size % chunk_size:
-        raise InvalidRequest(f"{dialect.spell('totalChunks')} is missing, and the sizes leave two possibilities.")
+        raise InvalidRequest(f"{dialect.spelt['totalChunks']} is missing, and the sizes leave two possibilities.")
     return total_size // chunk_size
 
 
@@ -248,9 +262,9 @@ def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: Flo
 
 
 def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit: int) -> str:
-    name = dialect.spell(parameter)
+    name = dialect.spelt[parameter]
     value = parameters.get(name, "")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if _NO_TEXT.search(value):
         raise InvalidRequest(f"{name} holds characters that are no text.")
     if len(value.encode()) > limit:
         raise InvalidRequest(f"{name} is longer than {limit} bytes.")
@@ -262,7 +276,7 @@ def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -
     text = _text(dialect, parameters, "relativePath", policy.max_name)
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise InvalidRequest(f"{dialect.spell('relativePath')} leads out of its folder.")
+        raise InvalidRequest(f"{dialect.spelt['relativePath']} leads out of its folder.")
     if len(parts) > policy.max_depth:
-        raise InvalidRequest(f"{dialect.spell('relativePath')} is deeper than {policy.max_depth} folders.")
+        raise InvalidRequest(f"{dialect.spelt['relativePath']} is deeper than {policy.max_depth} folders.")
     return "/".join(parts)

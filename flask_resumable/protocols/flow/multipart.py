@@ -6,7 +6,6 @@ Spec: RFC 2046 section 5.1.1, with the line ends that HTTP prescribes.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from dataclasses import dataclass
 
 MAX_HEAD = 16 * 1024  # bytes of one part's headers; a preamble may have as much
@@ -59,55 +58,52 @@ class MultipartParser:
         rest, self._rest = self._rest, b""
         return rest
 
-    def feed(self, piece: bytes | memoryview) -> Generator[PartEvent, None, None]:
-        """The next piece of the body.
+    def feed(self, piece: bytes | memoryview) -> list[PartEvent]:
+        """What the next piece of the body brings; content that was found is not copied.
 
         :raises MalformedMultipart: Something before the first part, or the headers of one, has no end.
         """
         data = b"".join((self._rest, piece))
+        events: list[PartEvent] = []
         at: int | None = 0
         while at is not None and not self.has_ended:
-            at = (yield from self._head(data, at)) if self._is_in_head else (yield from self._content(data, at))
+            if self._is_in_head:  # which begins with the line end after a delimiter, and ends with a blank line
+                end = data.find(b"\r\n\r\n", at)
+                if (len(data) if end < 0 else end) - at > MAX_HEAD:
+                    raise MalformedMultipart("The headers of a part have no end.")
+                if end < 0:
+                    self._rest = data[at:]
+                    break
+                events.append(PartBegins(data[at + 2 : end]))
+                self._is_in_head = False
+                at = end + 4
+            at = self._content(data, at, events)
+        return events
 
-    def _head(self, data: bytes, at: int) -> Generator[PartEvent, None, int | None]:
-        """From the line end behind a delimiter to the blank line. Returns where to go on; ``None``: with more data."""
-        end = data.find(b"\r\n\r\n", at)
-        if (len(data) if end < 0 else end) - at > MAX_HEAD:
-            raise MalformedMultipart("The headers of a part have no end.")
-        if end < 0:
-            self._rest = data[at:]
-            return None
-        self._is_in_head = False
-        yield PartBegins(data[at + 2 : end])
-        return end + 4
-
-    def _content(self, data: bytes, at: int) -> Generator[PartEvent, None, int | None]:
-        """Up to the next delimiter, and behind it."""
+    def _content(self, data: bytes, at: int, events: list[PartEvent]) -> int | None:
+        """Up to the next delimiter, and past it. Returns where to go on; ``None``: with more data."""
         found = data.find(self._delimiter, at)
-        if found < 0:
-            stop = max(at, len(data) - len(self._delimiter) + 1)  # a delimiter may begin behind that
-            yield from self._bytes(data, at, stop)
-            self._rest = data[stop:]
-            return None
         behind = found + len(self._delimiter)
-        after = _AFTER_DELIMITER.match(data, behind)
-        if after is None:
-            if _BEGIN_OF_THAT.match(data, behind):
-                yield from self._bytes(data, at, found)
-                self._rest = data[found:]
-                return None
-            yield from self._bytes(data, at, found + 2)  # it only looked like one
-            return found + 2
-        yield from self._bytes(data, at, found)
-        self._preamble = None
-        self.has_ended = after[1] == b"--"
-        self._is_in_head = True
-        return after.start(1)
-
-    def _bytes(self, data: bytes, start: int, stop: int) -> Generator[PartEvent, None, None]:
+        after = None if found < 0 else _AFTER_DELIMITER.match(data, behind)
+        go_on: int | None = None
+        if after is not None:
+            stop, go_on = found, after.start(1)
+        elif found < 0:
+            stop = max(at, len(data) - len(self._delimiter) + 1)  # a delimiter may begin there
+        elif _BEGIN_OF_THAT.match(data, behind):
+            stop = found
+        else:
+            stop = go_on = found + 2  # it only looked like one
         if self._preamble is not None:
-            self._preamble += stop - start
+            self._preamble += stop - at
             if self._preamble > MAX_HEAD:
                 raise MalformedMultipart("The first part does not begin.")
-        elif stop > start:
-            yield memoryview(data)[start:stop]
+        elif stop > at:
+            events.append(memoryview(data)[at:stop])
+        if after is not None:
+            self._preamble = None
+            self._is_in_head = True
+            self.has_ended = after[1] == b"--"
+        if go_on is None:
+            self._rest = data[stop:]
+        return go_on

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...errors import ConfigurationError
 from ...service.chunks import ChunkService
 from ...service.client_keys import Keys
@@ -43,7 +45,7 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
         on_error=views.on_error,
         on_http_error=views.on_http_error,
         on_lost=views.on_lost,
-        finish=views.finish,
+        finish=partial(views.finish, settings),
     )
 
 

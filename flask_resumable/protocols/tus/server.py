@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...interfaces import Storage
 from ...service.uploads import UploadService
 from ...settings.app import Settings
@@ -23,7 +25,7 @@ def _serve(settings: TusSettings, service: UploadService) -> Dialect:
         on_error=views.on_error,
         on_http_error=views.on_http_error,
         on_lost=views.on_lost,
-        finish=views.finish,
+        finish=partial(views.finish, settings),
     )
 
 

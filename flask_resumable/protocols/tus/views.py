@@ -200,7 +200,7 @@ def on_lost(status: int) -> Response:
     return respond(Reply(status=405 if status == 405 else 404, body=f"{method} is not possible here.\n"))
 
 
-def finish(response: Response) -> Response:
+def finish(settings: TusSettings, response: Response) -> Response:
     """What every answer carries, those of the framework's own errors included."""
     method = tus.effective_method(request.method, request.headers)
     if method == "HEAD" and response.status_code >= 500:
@@ -213,7 +213,7 @@ def finish(response: Response) -> Response:
     allow_origin(
         request,
         response,
-        _site().server.settings,
+        settings,
         methods=METHODS,
         request_headers=tus.REQUEST_HEADERS,
         response_headers=tus.RESPONSE_HEADERS,

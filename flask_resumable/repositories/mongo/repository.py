@@ -172,7 +172,7 @@ class MongoengineRepository:
 
     # --- with the app's hooks ---
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         """Between the hook and the save a crash may come: then the hook is called again. There is no other way here.
@@ -194,7 +194,7 @@ class MongoengineRepository:
         if changes := own.changes():
             self._update({"_id": upload.id}, changes)
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Nothing is held between operations."""
 
     # --- many records ---

@@ -36,7 +36,7 @@ class Digests:
 
     def __init__(self, model: type[Any], say: Statements, database: Database) -> None:
         self._model = model
-        self._say = say
+        self._statements = say
         self._database = database
 
     def get(self, upload: Upload, name: str) -> str | None:
@@ -68,7 +68,7 @@ class Digests:
         hook = self._hook(upload)
         if hook is not None and hook.digests is not None:
             return hook.digests
-        query, parameters = self._say.digests, self._say.by_id(upload.id)
+        query, parameters = self._statements.digests, self._statements.by_id(upload.id)
         if hook is not None:
             known = hook.session.execute(query, parameters, bind_arguments={"mapper": self._model}).scalar()
         else:
@@ -77,7 +77,9 @@ class Digests:
         return known if known and known.get("bytes") == upload.received.total else {}
 
     def _save(self, upload: Upload, digests: dict[str, Any]) -> None:
-        self._database.change(self._say.remember, self._say.at(upload.id, upload.offset, {"digests": digests}))
+        self._database.change(
+            self._statements.remember, self._statements.at(upload.id, upload.offset, {"digests": digests})
+        )
 
     @staticmethod
     def _hook(upload: Upload) -> HookAtWork | None:

@@ -25,7 +25,7 @@ from ...interfaces import Claim
 from ...models.interface import UploadView
 from ...models.sqlalchemy import SQLAlchemyMixin
 from .database import Pooled
-from .engines import blaming
+from .engines import hook_db_errors
 from .engines import LazyEngine
 from .records import Records
 from .sqlite import can_prepare
@@ -54,16 +54,16 @@ class EmbeddedRepository(Records):
         if hook is not None:
             self.call(upload, hook)
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
-        with blaming():
+        with hook_db_errors():
             upload = replace(upload, answer=hook(UploadView(upload)))
         self._check(self._database.change(*self._settled(upload, claim, until)))
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        with blaming():
+        with hook_db_errors():
             hook(UploadView(upload))
 
     def instance(self, upload_id: str) -> UploadView | None:
@@ -75,10 +75,10 @@ class EmbeddedRepository(Records):
     def instances(
         self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
     ) -> Sequence[UploadView]:
-        query = self._wanted(self._say.select, status=status, owner=owner, parts=parts, limit=limit, after=after)
+        query = self._wanted(self._statements.select, status=status, owner=owner, parts=parts, limit=limit, after=after)
         return [UploadView(upload) for upload in self._uploads(query)]
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Nothing is held between statements."""
 
 

@@ -111,7 +111,7 @@ def is_trouble(error: BaseException) -> bool:
 
 
 @contextmanager
-def blaming() -> Iterator[None]:
+def hook_db_errors() -> Iterator[None]:
     """For the time in which a hook works: trouble with a database is ``Unavailable``, and no bug of who met it."""
     try:
         yield

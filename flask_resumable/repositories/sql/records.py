@@ -54,8 +54,8 @@ class Records:
         table = model.__table__
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
         self._c = column
-        self._say = Statements(table, column)
-        self._digests = Digests(model, self._say, database)
+        self._statements = Statements(table, column)
+        self._digests = Digests(model, self._statements, database)
 
     @property
     def engine(self) -> Engine:
@@ -74,7 +74,7 @@ class Records:
         parameters = new(values | {"digests": None, "asked": None})
         for is_last in (False, True):
             try:
-                self._database.change(self._say.insert, parameters)
+                self._database.change(self._statements.insert, parameters)
                 break
             except (IntegrityError, Repeated) as error:
                 taken = self._taken(upload)
@@ -87,13 +87,13 @@ class Records:
         return Claim(upload.id, 1)
 
     def get(self, upload_id: str) -> Upload:
-        return self._one(self._say.get, self._say.by_id(upload_id), upload_id)
+        return self._one(self._statements.get, self._statements.by_id(upload_id), upload_id)
 
     def find(self, key: str) -> Upload:
-        return self._one(self._say.find, self._say.by_key(key), key)
+        return self._one(self._statements.find, self._statements.by_key(key), key)
 
     def find_request(self, request_key: str) -> Upload:
-        return self._one(self._say.find_request, self._say.by_key(request_key), request_key)
+        return self._one(self._statements.find_request, self._statements.by_key(request_key), request_key)
 
     def _one(self, query: Any, parameters: Parameters, wanted: str) -> Upload:
         row = self._database.first(query, parameters)
@@ -121,15 +121,15 @@ class Records:
                     raise UploadLocked
                 continue  # that claim may be gone by now
             taken = {"claimed_until": until, "claimed_by": by, "updated_at": now}
-            values = self._say.known(upload_id, upload.version, taken)
+            values = self._statements.known(upload_id, upload.version, taken)
             # A claim that is lost with the power is lost together with whoever held it.
-            if self._database.change(self._say.claim, values, lasting=False) == 1:
+            if self._database.change(self._statements.claim, values, lasting=False) == 1:
                 return upload, Claim(upload_id, upload.version + 1)
         raise UploadLocked
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         values = state_of(upload) | {"claimed_until": until, "digests": None}
-        self._check(self._database.change(self._say.save, self._say.under(claim, values)))
+        self._check(self._database.change(self._statements.save, self._statements.under(claim, values)))
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
@@ -146,37 +146,41 @@ class Records:
                 continue  # no update has shown that it is still so
             changed = replace(changed, updated_at=now)
             # With a new fence: whoever slept through the end of its claim must not undo this.
-            statement, values = self._say.amend, state_of(changed) | {"digests": None}
+            statement, values = self._statements.amend, state_of(changed) | {"digests": None}
             if (changed.client_key, changed.request_key) != (upload.client_key, upload.request_key):
-                statement = self._say.amend_with_keys
+                statement = self._statements.amend_with_keys
                 values |= {"client_key": changed.client_key, "request_key": changed.request_key}
-            if self._database.change(statement, self._say.known(upload_id, upload.version, values)) == 1:
+            if self._database.change(statement, self._statements.known(upload_id, upload.version, values)) == 1:
                 return replace(changed, version=upload.version + 1)
         raise UploadLocked
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
-        held = self._say.under(claim)
-        if self._database.first(self._say.held_and_locked, held) is not None:
-            renewed = self._say.under(claim, {"claimed_until": until})
-            return self._check(self._database.change(self._say.renew, renewed, lasting=False))
+        held = self._statements.under(claim)
+        if self._database.first(self._statements.held_and_locked, held) is not None:
+            renewed = self._statements.under(claim, {"claimed_until": until})
+            return self._check(self._database.change(self._statements.renew, renewed, lasting=False))
         # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
-        if self._database.first(self._say.held, held) is None:
+        if self._database.first(self._statements.held, held) is None:
             raise ClaimLost
 
     def release(self, claim: Claim) -> None:
-        self._database.change(self._say.release, self._say.under(claim, {"claimed_until": None}), lasting=False)
+        self._database.change(
+            self._statements.release, self._statements.under(claim, {"claimed_until": None}), lasting=False
+        )
 
     def tell(self, upload: Upload) -> bool:
         state = state_of(upload)
         values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
-        return self._database.change(self._say.tell, self._say.told(upload.id, upload.version, values)) == 1
+        return (
+            self._database.change(self._statements.tell, self._statements.told(upload.id, upload.version, values)) == 1
+        )
 
     def ask(self, upload: Upload, wish: str) -> None:
-        asked = self._say.under(Claim(upload.id, upload.fence), {"asked": wish})
-        self._database.change(self._say.ask, asked, lasting=False)
+        asked = self._statements.under(Claim(upload.id, upload.fence), {"asked": wish})
+        self._database.change(self._statements.ask, asked, lasting=False)
 
     def asked(self) -> Sequence[tuple[Claim, str]]:
-        return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._say.asked)]
+        return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._statements.asked)]
 
     def _settled(
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
@@ -184,22 +188,22 @@ class Records:
         """The save after a hook, which leaves digests as they are but for those that the hook has asked for."""
         values = state_of(upload) | {"claimed_until": until, "answer": answer_of(upload)}
         if digests is None:
-            return self._say.settle, self._say.under(claim, values)
-        return self._say.settle_with_digests, self._say.under(claim, values | {"digests": digests})
+            return self._statements.save_with_hook, self._statements.under(claim, values)
+        return self._statements.save_with_hook_and_digests, self._statements.under(claim, values | {"digests": digests})
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         with telling_refusals():
-            self._check(self._database.rehearse(self._say.remove, self._say.under(claim)))
+            self._check(self._database.rehearse(self._statements.remove, self._statements.under(claim)))
 
     def _remove(self, claim: Claim) -> None:
         with telling_refusals():
-            self._check(self._database.change(self._say.remove, self._say.under(claim)))
+            self._check(self._database.change(self._statements.remove, self._statements.under(claim)))
 
     # --- many records ---
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         at, upload_id = self._c["removable_at"], self._c["id"]
-        query = self._say.select.where(at <= now, self._is_unclaimed(now))
+        query = self._statements.select.where(at <= now, self._is_unclaimed(now))
         if after is not None:
             behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
             query = query.where(at >= after.removable_at, behind)  # the first is said for the index
@@ -211,11 +215,11 @@ class Records:
             status == Status.FINISHING.value,
             and_(status == Status.ACTIVE.value, self._c["concat_kind"] == "final"),
         )
-        query = self._say.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
+        query = self._statements.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
     def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        query = self._say.select.where(self._c["id"] > after)
+        query = self._statements.select.where(self._c["id"] > after)
         if status is not None:
             query = query.where(self._c["status"] == status)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
@@ -236,7 +240,7 @@ class Records:
         return query.where(c["id"] > after).order_by(c["id"]).limit(limit)
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
-        query = self._say.select.where(
+        query = self._statements.select.where(
             self._c["status"] == Status.ACTIVE.value,
             self._c["concat_kind"] == "final",
             self._c["concat"].contains(part_id),

@@ -18,11 +18,11 @@ from ...core.owner import Anybody
 from ...core.upload import Upload
 from ...interfaces import Claim
 from .database import Database
-from .engines import blaming
+from .engines import hook_db_errors
 from .instances import Instances
 from .records import Records
 from .sessions import begin
-from .sessions import joining
+from .sessions import save_with_next_commit
 from .sessions import Sessions
 
 
@@ -44,7 +44,7 @@ class SQLAlchemyRepository(Records):
             hook(instance)
             session.commit()
 
-    def settle(
+    def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         with self._app_session() as session, self._digests.at_work(upload, session) as work:
@@ -59,7 +59,7 @@ class SQLAlchemyRepository(Records):
                 done = session.execute(statement, parameters, bind_arguments={"mapper": self.model})
                 self._check(done.rowcount)  # type: ignore[attr-defined]
 
-            with joining(session, save):
+            with save_with_next_commit(session, save):
                 answer = hook(self._instances.attached(session, upload))
                 session.commit()
         upload = replace(upload, answer=answer)
@@ -73,24 +73,24 @@ class SQLAlchemyRepository(Records):
             session.commit()
 
     def instance(self, upload_id: str) -> Any | None:
-        with self._sessions.app_session() as session, blaming():
+        with self._sessions.app_session() as session, hook_db_errors():
             return session.get(self.model, upload_id)
 
     def instances(
         self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
     ) -> Sequence[Any]:
         query = self._wanted(select(self.model), status=status, owner=owner, parts=parts, limit=limit, after=after)
-        with self._sessions.app_session() as session, blaming():
+        with self._sessions.app_session() as session, hook_db_errors():
             found: Sequence[Any] = session.scalars(query).all()
             return found
 
-    def let_go(self) -> None:
-        self._sessions.let_go()
+    def release_connection(self) -> None:
+        self._sessions.release_connection()
 
     @contextmanager
     def _app_session(self) -> Iterator[Session]:
         """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
-        with self._sessions.app_session() as session, blaming():
+        with self._sessions.app_session() as session, hook_db_errors():
             try:
                 begin(session, self.model, self.engine)
                 yield session

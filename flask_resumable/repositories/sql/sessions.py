@@ -26,7 +26,7 @@ class Sessions(Protocol):
         """A context manager: the app's own session."""
         ...
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Give the connection of the app's session back, with what it has written so far committed."""
         ...
 
@@ -41,7 +41,7 @@ class ScopedSessions:
     def app_session(self) -> Iterator[Session]:
         yield self._scoped()
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         if self._scoped.registry.has():
             _commit(self._scoped())
 
@@ -56,7 +56,7 @@ class ContextSessions:
     def app_session(self) -> Iterator[Session]:
         yield self._db.session
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         _commit(self._db.session)  # if there was none, it has no transaction either
 
 
@@ -71,7 +71,7 @@ class OwnSessions:
         with self._make() as session:
             yield session
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Nothing is held between hooks."""
 
 
@@ -111,7 +111,7 @@ def _guards_snapshots(engine: Engine) -> bool:
 
 
 @contextmanager
-def joining(session: Session, save: Callable[[], None]) -> Iterator[None]:
+def save_with_next_commit(session: Session, save: Callable[[], None]) -> Iterator[None]:
     """Put ``save`` into the transaction that commits first: the hook's own, or the one after it.
 
     So the hook may commit by itself, and its rows and the upload's next state are still one transaction. The row is

@@ -50,8 +50,8 @@ class Statements:
         self.claim = update(table).where(is_known).values(taken | answered)
         saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
         self.save = update(table).where(is_held).values(saved | self._new("digests"))
-        self.settle = update(table).where(is_held).values(saved | self._new("answer"))
-        self.settle_with_digests = self.settle.values(self._new("digests"))
+        self.save_with_hook = update(table).where(is_held).values(saved | self._new("answer"))
+        self.save_with_hook_and_digests = self.save_with_hook.values(self._new("digests"))
         self.tell = update(table).where(is_known).values(self._new("offset", "chunks", "digests", "version"))
         self.ask = update(table).where(is_held).values(self._new("asked"))
         self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"] > "")

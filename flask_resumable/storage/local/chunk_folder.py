@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...core.ids import ID_PATTERN
+from ...core.ranges import chunk_spans
+from ...core.ranges import ChunkSpan
 from ...core.upload import Upload
 from ...errors import BytesLost
 from .files import copy_range
@@ -60,13 +62,13 @@ class ChunkFolder:
 
         :raises BytesLost: One is not.
         """
-        for number, start, size in _chunks(upload):
+        for chunk in _chunks(upload):
             try:
-                found = self._chunk(upload, number).stat().st_size
+                found = self._chunk(upload, chunk.number).stat().st_size
             except FileNotFoundError:
-                raise BytesLost(start) from None
-            if found != size:
-                raise BytesLost(start)
+                raise BytesLost(chunk.start) from None
+            if found != chunk.size:
+                raise BytesLost(chunk.start)
 
     @property
     def changes_size(self) -> bool:
@@ -76,24 +78,24 @@ class ChunkFolder:
     def problems(self, upload: Upload) -> list[str]:
         """What is wrong with the chunks that the record counts as received, in plain words."""
         found = []
-        for number, start, size in _chunks(upload):
-            if upload.received.covers(start, start + size):
-                chunk = self._chunk(upload, number)
-                there = size_of(chunk)
+        for chunk in _chunks(upload):
+            if upload.received.has(chunk):
+                file = self._chunk(upload, chunk.number)
+                there = size_of(file)
                 if there is None:
-                    found.append(f"Chunk {number}, {chunk}, is missing.")
-                elif there != size:
-                    found.append(f"Chunk {number}, {chunk}, has {there} bytes, not {size}.")
+                    found.append(f"Chunk {chunk.number}, {file}, is missing.")
+                elif there != chunk.size:
+                    found.append(f"Chunk {chunk.number}, {file}, has {there} bytes, not {chunk.size}.")
         return found
 
     def merge(self, upload: Upload, target: BinaryIO) -> None:
         """Write all chunks in order, each put through the app's callback."""
-        for number, start, size in _chunks(upload):
-            with self._chunk(upload, number).open("rb") as chunk:
+        for chunk in _chunks(upload):
+            with self._chunk(upload, chunk.number).open("rb") as source:
                 if self._pre_process is None:
-                    copy_range(chunk.fileno(), target.fileno(), start, size)
+                    copy_range(source.fileno(), target.fileno(), chunk.start, chunk.size)
                 else:
-                    self._pre_process(chunk, target)
+                    self._pre_process(source, target)
 
     def finish(self, upload: Upload) -> None:
         """The file is published: drop its chunks, unless they are to be kept."""
@@ -135,7 +137,7 @@ class ChunkFolder:
 
     def _folder(self, upload: Upload) -> Path:
         if not ID_PATTERN.fullmatch(upload.id):
-            raise ValueError(f"{upload.id!r} is no upload id.")
+            raise ValueError(f"{upload.id!r} is not an upload id.")
         return self._directory / upload.id
 
     def _kept(self, upload: Upload) -> Path:
@@ -145,12 +147,6 @@ class ChunkFolder:
         return self._folder(upload) / f"{number}.chunk"
 
 
-def _chunks(upload: Upload) -> Iterator[tuple[int, int, int]]:
-    """Number, start and size of each chunk that has bytes: a file may be empty, and some clients add an empty chunk."""
-    size, count = upload.storage["chunk_size"], upload.storage["chunks"]
+def _chunks(upload: Upload) -> Iterator[ChunkSpan]:
     assert upload.length is not None
-    for number in range(1, count + 1):
-        start = (number - 1) * size
-        stop = upload.length if number == count else start + size
-        if stop > start:
-            yield number, start, stop - start
+    return chunk_spans(upload.storage["chunk_size"], upload.storage["chunks"], upload.length)

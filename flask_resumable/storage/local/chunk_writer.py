@@ -51,48 +51,44 @@ class ChunkInPlace:
         self._stop = start + size
         self._durability = durability
         self._mark = secrets.token_bytes(8)
-        with translated(), fence.alone_at(number):
+        # Not to wait for one who has taken over and is placing the whole chunk.
+        self._alone = fence.alone_at(number, self._check)
+        self._beside_others = fence.shared()
+        with translated, fence.alone_at(number):
             self.is_first = fence.mark(number, self._mark) and not fence.is_new
 
     def write(self, block: bytes | memoryview, /) -> None:
         # What passes the end would lie in the next chunk, which may be stored already.
         view = memoryview(block)[: self._stop - self._position]
-        with self._turn() as descriptor:
-            self._position += write_all(descriptor, view, self._position)
+        with translated, self._alone, self._beside_others:
+            self._position += write_all(self._opened(), view, self._position)
 
     def write_piped(self, block: Piped, /) -> None:
         if block.size > self._stop - self._position:
             raise ValueError("This is more than was announced.")
-        with self._turn() as descriptor:
-            splice_all(block.descriptor, block.size, descriptor, self._position)
+        with translated, self._alone, self._beside_others:
+            splice_all(block.descriptor, block.size, self._opened(), self._position)
         self._position += block.size
 
     @contextmanager
     def settling(self) -> Iterator[Self]:
         with self._fence.alone_at(self._number):
-            with self._own() as descriptor:
-                sync(descriptor, self._durability)
+            with translated, self._beside_others:
+                sync(self._opened(), self._durability)
             # Others may finish or remove the upload from here on. Whoever waited for that in the kernel would stop all
             # greenlets of this worker, and with them the one that is to save the record.
             yield self
 
-    @contextmanager
-    def _turn(self) -> Iterator[int]:
-        """The file, with everybody else kept from this chunk's place.
+    def _opened(self) -> int:
+        """The file. To be called while everybody else is kept from this chunk's place, and the upload from its end.
 
-        :raises ClaimLost: A later request is putting the chunk there, or the upload has been finished or removed.
+        :raises ClaimLost: A later request is putting the chunk there.
         """
-        # Not to wait for one who has taken over and is placing the whole chunk.
-        with translated(), self._fence.alone_at(self._number, self._check), self._own() as descriptor:
-            yield descriptor
-
-    @contextmanager
-    def _own(self) -> Iterator[int]:
-        with translated(), self._fence.shared(again=self._descriptor is not None):
-            self._check()
-            if self._descriptor is None:
-                self._descriptor = self._open_file()
-            yield self._descriptor
+        self._check()
+        if self._descriptor is None:
+            self._descriptor = self._open_file()
+            self._beside_others = self._fence.shared(again=True)
+        return self._descriptor
 
     def _check(self) -> None:
         if self._fence.marked(self._number) != self._mark:
@@ -101,7 +97,7 @@ class ChunkInPlace:
     def withdraw(self) -> None:
         try:
             if self._fence.is_new:
-                with translated():
+                with translated:
                     self._fence.take_down(self._file)
         finally:
             self.close()

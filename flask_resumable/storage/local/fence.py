@@ -198,7 +198,7 @@ class _Place:
         self._check = check
 
     def __enter__(self) -> None:
-        with translated():
+        with translated:
             is_taken = self._lock.take()
         if not is_taken:
             self._wait()
@@ -211,7 +211,7 @@ class _Place:
             if time.monotonic() > deadline:
                 raise UploadLocked
             time.sleep(_POLL)
-            with translated():
+            with translated:
                 if self._lock.take():
                     return
 

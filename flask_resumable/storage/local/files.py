@@ -47,6 +47,7 @@ def splice_all(pipe: int, size: int, descriptor: int, position: int) -> None:
 
     :raises OSError: Some of them may be left in the pipe.
     """
+    assert hasattr(os, "splice")  # else nobody has put anything into a pipe
     end = position + size
     while position < end:
         try:
@@ -88,10 +89,10 @@ def copy_range(source: int, target: int, position: int, size: int) -> int:
     :raises OSError: Also if ``source`` is shorter.
     """
     done = 0
-    in_kernel = hasattr(os, "copy_file_range")
+    in_kernel = True
     while done < size:
         step = min(size - done, _COPY_STEP)
-        if in_kernel:
+        if in_kernel and hasattr(os, "copy_file_range"):
             try:
                 copied = os.copy_file_range(source, target, step, done, position + done)
             except OSError as error:

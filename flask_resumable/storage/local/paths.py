@@ -45,7 +45,7 @@ class Paths:
         if not os.path.isabs(given) and not is_below:
             raise ValueError(f"{given!r} is not below the upload folder; elsewhere, the path must be absolute.")
         if path == self.root or (is_below and self._is_in_work(path)):
-            raise ValueError(f"{given!r} is no place for a finished file.")
+            raise ValueError(f"{given!r} is not a valid path for a finished file.")
         return os.path.relpath(path, self.root) if is_below else path
 
     def _is_in_work(self, path: str) -> bool:
@@ -83,5 +83,5 @@ def _split(directory: str) -> tuple[str, str]:
 def _checked(upload_id: str) -> str:
     # The last line of defence: whatever happened before, nothing but an id becomes a path.
     if not ID_PATTERN.fullmatch(upload_id):
-        raise ValueError(f"{upload_id!r} is no upload id.")
+        raise ValueError(f"{upload_id!r} is not an upload id.")
     return upload_id

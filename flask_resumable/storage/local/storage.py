@@ -90,9 +90,9 @@ class LocalStorage:
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
         held = self._raised_fence(upload, fence, expect_new=start == 0, progress=start)
         with closing_on_error(held.close):
-            with translated():
+            with translated:
                 descriptor = self._open_part(upload, create=start == 0)
-            with closing_on_error(partial(os.close, descriptor)), translated():
+            with closing_on_error(partial(os.close, descriptor)), translated:
                 size = os.fstat(descriptor).st_size
                 if size < start:
                     raise BytesLost(size)
@@ -112,18 +112,18 @@ class LocalStorage:
         return descriptor
 
     def progress(self, upload: Upload, *, durable: bool = True) -> int:
-        with translated():
+        with translated:
             writer, progress = Fence.progress(self._paths.lock(upload))
         if writer != upload.fence:
             return upload.offset
         return self._made_durable(upload, progress) if durable else max(progress, upload.offset)
 
     def recover(self, upload: Upload, fence: int) -> int:
-        with translated():
+        with translated:
             if not os.path.exists(self._paths.lock(upload)):
                 return upload.offset
         self._raised_fence(upload, fence).close()
-        with translated():
+        with translated:
             _, progress = Fence.progress(self._paths.lock(upload))
         return self._made_durable(upload, progress)
 
@@ -131,7 +131,7 @@ class LocalStorage:
         """How much of what was written counts, now that it is as durable as the setting promises."""
         if progress <= upload.offset:
             return upload.offset
-        with translated():
+        with translated:
             try:
                 descriptor = os.open(self._paths.part(upload), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -148,13 +148,13 @@ class LocalStorage:
     ) -> Fence:
         """The upload's fence at ``number``: from here on, writers with older claims write nothing."""
         fence = self._open_fence(upload, expect_new=expect_new)
-        with closing_on_error(fence.close), translated():
+        with closing_on_error(fence.close), translated:
             fence.raise_to(number, progress)
         return fence
 
     def _open_fence(self, upload: Upload, *, expect_new: bool = False) -> Fence:
         path = self._paths.lock(upload)
-        with translated():
+        with translated:
             try:
                 return Fence.open(path, expect_new=expect_new)
             except FileNotFoundError:
@@ -170,9 +170,7 @@ class LocalStorage:
         return {"chunk_size": chunk_size, "chunks": total_chunks} if self._merges else {}
 
     def spool(self) -> BinaryIO:
-        with translated():
-            self._make_work()
-            return cast(BinaryIO, Spool(Path(self._paths.work)))
+        return cast(BinaryIO, Spool(self._paths.work))
 
     @contextmanager
     def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
@@ -186,11 +184,11 @@ class LocalStorage:
 
         try:
             with fence.alone_at(number):
-                with translated():
-                    fence.mark(number, secrets.token_bytes(8))  # who was putting the same chunk there stops
+                with translated:
+                    fence.mark(number, secrets.token_bytes(8))  # an earlier request with this chunk stops
                 yield LocalSlot(fill)
             if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
-                with translated():
+                with translated:
                     fence.take_down(self._paths.part(upload))
         finally:
             fence.close()
@@ -204,7 +202,7 @@ class LocalStorage:
             return ChunkInPlace(self._paths.part(upload), open_file, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
-        with translated(), fence.shared():
+        with translated, fence.shared():
             if "chunks" in upload.storage:
                 return self._chunks.store(upload, number, content, self._sync)
             descriptor = self._open_part(upload, create=True)
@@ -225,7 +223,7 @@ class LocalStorage:
             self._complete_part(upload)
             return {}
         name, target = self._paths.name(upload), self._paths.published(upload)
-        with translated():
+        with translated:
             is_published = os.path.exists(target)
         if is_published:
             self._remove_unfinished(upload)
@@ -234,21 +232,21 @@ class LocalStorage:
                 self._merge(upload)
             else:
                 self._complete_part(upload)
-            with translated():
+            with translated:
                 publish(self._paths.part(upload), target)
                 if self._durability != "none":
                     sync_directory(os.path.dirname(target))
-                remove(self._paths.lock(upload))  # closed before: who has it open writes nothing any more
+                remove(self._paths.lock(upload))  # it was closed before: a late writer that has it open writes nothing
         if "chunks" in upload.storage:
-            with translated():
+            with translated:
                 self._chunks.finish(upload)
         return {"path": name}
 
     def _merge(self, upload: Upload) -> None:
         """Write the unfinished file anew from its chunks, with all that would still place one locked out."""
-        with translated():
+        with translated:
             self._chunks.check(upload)  # before the fence is closed: if one is lost, the upload goes on from there
-        with closing(self._raised_fence(upload, CLOSED)), translated(), open(self._paths.part(upload), "wb") as target:
+        with closing(self._raised_fence(upload, CLOSED)), translated, open(self._paths.part(upload), "wb") as target:
             self._chunks.merge(upload, target)
             target.flush()
             self._sync(target.fileno())
@@ -260,15 +258,15 @@ class LocalStorage:
         """
         assert upload.length is not None
         part = self._paths.part(upload)
-        with translated():
+        with translated:
             if upload.length == 0:
                 self._make_work()
                 os.close(self._open_part(upload, create=True))
             size = size_of(part) or 0
         if size < upload.length:
             raise BytesLost(size)  # before the fence is closed: the upload goes on from there
-        with closing(self._raised_fence(upload, CLOSED)), translated():
-            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies behind the end
+        with closing(self._raised_fence(upload, CLOSED)), translated:
+            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies after the end
                 self._cut(part, upload.length)
 
     def _cut(self, part: str, length: int) -> None:
@@ -281,7 +279,7 @@ class LocalStorage:
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Copy the parts together in the kernel, where that can be done."""
-        with closing(self._raised_fence(upload, fence)) as held, translated():
+        with closing(self._raised_fence(upload, fence)) as held, translated:
             descriptor = self._open_part(upload, create=True)
             try:
                 position = 0
@@ -298,7 +296,7 @@ class LocalStorage:
     # --- reading ---
 
     def open(self, upload: Upload) -> BinaryIO:
-        with translated():
+        with translated:
             return open(self._paths.current(upload), "rb")
 
     def path(self, upload: Upload) -> Path:
@@ -317,7 +315,7 @@ class LocalStorage:
     def delete(self, upload: Upload) -> None:
         self._remove_unfinished(upload)
         self._moved.forget(upload)
-        with translated():
+        with translated:
             # Its record may have been written before the rename was noted: look in both places.
             for path in {self._paths.current(upload), self._paths.published(upload)}:
                 remove(path)
@@ -330,7 +328,7 @@ class LocalStorage:
 
     def _remove_unfinished(self, upload: Upload) -> None:
         lock = self._paths.lock(upload)
-        with translated():
+        with translated:
             if os.path.exists(lock):
                 with suppress(ClaimLost), closing(Fence.open(lock)) as fence:
                     fence.raise_to(CLOSED)
@@ -341,7 +339,7 @@ class LocalStorage:
         """What is wrong with the upload's files, in plain words."""
         paths = self._paths
         published = paths.current(upload) if "path" in upload.storage else paths.published(upload)
-        with translated():
+        with translated:
             return inspect(upload, part=paths.part(upload), published=published, chunks=self._chunks)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:

@@ -55,13 +55,13 @@ class LocalWriter:
             self._fence.close()
 
     def write(self, block: bytes | memoryview, /) -> None:
-        with translated(), self._fence.held(self._number):
+        with translated, self._fence.held(self._number):
             self._position += write_all(self._descriptor, block, self._position)
             self._note()
         self._begin_sync_if_due()
 
     def write_piped(self, block: Piped, /) -> None:
-        with translated(), self._fence.held(self._number):
+        with translated, self._fence.held(self._number):
             splice_all(block.descriptor, block.size, self._descriptor, self._position)
             self._position += block.size
             self._note()
@@ -86,7 +86,7 @@ class LocalWriter:
         if self._has_failed:
             raise Unavailable("An earlier write could not be made durable.")
         try:
-            with translated():
+            with translated:
                 sync(self._descriptor, self._durability)
         except BaseException:
             self._has_failed = True

@@ -15,7 +15,7 @@ _STEP = 1024 * 1024  # bytes read back at a time
 
 
 class Cancelled(BaseException):
-    """Nobody wants what is being sent any more. No ``Exception``: the client of the store would try again."""
+    """Nobody wants what is being sent any more. Not an ``Exception``, or the store's client would try again."""
 
 
 class Memory:
@@ -26,7 +26,7 @@ class Memory:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Whether there is room for so many more."""
+        """Take so many bytes, if they are free; whether they were."""
         with self._lock:
             if size > self._left:
                 return False
@@ -34,7 +34,7 @@ class Memory:
             return True
 
     def give_back(self, size: int) -> None:
-        """So many are free again."""
+        """So many bytes are free again."""
         with self._lock:
             self._left += size
 
@@ -51,7 +51,7 @@ class Buffer:
         self._memory = memory
         self._taken = size if memory.take(size) else 0
         self._block = bytearray(self._taken)
-        with translated():
+        with translated:
             self._file = None if self._taken else tempfile.TemporaryFile(dir=directory, buffering=0)
 
     def write(self, block: bytes | memoryview) -> None:
@@ -59,7 +59,7 @@ class Buffer:
         if self._file is None:
             self._block[self.size : self.size + len(block)] = block
         else:
-            with translated():
+            with translated:
                 write_all(self._file.fileno(), block, self.size)
         self.size += len(block)
 
@@ -71,14 +71,14 @@ class Buffer:
         return os.pread(self._file.fileno(), size, start)
 
     def append_to(self, other: Buffer, start: int = 0) -> None:
-        """Write what is from ``start`` on behind what another has."""
+        """Append what is from ``start`` on to another buffer."""
         while start < self.size:
             block = self.read(start, _STEP)
             other.write(block)
             start += len(block)
 
     def close(self) -> None:
-        """Forget it."""
+        """Free its memory, or remove its file."""
         if self._file is not None:
             self._file.close()
         self._memory.give_back(self._taken)
@@ -122,8 +122,8 @@ class Content(io.RawIOBase):
         return True
 
 
-class Received(io.RawIOBase):
-    """Some bytes of what has been received whole, as the client of the store wants them: their length is known."""
+class StreamSlice(io.RawIOBase):
+    """Some bytes of a stream, as the client of a store wants them: their number is known, and they can be rewound."""
 
     def __init__(self, stream: BinaryIO, size: int, start: int = 0) -> None:
         self._stream = stream

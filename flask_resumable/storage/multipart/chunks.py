@@ -6,10 +6,11 @@ import threading
 from collections import OrderedDict
 from typing import BinaryIO
 
+from ...core.ranges import ChunkSpan
 from ...core.upload import Upload
 from ...errors import ClaimLost
 from ...errors import Unavailable
-from .buffer import Received
+from .buffer import StreamSlice
 from .errors import Missing
 from .errors import Taken
 from .geometry import parts_of_chunk
@@ -63,7 +64,7 @@ class MultipartMarkers:
         return multipart
 
     def forget(self, upload: Upload, multipart: str) -> None:
-        """This one is gone; who comes next begins a new one, if nobody has yet."""
+        """This one is gone: the next chunk begins a new one, unless another process has."""
         with self._lock:
             self._known.pop(upload.id, None)
         try:
@@ -82,37 +83,31 @@ class StoreSlot:
     The store takes a part or an object whole or not at all, so nobody has to wait for others with the same chunk.
     """
 
-    def __init__(
-        self, store: ObjectStore, keys: Keys, markers: MultipartMarkers, upload: Upload, number: int, start: int
-    ) -> None:
+    def __init__(self, store: ObjectStore, keys: Keys, markers: MultipartMarkers, upload: Upload, number: int) -> None:
         self._store = store
         self._keys = keys
         self._markers = markers
         self._upload = upload
-        self._number = number
-        self._start = start
         stored = upload.storage
         assert upload.length is not None
-        stop = upload.length if number == stored["chunks"] else start + stored["chunk_size"]
-        self._size = max(0, stop - start)
-        self._parts = parts_of_chunk(number, start, stop, stored["chunk_size"])
+        self._chunk = ChunkSpan.of(number, stored["chunk_size"], stored["chunks"], upload.length)
 
     def fill(self, content: BinaryIO, /) -> None:
-        if not self._size:
+        if self._chunk.size <= 0:
             return
         if self._upload.storage.get("direct"):
             self._fill_part(content)
         else:
-            key = self._keys.helper(self._upload.id, f"chunk-{self._number}")
-            self._store.put(key, Received(content, self._size))
+            key = self._keys.helper(self._upload.id, f"chunk-{self._chunk.number}")
+            self._store.put(key, StreamSlice(content, self._chunk.size))
 
     def _fill_part(self, content: BinaryIO) -> None:
         target = self._keys.target(self._upload)
         for _ in range(_TRIES):
             try:
                 multipart = self._markers.get_or_begin(self._upload)
-                for number, start, stop in self._parts:
-                    body = Received(content, stop - start, start - self._start)
+                for number, start, stop in parts_of_chunk(self._chunk):
+                    body = StreamSlice(content, stop - start, start - self._chunk.start)
                     self._store.put_part(target, multipart, number, body)
                 return
             except Missing:

@@ -1,9 +1,11 @@
-"""Making the finished object, once, whatever was interrupted before."""
+"""Making the finished object, exactly once, whatever was interrupted before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...core.ranges import chunk_spans
+from ...core.ranges import ChunkSpan
 from ...core.upload import Upload
 from ...errors import BytesLost
 from ...errors import Unavailable
@@ -18,7 +20,6 @@ from .errors import Missing
 from .errors import PartsChanged
 from .errors import PartsRefused
 from .geometry import are_equal
-from .geometry import chunks
 from .geometry import Geometry
 from .geometry import parts_of_chunk
 from .keys import Keys
@@ -29,7 +30,7 @@ from .store import ObjectStore
 from .store import Part
 from .uploader import Uploader
 
-_TRIES = 5  # a part of a late writer may arrive between a look and the end, but not for ever
+_TRIES = 5  # a part of a late writer may arrive between a look and the end, but not forever
 
 
 class Completion:
@@ -80,7 +81,7 @@ class Completion:
         except BytesLost:
             if self._store.size(self._target) != self._length:
                 raise
-            # Somebody was here before, and cleaned up; only his word did not get into the record.
+            # An earlier request has published it and cleaned up, but could not save that in the record.
 
     # --- content that came in order ---
 
@@ -124,7 +125,7 @@ class Completion:
             except Missing:
                 raise BytesLost(0) from None
         if max(there, default=0) > len(wanted):
-            # Parts behind the end, of a request that died before the upload turned out to be shorter than it meant.
+            # Parts after the end, of a request that died before the upload turned out to be shorter than expected.
             # Ceph completes nothing while they are there, and they cannot be removed alone.
             raise BytesLost(0)
         if there != before:
@@ -138,10 +139,10 @@ class Completion:
         def tags(there: dict[int, Part]) -> list[str]:
             found = []
             for chunk in self._chunks():
-                for number, start, stop in parts_of_chunk(*chunk, self._upload.storage["chunk_size"]):
+                for number, start, stop in parts_of_chunk(chunk):
                     part = there.get(number)
                     if part is None or part.size != stop - start:
-                        raise BytesLost(chunk[1])
+                        raise BytesLost(chunk.start)
                     found.append(part.tag)
             return found
 
@@ -154,11 +155,11 @@ class Completion:
     def _publish_chunk_objects(self, part_size: int) -> None:
         there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
         sources = []
-        for number, start, stop in self._chunks():
-            key = self._helper(f"chunk-{number}")
-            if there.get(key) != stop - start:
-                raise BytesLost(start)
-            sources.append((key, stop - start))
+        for chunk in self._chunks():
+            key = self._helper(f"chunk-{chunk.number}")
+            if there.get(key) != chunk.size:
+                raise BytesLost(chunk.start)
+            sources.append((key, chunk.size))
         if self._length <= part_size:
             return self._put_whole(sources)
         try:
@@ -167,9 +168,9 @@ class Completion:
             raise BytesLost(0) from None
         self._until_it_holds(multipart, lambda _: joined)
 
-    def _chunks(self) -> list[tuple[int, int, int]]:
+    def _chunks(self) -> list[ChunkSpan]:
         stored = self._upload.storage
-        return list(chunks(self._length, stored["chunk_size"], stored["chunks"]))
+        return list(chunk_spans(stored["chunk_size"], stored["chunks"], self._length))
 
     # --- parts of a concatenation ---
 

@@ -14,7 +14,7 @@ from .store import StoreTraits
 from .uploader import Uploader
 
 Source = tuple[str, int]  # key and size
-Range = tuple[str, int, int]  # key, first byte, and the byte behind the last
+Range = tuple[str, int, int]  # key, first byte, and the byte after the last
 
 
 class EqualParts:

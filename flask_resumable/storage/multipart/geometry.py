@@ -1,15 +1,17 @@
 """How an upload is cut into the parts that object stores take: where each begins, and how many bytes it has.
 
-A part is known by its number, from 1 on, and a number always stands for the same bytes. The limits are those of S3.
+A part is known by its number, from 1 on, and a number always stands for the same bytes. The limits are those of S3,
+which every store meets; what else a store asks for is in its traits.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
+
+from ...core.ranges import ChunkSpan
 
 MIB = 1024 * 1024
 MIN_PART = 5 * MIB  # all but the last part of an object have as much
@@ -48,15 +50,9 @@ class Geometry:
         return in_groups + rest * (self.first + groups * self.step)
 
     def stop(self, number: int, length: int | None = None) -> int:
-        """The byte behind a part: the last one ends with the upload."""
+        """The first byte after a part. The last part ends with the upload."""
         stop = self.start(number + 1)
         return stop if length is None else min(stop, length)
-
-    def number_at(self, offset: int) -> int:
-        """The part that byte ``offset`` is in."""
-        if not self.step:
-            return offset // self.first + 1
-        return bisect_right(range(1, MAX_PARTS + 2), offset, key=self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +123,12 @@ def _by_part(sources: Sequence[tuple[int, int]], part_size: int) -> Iterator[Pie
         yield tuple(piece)
 
 
-def chunks(length: int, chunk_size: int, count: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and stop of each of a client's chunks; the last has what is left. Empty ones are left out."""
-    for number in range(1, count + 1):
-        start = (number - 1) * chunk_size
-        stop = length if number == count else start + chunk_size
-        if stop > start:
-            yield number, start, stop
-
-
-def parts_of_chunk(number: int, start: int, stop: int, chunk_size: int) -> list[tuple[int, int, int]]:
+def parts_of_chunk(chunk: ChunkSpan) -> list[tuple[int, int, int]]:
     """Number, start and stop of the parts that a chunk is put into: one, or two for a last chunk that is longer.
 
     Some stores want no part to be larger than the first.
     """
-    if number == 1 or stop - start <= chunk_size:
-        return [(number, start, stop)]
-    return [(number, start, start + chunk_size), (number + 1, start + chunk_size, stop)]
+    if chunk.number == 1 or chunk.size <= chunk.unit:
+        return [(chunk.number, chunk.start, chunk.stop)]
+    end = chunk.start + chunk.unit
+    return [(chunk.number, chunk.start, end), (chunk.number + 1, end, chunk.stop)]

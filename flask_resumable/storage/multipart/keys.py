@@ -1,4 +1,4 @@
-"""Names of objects. Of what clients say, nothing but an id ever becomes a part of one."""
+"""Names of objects. Nothing that a client says becomes part of one, except an id."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Keys:
     def chosen(self, target: str | os.PathLike[str]) -> str:
         """A key for a finished upload that the app has chosen: below the prefix, or with ``/`` in front, anywhere.
 
-        :raises ValueError: It is none, or one of an unfinished upload's.
+        :raises ValueError: It is not a valid key, or it is reserved for unfinished uploads.
         """
         given = os.fspath(target)
         key = given[1:] if given.startswith("/") else self.prefix + given
         if any(segment in ("", ".", "..") for segment in key.split("/")) or len(key.encode()) > _LONGEST:
-            raise ValueError(f"{given!r} is no key for a finished upload.")
+            raise ValueError(f"{given!r} is not a valid key for a finished upload.")
         if key.startswith(self.partial):
-            raise ValueError(f"{given!r} is where unfinished uploads are.")
+            raise ValueError(f"{given!r} is reserved for unfinished uploads.")
         return key
 
     def helper(self, upload_id: str, name: str) -> str:
@@ -87,5 +87,5 @@ def fresh(kind: str, number: int) -> str:
 def checked(upload_id: str) -> str:
     """An id, and nothing else."""
     if not ID_PATTERN.fullmatch(upload_id):
-        raise ValueError(f"{upload_id!r} is no upload id.")
+        raise ValueError(f"{upload_id!r} is not an upload id.")
     return upload_id

@@ -1,4 +1,4 @@
-"""Finished objects that the app wants elsewhere in the bucket.
+"""Finished objects that the app wants elsewhere in the store.
 
 An object is copied before the record tells of its new key, and its first one is removed when the record does. A helper,
 ``moved``, says first which keys there may be. A copy carries the upload's id, so that nothing else is taken for it.
@@ -32,7 +32,7 @@ Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it n
 
 
 class MovedObjects:
-    """Moves objects of one bucket.
+    """Moves objects of one store.
 
     :param uploading: Opens what sends parts of an upload.
     """

@@ -1,4 +1,4 @@
-"""Removing what belongs to an upload, and finding what belongs to none. Nothing else in the bucket is touched."""
+"""Removing what belongs to an upload, and finding what belongs to none. Nothing else in the store is touched."""
 
 from __future__ import annotations
 

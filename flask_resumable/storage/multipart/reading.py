@@ -1,4 +1,4 @@
-"""Reading objects, one behind the other, without fetching them whole."""
+"""Reading objects one after another, without fetching them whole."""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 from typing import cast
-from urllib.parse import quote
 
+from ...core.disposition import content_disposition
+from ...core.ranges import chunk_spans
 from ...core.upload import JSONObject
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -40,7 +41,6 @@ from .completion import Completion
 from .composer import Composer
 from .composer import EqualParts
 from .errors import Missing
-from .geometry import chunks
 from .geometry import Geometry
 from .geometry import MAX_OBJECT
 from .geometry import MAX_PARTS
@@ -143,11 +143,11 @@ class MultipartStorage:
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:
-        with translated():
+        with translated:
             return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
-        return nullcontext(StoreSlot(self._store, self._keys, self._markers, upload, number, start))
+        return nullcontext(StoreSlot(self._store, self._keys, self._markers, upload, number))
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
         return None  # the store takes a part whole or not at all
@@ -211,8 +211,8 @@ class MultipartStorage:
     def _unfinished_pieces(self, upload: Upload) -> list[tuple[str, int]]:
         stored = upload.storage
         if "chunks" in stored and not stored.get("direct"):
-            pieces = chunks(upload.length or 0, stored["chunk_size"], stored["chunks"])
-            found = [(f"chunk-{number}", stop - start) for number, start, stop in pieces if stop <= upload.offset]
+            pieces = chunk_spans(stored["chunk_size"], stored["chunks"], upload.length or 0)
+            found = [(f"chunk-{chunk.number}", chunk.size) for chunk in pieces if chunk.stop <= upload.offset]
         else:
             if stored.get("direct") or "joined" in stored:
                 raise Unavailable("The store gives out the bytes of this upload once it is finished.")
@@ -241,7 +241,7 @@ class MultipartStorage:
             self._keys.target(upload),
             seconds=int(expires.total_seconds()),
             content_type=content_type,
-            content_disposition=_content_disposition(disposition, filename),
+            content_disposition=content_disposition(disposition, filename),
         )
 
     def verify(self, upload: Upload) -> list[str]:
@@ -271,9 +271,3 @@ class MultipartStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         return self._unfinished.orphans(older_than)
-
-
-def _content_disposition(kind: str, filename: str) -> str:
-    """The header by which a browser knows the name. Spec: RFC 6266."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename)
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -113,8 +113,8 @@ class ObjectStore(ABC):
     later: nothing here depends on which.
 
     **Multipart uploads** have an id, and parts with numbers from 1 to 10,000. A part has a *tag*, which is another one
-    whenever a part with other content is sent under its number. A store without ids makes them up, and marks its parts
-    (or blocks) with them: several multipart uploads of one key must not see each other's parts.
+    whenever a part with other content is sent under its number. For a store without ids, make them up, and mark the
+    parts (or blocks) with them: several multipart uploads of one key must not see each other's parts.
     """
 
     traits = StoreTraits()
@@ -227,7 +227,8 @@ class ObjectStore(ABC):
     def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         """Make an object of the parts 1, 2, 3 and so on with these tags, in place of any that is there.
 
-        The multipart upload is over then, and parts that are not named are removed.
+        The multipart upload is over then, and parts that are not named are removed. Without ``traits.has_upload_ids``,
+        those of other multipart uploads of that key may be removed, too.
 
         :param info: What ``begin`` was given, for a store that keeps nothing of that.
         :raises PartsChanged: There is no such part with this tag (any more). Nothing has changed.
@@ -238,7 +239,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def abort(self, key: str, multipart: str) -> None:
-        """Remove a multipart upload with all its parts, if it is there; never the object at ``key``."""
+        """Remove a multipart upload with all its parts, if it is there; never the object at ``key``.
+
+        Without ``traits.has_upload_ids`` it may take the other parts of that key with it, unless it has none itself.
+        """
 
     @abstractmethod
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...core.ranges import chunk_spans
 from ...core.upload import Upload
 from ...errors import BytesLost
 from .errors import Missing
-from .geometry import chunks
 from .geometry import Geometry
 from .geometry import parts_of_chunk
 from .keys import Keys
@@ -92,13 +92,13 @@ class MultipartVerifier:
         stored, length = self._upload.storage, self._upload.length or 0
         parts = self._there(self._marker) or {} if stored.get("direct") else {}
         there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
-        for number, start, stop in chunks(length, stored["chunk_size"], stored["chunks"]):
-            if not self._upload.received.covers(start, stop):
+        for chunk in chunk_spans(stored["chunk_size"], stored["chunks"], length):
+            if not self._upload.received.has(chunk):
                 continue
             if not stored.get("direct"):
-                yield from self._helper(there, f"chunk-{number}", stop - start)
+                yield from self._helper(there, f"chunk-{chunk.number}", chunk.size)
                 continue
-            for part, first, last in parts_of_chunk(number, start, stop, stored["chunk_size"]):
+            for part, first, last in parts_of_chunk(chunk):
                 yield from self._chunk_part(parts.get(part), part, last - first)
 
     def _chunk_part(self, found: Part | None, number: int, size: int) -> Iterator[str]:

@@ -50,7 +50,7 @@ class MultipartWriter:
         self._state = state  # what is true so far
         self._start = start
         self._position = start
-        self._filling: Buffer | None = None  # what came for the part with the number below, behind the tails
+        self._filling: Buffer | None = None  # what came for the part with the number below, after the tails
         self._number = state.next_number
         self._full: deque[tuple[int, Buffer]] = deque()  # in the order of their numbers
         self._flying: dict[Future[str], tuple[int, Buffer]] = {}
@@ -195,7 +195,7 @@ class MultipartWriter:
 
     def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
         self._collect()
-        # What does not count yet must not leave parts behind an end that nobody knows: some stores do not like them.
+        # Content that does not count yet must leave no parts after an unknown end: some stores complete nothing then.
         if (self._full or self._allowed) and (counts or self._length is not None):
             if self._state.multipart is None:
                 multipart = self._uploader.begin()
@@ -237,7 +237,7 @@ class MultipartWriter:
                 self._wait_for_all()
             else:
                 self._keep_tail()
-        self._allowed = self._asked = 0  # who reads the record from now on may use all numbers
+        self._allowed = self._asked = 0  # a later writer may use all numbers
         self._forget()
         return self._done(busy=0)[1]
 
@@ -255,7 +255,7 @@ class MultipartWriter:
         return (state.stop(self._length) - self._start if counts else 0), state.to_json()
 
     def _land_quietly(self) -> None:
-        """Wait for what is on its way, whatever becomes of it."""
+        """Wait for what is being sent, whether it arrives or not."""
         while self._flying:
             try:
                 self._collect(block=True)
@@ -288,7 +288,7 @@ class MultipartWriter:
     # --- the end ---
 
     def close(self) -> None:
-        """Stop whatever is still on its way, and forget all that was not made durable."""
+        """Stop what is still being sent, and drop what was not made durable."""
         self._uploader.stop()
         for buffer in [buffer for _, buffer in (*self._full, *self._flying.values())]:
             buffer.close()

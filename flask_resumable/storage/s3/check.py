@@ -23,9 +23,9 @@ _ADVICE = {
     "PartialCredentialsError": "Pass both access_key and secret_key.",
     "NoRegionError": "Pass the region, or an endpoint_url.",
     "SSLError": "The store's certificate is not trusted: check it, and endpoint_url.",
-    "ValueError": "endpoint_url is no URL: it looks like https://s3.example.org.",
-    "InvalidBucketName": "This is no name of a bucket.",
-    "ParamValidationError": "This is no name of a bucket.",
+    "ValueError": "endpoint_url is not a URL; it looks like https://s3.example.org.",
+    "InvalidBucketName": "This is not a valid bucket name.",
+    "ParamValidationError": "This is not a valid bucket name.",
 }
 
 

@@ -29,7 +29,7 @@ from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import OffsetMismatch
 from flask_resumable.errors import UploadLocked
 from flask_resumable.repositories.memory import MemoryRepository
-from flask_resumable.service import claims as holding
+from flask_resumable.service import claims
 from flask_resumable.service.claims import advanced
 from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
@@ -163,13 +163,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process is on a machine of its own."""
-    monkeypatch.setattr(holding, "is_here", lambda name: False)
+    monkeypatch.setattr(claims, "is_here", lambda name: False)
 
 
 @pytest.fixture
 def dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process is seen to be dead by the others."""
-    monkeypatch.setattr(holding, "is_dead", lambda name: True)
+    monkeypatch.setattr(claims, "is_dead", lambda name: True)
 
 
 def read(site: Site) -> bytes:

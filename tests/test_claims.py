@@ -19,8 +19,8 @@ from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadLocked
 from flask_resumable.interfaces import Claim
 from flask_resumable.repositories.memory import MemoryRepository
-from flask_resumable.service.claims import Hold
-from flask_resumable.service.claims import Holder
+from flask_resumable.service.claims import ClaimedUpload
+from flask_resumable.service.claims import Claims
 from flask_resumable.service.claims import LeaseKeeper
 from flask_resumable.storage.local import LocalStorage
 
@@ -41,9 +41,9 @@ def repository() -> MemoryRepository:
 
 
 @pytest.fixture
-def holder(repository: MemoryRepository, tmp_path: Path) -> Holder:
+def claims(repository: MemoryRepository, tmp_path: Path) -> Claims:
     """Claims that live for a moment."""
-    return Holder(repository, LocalStorage(tmp_path), lease=LEASE, now=_now)
+    return Claims(repository, LocalStorage(tmp_path), lease=LEASE, now=_now)
 
 
 def _eventually(is_true: Callable[[], bool]) -> None:
@@ -53,11 +53,11 @@ def _eventually(is_true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_claim_is_given_up_at_the_end(holder: Holder, repository: MemoryRepository) -> None:
+def test_a_claim_is_given_up_at_the_end(claims: Claims, repository: MemoryRepository) -> None:
     """Whether the block succeeds or fails, the upload is free afterwards."""
     for error in (None, LookupError()):
         try:
-            with holder.take(ID):
+            with claims.take(ID):
                 assert repository.get(ID).is_claimed(_now())
                 if error:
                     raise error
@@ -66,22 +66,22 @@ def test_a_claim_is_given_up_at_the_end(holder: Holder, repository: MemoryReposi
         assert not repository.get(ID).is_claimed(_now())
 
 
-def test_a_claim_runs_out_by_itself(holder: Holder, repository: MemoryRepository) -> None:
+def test_a_claim_runs_out_by_itself(claims: Claims, repository: MemoryRepository) -> None:
     """A holder that died keeps the upload for no longer than the lease, even from the polite."""
     repository.claim(ID, now=_now(), until=_now() + LEASE)
-    with pytest.raises(UploadLocked), holder.take(ID):
+    with pytest.raises(UploadLocked), claims.take(ID):
         pass
     _eventually(lambda: not repository.get(ID).is_claimed(_now()))
-    with holder.take(ID):
+    with claims.take(ID):
         pass
 
 
-def test_a_claim_is_kept_alive_while_something_slow_runs(holder: Holder, repository: MemoryRepository) -> None:
+def test_a_claim_is_kept_alive_while_something_slow_runs(claims: Claims, repository: MemoryRepository) -> None:
     """A hook may take many times the lease, and nobody else gets the upload; afterwards renewing ends."""
     keeper = LeaseKeeper(LEASE)
-    with holder.take(ID) as hold:
+    with claims.take(ID) as claimed:
         first = repository.get(ID).claimed_until
-        with keeper.keeping(hold):
+        with keeper.keeping(claimed):
             _eventually(lambda: (repository.get(ID).claimed_until or _now()) > (first or _now()) + 4 * LEASE)
             with pytest.raises(UploadLocked):
                 repository.claim(ID, now=_now(), until=_now())
@@ -90,29 +90,29 @@ def test_a_claim_is_kept_alive_while_something_slow_runs(holder: Holder, reposit
     assert repository.get(ID).version == version
 
 
-def test_losing_a_claim_ends_renewing_quietly(holder: Holder, repository: MemoryRepository) -> None:
+def test_losing_a_claim_ends_renewing_quietly(claims: Claims, repository: MemoryRepository) -> None:
     """The keeper goes on for others when one claim is lost, and the loser learns when it saves."""
     keeper = LeaseKeeper(LEASE)
-    with pytest.raises(ClaimLost), holder.take(ID) as hold, keeper.keeping(hold):
-        repository.claim(ID, now=_now(), until=_now(), over=hold.claim.fence)
+    with pytest.raises(ClaimLost), claims.take(ID) as claimed, keeper.keeping(claimed):
+        repository.claim(ID, now=_now(), until=_now(), over=claimed.claim.fence)
         version = repository.get(ID).version
         time.sleep(LEASE.total_seconds())
         assert repository.get(ID).version == version
-        hold.save(hold.upload)
+        claimed.save(claimed.upload)
 
 
-def test_the_keeper_survives_its_thread(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_keeper_survives_its_thread(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forked worker has the keeper but not its thread; the next hold starts one."""
     keeper = LeaseKeeper(LEASE)
     renewed = threading.Event()
-    monkeypatch.setattr(Hold, "renew", lambda self: renewed.set())
+    monkeypatch.setattr(ClaimedUpload, "renew", lambda self: renewed.set())
     monkeypatch.setattr(keeper, "_thread", threading.Thread())  # never started: as dead as after a fork
-    with holder.take(ID) as hold, keeper.keeping(hold):
+    with claims.take(ID) as claimed, keeper.keeping(claimed):
         assert renewed.wait(30)
 
 
 def test_a_failed_release_is_no_failure(
-    holder: Holder, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+    claims: Claims, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was asked for is saved; that the claim lives on for a moment is not the client's concern."""
 
@@ -121,9 +121,9 @@ def test_a_failed_release_is_no_failure(
 
     with monkeypatch.context() as patch:
         patch.setattr(repository, "release", fail)
-        with holder.take(ID):
+        with claims.take(ID):
             pass
     assert repository.get(ID).is_claimed(_now())
-    with holder.take(ID):  # nobody holds it any more, as everybody in this process knows
+    with claims.take(ID):  # nobody holds it any more, as everybody in this process knows
         pass
     assert not repository.get(ID).is_claimed(_now())
