@@ -1,11 +1,11 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
-# make test-oldest: the same with the oldest versions of other libraries that may be used
-# make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
-# make test-without-linux: the tests again, with everything taken away that macOS and BSD do not have
-# make coverage: the tests without servers and browsers, and what of the package they reach; ARGS=... for others
-# make lint: ruff, mypy
-# make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
+# make test-oldest: run the same tests with the oldest supported versions of the dependencies
+# make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
+# make test-without-linux: run the tests without everything that macOS and BSD lack
+# make coverage: run the tests without servers and browsers, and show what they reach; ARGS=... for other tests
+# make lint: run ruff and mypy
+# make bench: compare uploads with other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 

@@ -104,7 +104,7 @@ def test_pause(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> N
     assert resumed(halfway) >= 4
     proxy.let(None)
     halfway.wait_until("film.mp4", "done")
-    assert halfway.note("film.mp4") == "Arrived whole; resumed once."
+    assert halfway.note("film.mp4") == "Arrived intact; resumed once."
     assert server.digests() == [sha256(file)]
 
 
@@ -196,7 +196,7 @@ def test_had_already(page: Page, proxy: Proxy, server: DemoServer, file: Path) -
     proxy.requests.clear()
     page.choose(file)
     page.wait_until("film.mp4", "done")
-    assert page.note("film.mp4") == "The server had it already: nothing was sent."
+    assert page.note("film.mp4") == "The server already had this file. Nothing was sent."
     assert proxy.count("POST /flow/") == 0
     assert len(server.digests()) == 1
 

@@ -71,7 +71,7 @@ def test_connection_reset(halfway: Page, proxy: Proxy, server: DemoServer, file:
     assert wait_until_resumed(halfway) >= MiB
     proxy.let(None)
     halfway.wait_until("film.mp4", "done")
-    assert halfway.note("film.mp4") == "Arrived whole; resumed once."
+    assert halfway.note("film.mp4") == "Arrived intact; resumed once."
     assert server.digests() == [sha256(file)]
 
 
@@ -123,7 +123,7 @@ def test_silent_connection(halfway: Page, proxy: Proxy, server: DemoServer, file
     halfway.browser.forward(30)
     halfway.wait_until("film.mp4", "done")
     # Twice, if what the dead connection had sent came after the page had asked how far the upload is.
-    assert halfway.note("film.mp4") in ("Arrived whole; resumed once.", "Arrived whole; resumed 2 times.")
+    assert halfway.note("film.mp4") in ("Arrived intact; resumed once.", "Arrived intact; resumed 2 times.")
     assert server.digests() == [sha256(file)]
 
 
