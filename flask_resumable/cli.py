@@ -194,5 +194,4 @@ def _show(label: str, work: Iterator[str]) -> None:
 def _exit_if_failed(report: Report, verb: str) -> None:
     if report.failed:
         click.echo(f"Could not {verb}: {', '.join(report.failed)}. See the log for the reasons.", err=True)
-
         sys.exit(1)

@@ -220,7 +220,7 @@ def test_a_storage_that_is_not_set_up_any_more_is_unavailable(
     now = datetime.now(UTC)
     later = sites({"main": LocalStorage(tmp_path / "main")}, now=lambda: now)
     assert later.tus.patch(lost, 3, b"def").status_code == 503
-    assert f"Upload {id_of(lost)} is in the storage 'archive', which is not set up: only main." in caplog.text
+    assert f"Upload {id_of(lost)} is in the storage 'archive', which is not set up here (main)." in caplog.text
     assert later.tus.patch(url, 0, b"abcdef").status_code == 204
     assert '"offset": 3' in later.run("show", id_of(lost)).output
     assert len(later.run("list").output.splitlines()) == 2

@@ -81,7 +81,7 @@ def test_a_mongoengine_without_them_is_refused(app: Flask, monkeypatch: pytest.M
     """At the start, with the version to install; not by an AttributeError within a request."""
     monkeypatch.delattr(connection, "_connection_settings")
     monkeypatch.setattr(app_mongo, "PRIVATE", (*app_mongo.PRIVATE, "_gone"))
-    message = r"mongoengine [\d.]+ cannot be used, it lacks _gone, _connection_settings: pip install"
+    message = r"mongoengine [\d.]+ is not supported, because it lacks _gone, _connection_settings: run pip install"
     with pytest.raises(ConfigurationError, match=message):
         FlaskResumable(app, model=MongoengineModel)
 

@@ -111,7 +111,7 @@ def _lengthen(path: Path) -> None:
         ("begun", _shorten, "The unfinished file {path} has 4 bytes; 5 were received."),
         ("part", Path.unlink, "The unfinished file {path} is missing; 5 bytes were received."),
         ("part", _shorten, "The unfinished file {path} has 4 bytes; 5 were received."),
-        ("part", _lengthen, "The file of the part, {path}, has 6 bytes, not 5."),
+        ("part", _lengthen, "The partial upload's file {path} has 6 bytes, not 5."),
     ],
 )
 def test_what_is_lost_is_told(site: Site, kind: str, harm: Callable[[Path], Any], problem: str) -> None:

@@ -360,7 +360,6 @@ def assemble(upload: Upload, parts: list[Upload], limits: Limits) -> Upload:
 
     Spec: tus 1.0 "Concatenation".
     """
-
     lengths = [part.length for part in parts]
     length = sum(known for known in lengths if known is not None)
     limits.check_length(length)

@@ -1,1 +1,1 @@
-"""Finished uploads, to be fetched."""
+"""Downloads of finished uploads."""

@@ -1,4 +1,4 @@
-"""A part of a stream as the body of a response."""
+"""Streams a part of a file as the body of a response."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BLOCK = 256 * 1024  # bytes read at a time
 
 
 class Excerpt(Iterator[bytes]):
-    """The bytes from ``start`` to ``stop``, in blocks. The WSGI server closes it, also when the client has left.
+    """The bytes from ``start`` to ``stop``, in blocks. The WSGI server closes it, even if the client disconnects.
 
-    The first block is read at once, while the answer can still become an error.
+    The first block is read immediately, while the response can still become an error.
 
-    :param stream: Seekable; closed with the excerpt, or as soon as that has been read.
-    :param name: What to call it in the log.
+    :param stream: A seekable stream. It is closed with this object, or once the bytes have been read.
+    :param name: The name of the file in log messages.
     :raises Unavailable: Nothing can be read.
     """
 
@@ -34,7 +34,7 @@ class Excerpt(Iterator[bytes]):
             raise
 
     def _read(self) -> bytes:
-        """The next block; nothing only at the end."""
+        """Return the next block, which is empty at the end only."""
         block = self._stream.read(min(self._left, BLOCK)) if self._left else b""
         if self._left and not block:
             raise Unavailable from EOFError(f"{self._name} is {self._left} bytes too short.")
@@ -45,7 +45,7 @@ class Excerpt(Iterator[bytes]):
         try:
             block = self._first or self._read()
         except Exception:
-            # The answer has begun and cannot become an error: the client sees that it ends too early, and comes again.
+            # The response has started and cannot become an error. The client sees that it is too short, and retries.
             self._logger.exception("The download of %s was cut off.", self._name)
             block = b""
         self._first = b""
@@ -55,5 +55,5 @@ class Excerpt(Iterator[bytes]):
         return block
 
     def close(self) -> None:
-        """Done with it."""
+        """Close the stream."""
         self._stream.close()

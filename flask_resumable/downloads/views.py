@@ -1,4 +1,4 @@
-"""Finished uploads back to the browser, harmlessly."""
+"""Serves finished uploads to browsers, safely."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_TYPE = "application/octet-stream"
 
 
 def download(state: State, upload: Upload, request: Request) -> Response:
-    """The file, whole or in ranges. Shown by the browser only if its type is allow-listed; sniffed never.
+    """Return a response with the file or a range of it. The browser shows it only if its type is in the allow-list.
 
     Spec: RFC 9110 "Range Requests", "Conditional Requests".
     """
@@ -35,7 +35,7 @@ def download(state: State, upload: Upload, request: Request) -> Response:
             state, upload, request, content_type, is_inline=is_inline
         )
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Whatever it is, it runs no script and loads nothing in the app's origin.
+    # Whatever the file is, it must not run scripts or load anything in the app's origin.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
 
@@ -53,7 +53,7 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
 
 
 def _elsewhere(state: State, upload: Upload, content_type: str, *, is_inline: bool) -> Response | None:
-    """The way to where the storage itself gives the file out, if that is wanted and can be."""
+    """Redirect to a link of the storage, if that is configured and the storage has one."""
     links = state.storage.capabilities.links
     if state.settings.downloads != "redirect" or links is None:
         return None
@@ -68,13 +68,13 @@ def _elsewhere(state: State, upload: Upload, content_type: str, *, is_inline: bo
         return None
     response = Response(status=302)
     response.location = url
-    response.headers["Cache-Control"] = "no-store"  # the link runs out, and is for who asked
+    response.headers["Cache-Control"] = "no-store"  # the link expires, and is meant for this client only
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 def _streamed(state: State, upload: Upload, request: Request, content_type: str, *, is_inline: bool) -> Response:
-    """The file through this process, a block at a time. Nothing is opened for an answer that has no content."""
+    """Stream the file through this process. Nothing is opened if the response has no content."""
     assert upload.length is not None
     response = Response(content_type=content_type)
     kind = "inline" if is_inline else "attachment"
@@ -93,9 +93,9 @@ def _streamed(state: State, upload: Upload, request: Request, content_type: str,
 
 
 def _asked_for(request: Request, response: Response, length: int) -> tuple[int, int]:
-    """The bytes to send: one range, if that is asked for and the client's part is of this very file; else all.
+    """Return the bytes to send: the requested range, if it is a single one and of this very file, else all of them.
 
-    :raises RequestedRangeNotSatisfiable: No byte of it is in the file.
+    :raises RequestedRangeNotSatisfiable: No byte of the range exists.
     """
     asked = request.range
     is_changed = "If-Range" in request.headers and is_resource_modified(
@@ -113,6 +113,6 @@ def _asked_for(request: Request, response: Response, length: int) -> tuple[int, 
 
 
 def _download_name(upload: Upload) -> str:
-    """The client's name for the file as a name only: no folders, nothing that could end a header."""
+    """Return the client's name for the file, without folders or characters that could end a header."""
     name = (upload.metadata.filename or "").replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in name if character.isprintable())[:255] or upload.id

@@ -85,5 +85,4 @@ class Storage(Protocol):
         Each item is an upload's id and a callable. It removes the unfinished bytes of that id and returns how many
         bytes it freed.
         """
-
         ...

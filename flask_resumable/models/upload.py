@@ -192,5 +192,4 @@ class Upload(Protocol):
         :raises RuntimeError: ``on_complete`` is not running for this upload, or the storage cannot move files.
         :raises Unavailable: The storage cannot be reached.
         """
-
         ...

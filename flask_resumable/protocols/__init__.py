@@ -1,1 +1,1 @@
-"""The thin layer between Flask and the protocols: one blueprint for each, and what they share."""
+"""The protocols, and the layer between them and Flask."""

@@ -1,4 +1,4 @@
-"""From dialects to Flask's routes: a blueprint for each URL, whose every answer is in the client's own dialect."""
+"""Creates a blueprint for each URL, and sees that every response is in the client's own dialect."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..errors import UploadNotFound
 from ..wsgi.first_reader import watch_input
 from .plug import Dialect
 
-# What is possible is for the protocol to say, in its own way; tus also has a header that replaces the method.
+# All methods are routed, so that the protocol itself refuses the others. tus can also override the method in a header.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def blueprints_for(dialects: Iterable[Dialect]) -> dict[str, Blueprint]:
-    """A blueprint for each dialect, by the dialect's name; those that share a URL share a blueprint.
+    """Create a blueprint for each dialect, by the dialect's name. Dialects that share a URL share a blueprint.
 
-    :raises ConfigurationError: Two dialects at one URL cannot be told apart.
+    :raises ConfigurationError: Two dialects at the same URL cannot be told apart.
     """
     by_url: dict[str, list[Dialect]] = {}
     for dialect in dialects:
@@ -38,11 +38,11 @@ def blueprints_for(dialects: Iterable[Dialect]) -> dict[str, Blueprint]:
 
 
 def _ordered(dialects: Sequence[Dialect]) -> list[Dialect]:
-    """Those that know their own requests, then the one that takes the rest."""
+    """Sort the dialects: first those that recognize their requests, then the one that takes all others."""
     rest = [dialect for dialect in dialects if dialect.speaks is None]
     if len(rest) > 1:
         keys = " and ".join(f"{dialect.name.upper()}_UPLOAD_URL" for dialect in rest)
-        raise ConfigurationError(f"{keys} are the same ({rest[0].url}): set different ones.")
+        raise ConfigurationError(f"{keys} are the same ({rest[0].url}): set them to different URLs.")
     return [*(dialect for dialect in dialects if dialect.speaks is not None), *rest]
 
 
@@ -72,7 +72,7 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
             view_func=_view(rule, dialects, spoken),
             methods=METHODS,
             provide_automatic_options=False,
-            strict_slashes=False,  # either would answer a slip by a redirect
+            strict_slashes=False,  # both would answer a mistake with a redirect
             merge_slashes=False,
         )
     blueprint.url_value_preprocessor(watch_input)
@@ -83,7 +83,7 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
 
 
 def _chooser(dialects: Sequence[Dialect]) -> Callable[[], Dialect]:
-    """Whose dialect the current request speaks; the last one's if it is nobody's."""
+    """Return a function that finds the dialect of the current request, which by default is the last one."""
     *others, last = dialects
 
     def spoken() -> Dialect:
@@ -96,7 +96,7 @@ def _chooser(dialects: Sequence[Dialect]) -> Callable[[], Dialect]:
 
 
 def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect]) -> Callable[..., Response]:
-    """What answers at a rule. Its name becomes that of the endpoint."""
+    """Return the view for a rule. Its name becomes the endpoint's name."""
     views = {dialect.name: dialect.rules[rule] for dialect in dialects if rule in dialect.rules}
     if len(dialects) == 1:
         return views[dialects[0].name]

@@ -1,4 +1,4 @@
-"""Cross-origin pages: which may upload, and what they may read of the answers."""
+"""CORS: lets pages of other origins upload and read the responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def allow_origin(
     request_headers: Sequence[str],
     response_headers: Sequence[str],
 ) -> None:
-    """Add what a browser needs to let a page of another origin upload, if the settings name that origin.
+    """Add the CORS headers that let a page of another origin upload, if the settings allow that origin.
 
     Spec: Fetch, "HTTP extensions for CORS".
     """

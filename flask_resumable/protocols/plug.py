@@ -1,7 +1,8 @@
-"""What a protocol is to the rest of the extension: something to plug in.
+"""The interface between a protocol and the rest of the extension.
 
-A protocol's folder has ``messages.py`` and ``errors.py`` (pure), ``settings.py``, ``views.py``, and ``server.py``,
-which makes a :class:`Plug` of them. ``registry.py`` lists the plugs; nothing else knows the protocols by name.
+The package of a protocol has ``messages.py`` and ``errors.py`` (pure), ``settings.py``, ``views.py``, and
+``server.py``, which combines them into a :class:`Plug`. ``registry.py`` lists the plugs. Nothing else knows the
+protocols by name.
 """
 
 from __future__ import annotations
@@ -23,30 +24,31 @@ from ..settings.base import ProtocolSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """A protocol as one app serves it: views below a URL, and its way to answer.
+    """A protocol as an app serves it: its views below a URL, and how it responds to errors.
 
-    Several dialects may share a URL. Then :attr:`speaks` says whose a request is; one of them takes all the rest.
+    Several dialects may share a URL. Then :attr:`speaks` tells whether a request is in a dialect, and one dialect takes
+    all other requests.
     """
 
     name: str
-    url: str  # with slashes at both ends
-    server: object  # what its views work with: ``current_state().protocols[name]``
-    rules: Mapping[str, Callable[..., Response]]  # URL rules below ``url``, and their views
+    url: str  # with a slash at both ends
+    server: object  # what its views work with; also ``current_state().protocols[name]``
+    rules: Mapping[str, Callable[..., Response]]  # the views by URL rule below ``url``
     on_error: Callable[[ResumableError], Response]
-    on_http_error: Callable[[HTTPException], Response]  # errors of Flask, Werkzeug and hooks
-    on_lost: Callable[[int], Response]  # routing has failed below ``url``, with this status
-    finish: Callable[[Response], Response]  # called for every answer, errors included
-    speaks: Callable[[Request], bool] | None = None  # ``None``: all that no other dialect speaks
+    on_http_error: Callable[[HTTPException], Response]  # for errors of Flask, Werkzeug and hooks
+    on_lost: Callable[[int], Response]  # for requests below ``url`` whose routing failed with this status
+    finish: Callable[[Response], Response]  # called for every response, including errors
+    speaks: Callable[[Request], bool] | None = None  # ``None`` takes all requests that no other dialect speaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plug:
-    """A protocol, not yet served by any app.
+    """A protocol, before an app serves it.
 
-    :param prefix: Of its settings in ``app.config``, such as ``"TUS_"``.
-    :param also_sets: Sections of the app's own settings that the prefix sets too.
-    :param serve: Makes a dialect of the settings and the app's service.
-    :raises ConfigurationError: ``serve`` does, if the app's storage cannot do what the protocol needs.
+    :param prefix: The prefix of its settings in ``app.config``, such as ``"TUS_"``.
+    :param also_sets: Sections of the app's own settings that the prefix sets, too.
+    :param serve: Creates the dialect from the settings and the app's service. It raises ``ConfigurationError`` if the
+        app's storage lacks what the protocol needs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The protocols that there are."""
+"""The list of protocols. Add yours here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes back to the client."""
+"""A response that does not depend on Flask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP response, not yet a Flask one."""
+    """An HTTP response, before it is converted to a Flask response."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)

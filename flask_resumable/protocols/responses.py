@@ -1,4 +1,4 @@
-"""From replies and errors to Flask's responses, for every protocol."""
+"""Converts replies and errors to Flask responses, for every protocol."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ JSON = "application/json"
 
 
 class Bare(Response):
-    """A response without content, and so without a type."""
+    """A response without content, and so without a content type."""
 
     default_mimetype = None
 
 
 def respond(reply: Reply, content_type: str = TEXT) -> Response:
-    """A reply as Flask wants it."""
+    """Convert a reply to a Flask response."""
     if not reply.body:
         return Bare(status=reply.status, headers=reply.headers)
     return Response(reply.body, status=reply.status, headers=reply.headers, content_type=content_type)
 
 
 def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TEXT) -> Response:
-    """An error of ours, as ``reply`` says it; what a hook passed to ``abort()`` goes before that."""
+    """Return ``reply`` as the response to an error. A response that a hook passed to ``abort()`` takes precedence."""
     if isinstance(error, Unavailable):
         current_app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
     if isinstance(error.__cause__, HTTPException):
@@ -39,7 +39,7 @@ def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TE
 
 
 def with_details(error: HTTPException, reply: Reply, content_type: str = TEXT) -> Response:
-    """The response that ``abort()`` was given, or ours with the error's own headers: Allow, Content-Range ..."""
+    """Return the response that was passed to ``abort()``, or ``reply`` with the error's own headers, such as Allow."""
     if isinstance(error.response, Response):
         return error.response
     response = respond(reply, content_type)
@@ -48,12 +48,12 @@ def with_details(error: HTTPException, reply: Reply, content_type: str = TEXT) -
 
 
 def text_of(error: HTTPException) -> str:
-    """What to tell the client of an error of Flask, Werkzeug or a hook; of a bug, only that it is one."""
+    """Return what clients are told about an error of Flask, Werkzeug or a hook. Bugs are not described."""
     if isinstance(error, InternalServerError) and error.original_exception is not None:
         return "The server failed; try again later."
     return error.description or error.name
 
 
 def is_misleading(response: Response, method: str) -> bool:
-    """Whether it is a redirect: a client would follow it to some page and take its 200 for an answer."""
+    """Whether this is a redirect, which a client would follow to some page and take its 200 for success."""
     return 300 <= response.status_code < 400 and method != "GET"

@@ -1,4 +1,4 @@
-"""State repositories, and which of them serves which model."""
+"""State repositories, and which one serves which model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ready_made: WeakKeyDictionary[Any, type[Any]] = WeakKeyDictionary()
 
 
 def model_for(model: type[Any] | None, db: Any) -> type[Any] | None:
-    """The mapped class for what the app passed as ``model``; ``None`` for the embedded database.
+    """Return the mapped class for what the app passed as ``model``, or ``None`` for the embedded database.
 
-    :raises ConfigurationError: ``model`` is nothing that can be mapped with ``db``.
+    :raises ConfigurationError: ``model`` cannot be used with ``db``.
     """
     if model is None and db is None:
         return None
     if _is_document(model):
-        return _checked_document(model)  # its connection is its own, whatever else the app has for a database
+        return _checked_document(model)  # documents have their own connection, so db= is not needed
     from ..models.sqlalchemy import SQLAlchemyMixin
     from ..models.sqlalchemy import SQLAlchemyModel
 
@@ -34,7 +34,7 @@ def model_for(model: type[Any] | None, db: Any) -> type[Any] | None:
         return _ready_made_for(db, SQLAlchemyModel)
     if not (isinstance(model, type) and issubclass(model, SQLAlchemyMixin) and hasattr(model, "__mapper__")):
         raise ConfigurationError(
-            f"model={model!r} is no model of uploads: pass SQLAlchemyModel, "
+            f"model={model!r} is not an upload model: pass SQLAlchemyModel, "
             "a mapped class such as 'class Upload(SQLAlchemyMixin, db.Model)', MongoengineModel, "
             "or a document such as 'class Upload(MongoengineBaseModel)'."
         )
@@ -42,7 +42,7 @@ def model_for(model: type[Any] | None, db: Any) -> type[Any] | None:
 
 
 def _is_document(model: Any) -> bool:
-    """Whether it is a MongoEngine document of uploads; if there is one, its module has been imported already."""
+    """Whether this is a MongoEngine document of uploads. The module is imported if, and only if, there is one."""
     module = sys.modules.get(f"{__package__.rpartition('.')[0]}.models.mongoengine")
     return module is not None and isinstance(model, type) and issubclass(model, module.MongoengineBaseModel)
 
@@ -56,10 +56,10 @@ def _checked_document(model: Any) -> type[Any]:
 
 def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
     if db is None:
-        raise ConfigurationError("model=SQLAlchemyModel needs the app's database too: pass db=.")
+        raise ConfigurationError("model=SQLAlchemyModel needs the app's database: pass db=.")
     if not hasattr(db, "Model"):
         raise ConfigurationError(
-            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=; with Flask-SQLAlchemy-Lite or plain "
+            "model=SQLAlchemyModel needs a Flask-SQLAlchemy object as db=. With Flask-SQLAlchemy-Lite or plain "
             "sessions, pass a mapped model of your own, such as 'class Upload(SQLAlchemyMixin, Base)'."
         )
     if db not in _ready_made:
@@ -68,7 +68,7 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
 
 
 def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Settings) -> StateRepository:
-    """The repository for the app's model, or for the embedded database."""
+    """Return the repository for the app's model, or for the embedded database."""
     if model is None:
         from .sql.embedded import embedded_repository
 

@@ -1,4 +1,4 @@
-"""State in this process's memory: the reference for other repositories, and for tests. Gone at exit."""
+"""State in the memory of this process, lost when it exits. The reference for other repositories, and for tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Record:
 
 
 class MemoryRepository:
-    """A dictionary and a lock. See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+    """Keeps records in a dictionary; implements :class:`~flask_resumable.interfaces.StateRepository`."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
@@ -90,7 +90,7 @@ class MemoryRepository:
                 raise UploadLocked
             changed = change(record.upload)
             if changed is not record.upload:
-                # The fence too: whoever slept through the end of its claim must not undo this.
+                # A new fence, too, so that a holder that slept past the end of its claim cannot undo this.
                 changed = replace(changed, updated_at=now)
                 self._change(record, changed, None, fence=record.upload.fence + 1)
             return record.upload
@@ -197,7 +197,7 @@ class MemoryRepository:
         }
 
     def release_connection(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because there are no connections."""
 
     def digest(self, upload: Upload, name: str) -> str | None:
         record = self._records.get(upload.id)

@@ -1,1 +1,1 @@
-"""The use cases: what becomes of an upload, whatever protocol asks and wherever its bytes and record are kept."""
+"""What can be done with uploads, independent of protocol, database and storage."""

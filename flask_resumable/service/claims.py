@@ -1,4 +1,4 @@
-"""Holding an upload for one request: the claim, the record as last saved, and keeping both alive."""
+"""Claims: the right of a request to change an upload, and how it is taken, renewed and released."""
 
 from __future__ import annotations
 
@@ -32,48 +32,51 @@ from ..processes import ProcessName
 
 Clock = Callable[[], datetime]
 
-# While content comes in, the record is rarely saved: the claim has to last until then. Any request may take it over.
+# While content arrives, the record is rarely saved, so the claim must last longer. Any request may take it over.
 RECEIVING = 15  # leases
-# A claim that has run out, though its process is alive: it may be busy with a hook that lets nothing else run.
+# How long to respect an expired claim whose process is alive: a hook may keep its other threads from running.
 STUCK = 4  # leases
-_PATIENCE = 0.25  # seconds to wait for another process that may be dying, or about to let go
+_PATIENCE = 0.25  # seconds to wait for another process that may be dying or about to release its claim
 _POLL = 0.01  # seconds
 _BEGIN = 0.002  # seconds
 
 
 class Transfer(Protocol):
-    """Content on its way into an upload that is held."""
+    """The transfer of content into a claimed upload, as other requests see it."""
 
     @property
     def is_withheld(self) -> bool:
-        """Whether the server may have content that it hands out only with more of it, or when the connection ends."""
+        """Whether the server may hold back content that has arrived until there is more, or the connection ends."""
         ...
 
     def show(self, patience: float, *, answer: bool = False) -> Upload | None:
-        """Save what has arrived, and go on; the upload. ``None``: it is at its end, the record will tell in a moment.
+        """Save what has arrived, and carry on.
 
         :param patience: How many seconds to wait for a block that is being stored.
-        :param answer: Save even if there is nothing new, so that whoever waits for it sees another version.
+        :param answer: Whether to save even if nothing is new, so that the request that waits sees a new version.
+        :return: The saved upload, or ``None`` if the transfer has ended and will save its result in a moment.
         """
         ...
 
     def leave(self, patience: float, *, at: int | None) -> Upload | None:
-        """Save what has arrived, and let go of the upload; the upload. ``None``: it is at its end, or takes longer.
+        """Save what has arrived, and release the upload.
 
-        :param at: The offset from which the newer request goes on. If this is not where the content has got to, that
-            request is too late: then all goes on as before. ``None``: leave in any case.
+        :param patience: How many seconds to wait for a block that is being stored.
+        :param at: The offset from which the newer request continues. If the transfer has reached another offset, the
+            newer request is too late, and the transfer carries on. ``None`` releases the upload in any case.
+        :return: The saved upload, or ``None`` if the transfer has ended or did not respond in time.
         """
         ...
 
 
 class ClaimedUpload:
-    """An upload that this request may change, until a newer request takes it over."""
+    """A claimed upload, which this request may change until a newer request takes it over."""
 
     upload: Upload  # as last saved
     claim: Claim
 
     def __init__(self, repository: StateRepository, *, lease: timedelta, now: Clock, is_receiving: bool) -> None:
-        self.is_receiving = is_receiving  # as long as it is, the claim lives for longer
+        self.is_receiving = is_receiving  # while it is, the claim lasts longer
         self.transfer: Transfer | None = None
         self.ended = threading.Event()
         self._repository = repository
@@ -83,13 +86,13 @@ class ClaimedUpload:
         self._renew_at = now()
 
     def begin(self, upload: Upload, claim: Claim, *, is_released: bool = False) -> None:
-        """From here on, ``claim`` is this hold's."""
+        """Start to hold an upload with this claim."""
         self.upload = upload
         self.claim = claim
         self._is_released = is_released
 
     def claim_until(self) -> datetime:
-        """How long a claim that is made or renewed now lives."""
+        """Return when a claim expires that is made or renewed now."""
         now = self._now()
         lease = self._lease * (RECEIVING if self.is_receiving else 1)
         self._renew_at = now + lease / 3
@@ -97,17 +100,17 @@ class ClaimedUpload:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to renew the claim."""
+        """Whether the claim should be renewed."""
         return self._now() >= self._renew_at
 
     def await_begin(self, patience: float) -> None:
-        """Wait until content is being taken in, if that is what the upload is held for."""
+        """Wait until this request has started to read its content, if it has any."""
         deadline = time.monotonic() + patience
         while self.is_receiving and self.transfer is None and not self.ended.is_set() and time.monotonic() < deadline:
             time.sleep(_BEGIN)
 
     def save(self, upload: Upload, *, last: bool = False) -> None:
-        """Save the record and renew the claim, or give it up with the ``last`` save.
+        """Save the record, and renew the claim or release it with the ``last`` save.
 
         :raises ClaimLost: A newer request has taken over.
         """
@@ -127,21 +130,21 @@ class ClaimedUpload:
         self._is_released = last
 
     def release(self) -> None:
-        """Release the claim, if the last save has not done so."""
+        """Release the claim, unless the last save has done so."""
         if not self._is_released:
             self._is_released = True
-            with suppress(Unavailable):  # then the lease does it; all that the client asked for is saved
+            with suppress(Unavailable):  # the lease ends it instead; everything the client sent is saved
                 self._repository.release(self.claim)
 
     def renew(self) -> None:
-        """Renew the claim and nothing else."""
+        """Renew the claim without saving anything. Raises ``ClaimLost``."""
         self._repository.renew(self.claim, until=self.claim_until())
 
 
 class Claims:
-    """Claims uploads, and sees to it that a claim that is lost leaves nothing behind.
+    """Claims uploads, and cleans up after requests that have lost their claim.
 
-    It knows all holds of this process, and which claims of others have nobody any more to answer for them.
+    It knows all claims of this process, and can tell which claims of others are abandoned.
     """
 
     def __init__(self, repository: StateRepository, storage: Storage, *, lease: timedelta, now: Clock) -> None:
@@ -152,11 +155,11 @@ class Claims:
         self._now = now
         self._name = ProcessName()
         self._claimed_uploads: dict[tuple[str, int], ClaimedUpload] = {}
-        self._coming: list[str] = []  # ids of uploads for which a claim is being made
-        self._announced: list[str] = []  # ids of uploads for which content has come
+        self._coming: list[str] = []  # ids of uploads that are just being claimed
+        self._announced: list[str] = []  # ids of uploads for which a request with content has arrived
 
     def add(self, upload: Upload, *, is_free: bool, is_receiving: bool = False) -> ClaimedUpload:
-        """A new record, claimed unless it ``is_free``; to be passed to :meth:`keep`."""
+        """Insert a new record, claimed unless it ``is_free``. Pass the result to :meth:`keep`."""
         claimed = self._claimed(is_receiving)
 
         def add() -> tuple[Upload, Claim]:
@@ -175,13 +178,13 @@ class Claims:
         make_way: Callable[[Upload], Upload] | None = None,
         is_receiving: bool = False,
     ) -> Iterator[ClaimedUpload]:
-        """Claim an upload for the block, at the offset up to which anything has arrived.
+        """Claim an upload for the context, and count everything that earlier requests have written to it.
 
-        :param known: The upload, as it was just read.
-        :param make_way: Asks whoever brings content in to let go; the upload after that, which is then taken from them.
-            ``None``: a holder is only interrupted if it is certain to be gone.
-        :param is_receiving: Whether content is about to come in, so that the claim is renewed rarely.
-        :raises UploadLocked: Somebody has it who may not be interrupted.
+        :param known: The upload as it was just read.
+        :param make_way: Asks the request that is receiving content to release the upload, and returns the upload after
+            that. Its claim is then replaced. Without this, only an abandoned claim is replaced.
+        :param is_receiving: Whether content is about to arrive, so that the claim must last longer.
+        :raises UploadLocked: Another request holds the upload and must not be interrupted.
         """
         claimed = self._claim(self._claimed(is_receiving), upload_id, known, make_way)
         with self.keep(claimed):
@@ -191,7 +194,7 @@ class Claims:
 
     @contextmanager
     def keep(self, claimed: ClaimedUpload) -> Iterator[ClaimedUpload]:
-        """Hold what is claimed already for the block."""
+        """Keep a claim that was already made, and release it when the context ends."""
         try:
             yield claimed
         except ClaimLost:
@@ -204,7 +207,7 @@ class Claims:
 
     @contextmanager
     def announced(self, upload_id: str) -> Iterator[None]:
-        """For the length of the block, other requests know that one with content is about to claim the upload."""
+        """Announce a request with content that is about to claim the upload, until the context ends."""
         self._announced.append(upload_id)
         try:
             yield
@@ -212,25 +215,25 @@ class Claims:
             self._announced.remove(upload_id)
 
     def discard_stray(self, upload: Upload) -> None:
-        """Clean up after a writer that was overtaken: it may have touched a file after its upload was gone."""
+        """Clean up after a request that lost its claim: it may have written files after the upload was gone."""
         try:
             current = self._repository.get(upload.id)
         except UploadNotFound:
             self._storage.delete(upload)
         else:
-            # In DELETING as well: who removes it may be done with the files, and we were the last to touch them.
+            # Also in DELETING: the request that removes it may have deleted the files before we wrote the last ones.
             is_over = current.status in (Status.DELETING, Status.GONE)
             if is_over or (current.status is Status.COMPLETE and not current.is_partial):
                 self._storage.remove_orphans(current)
 
-    # --- those who hold uploads ---
+    # --- the requests that hold uploads ---
 
     def found(self, upload_id: str, fence: int) -> ClaimedUpload | None:
-        """Whoever holds the upload with this claim, if it is a request of this process."""
+        """Return the request of this process that holds the upload with this claim, or ``None``."""
         return self._claimed_uploads.get((upload_id, fence))
 
     def await_announced(self, upload_id: str, patience: float) -> bool:
-        """Wait until a request that has come with content has claimed the upload, or cannot; if there was one."""
+        """Wait until an announced request has claimed the upload or failed to. Return whether there was one."""
         if upload_id not in self._announced:
             return False
         deadline = time.monotonic() + patience
@@ -239,23 +242,23 @@ class Claims:
         return True
 
     def is_gone(self, upload: Upload) -> bool:
-        """Whether it is certain that nobody is there any more who could release the upload."""
+        """Whether it is certain that the claim is released or that its holder no longer exists."""
         if upload.is_released:
             return True
         if self.is_own(upload):
-            # In this order: who is coming will be among the holds before it has stopped coming.
+            # The order matters: a request is added to the holds before it is removed from those that are coming.
             return upload.id not in self._coming and self.found(upload.id, upload.fence) is None
         return is_dead(upload.claimed_by)
 
     def is_own(self, upload: Upload) -> bool:
-        """Whether the last request that held the upload is one of this process."""
+        """Whether the last holder of the upload is a request of this process."""
         return upload.claimed_by == str(self._name)
 
     def is_near(self, upload: Upload) -> bool:
-        """Whether the upload is held on this machine."""
+        """Whether the last holder of the upload is on this machine."""
         return is_here(upload.claimed_by)
 
-    # --- within ---
+    # --- internals ---
 
     def _claimed(self, is_receiving: bool) -> ClaimedUpload:
         return ClaimedUpload(self._repository, lease=self._lease, now=self._now, is_receiving=is_receiving)
@@ -268,7 +271,7 @@ class Claims:
         *,
         is_released: bool = False,
     ) -> ClaimedUpload:
-        """The hold with what ``claim`` has claimed, known to all requests of this process."""
+        """Make a claim, and register it so that other requests of this process find it."""
         self._coming.append(upload_id)
         try:
             claimed.begin(*claim(), is_released=is_released)
@@ -286,7 +289,7 @@ class Claims:
             may_take = self.is_gone(upload)
             if make_way is not None and upload.is_receiving and not may_take:
                 asked, upload = upload.fence, make_way(upload)
-                may_take = upload.is_receiving and upload.fence == asked  # another one would have to be asked as well
+                may_take = upload.is_receiving and upload.fence == asked  # another holder would have to be asked, too
             if may_take or not self._is_stuck(upload):
                 claim = partial(
                     self._repository.claim,
@@ -300,14 +303,14 @@ class Claims:
                 with suppress(UploadLocked):
                     return self._begun(claimed, upload_id, claim)
             known = None
-            # One that has just been killed may take a moment to die.
+            # A process that has just been killed may take a moment to die.
             is_another = self.is_near(upload) and not self.is_own(upload)
             if time.monotonic() > deadline or not (may_take or is_another or (make_way and upload.is_receiving)):
                 raise UploadLocked
             time.sleep(_POLL)
 
     def _is_stuck(self, upload: Upload) -> bool:
-        """Whether a claim that has run out must be respected: its process is alive, and may be busy with a hook."""
+        """Whether to respect an expired claim, because its process is alive and may be busy with a hook."""
         now = self._now()
         return (
             upload.status is not Status.ACTIVE
@@ -317,7 +320,7 @@ class Claims:
         )
 
     def _recover(self, claimed: ClaimedUpload) -> None:
-        """Count what the last holder has written and could not save."""
+        """Count what the last holder has written but could not save."""
         upload = claimed.upload
         if self._progress is None or upload.client_key is not None or upload.is_final:
             return
@@ -327,15 +330,15 @@ class Claims:
 
 
 def advanced(upload: Upload, offset: int) -> Upload:
-    """The upload with all bytes before ``offset``."""
+    """Return the upload with all bytes before ``offset`` received."""
     end = offset if upload.length is None else min(offset, upload.length)
     return replace(upload, received=ByteRanges.prefix(end))
 
 
 class LeaseKeeper:
-    """Renews claims while something slow runs that saves nothing: a hook, a copy.
+    """Renews claims while something slow runs that does not save, such as a hook or a copy.
 
-    One thread per process does it for all, and sleeps while there is nothing to keep.
+    One thread per process renews them all, and sleeps while there are none.
     """
 
     def __init__(self, lease: timedelta) -> None:
@@ -346,7 +349,7 @@ class LeaseKeeper:
 
     @contextmanager
     def keeping(self, claimed: ClaimedUpload) -> Iterator[None]:
-        """Keep ``hold`` alive for the length of the block."""
+        """Renew the claim of ``hold`` until the context ends."""
         with self._changed:
             is_outermost = claimed not in self._claimed_uploads
             self._claimed_uploads.add(claimed)
@@ -360,7 +363,7 @@ class LeaseKeeper:
                     self._claimed_uploads.discard(claimed)
 
     def _start(self) -> None:
-        # A worker that was forked has the object, but not the thread.
+        # After a fork, the object is there but the thread is not.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="resumable-leases", daemon=True)
             self._thread.start()
@@ -374,5 +377,5 @@ class LeaseKeeper:
             with self._changed:
                 still_held = before & self._claimed_uploads
             for claimed in still_held:
-                with suppress(Unavailable, ClaimLost):  # the next beat may get through; who lost it learns when saving
+                with suppress(Unavailable, ClaimLost):  # retried at the next beat; a lost claim shows when saving
                     claimed.renew()

@@ -1,4 +1,4 @@
-"""What is done when no client asks: removing what has expired, and taking steps that a crash left undone."""
+"""Maintenance: removes expired uploads, and completes steps that were interrupted by crashes."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ logger = logging.getLogger(__package__)
 
 @dataclass(slots=True)
 class Report:
-    """What a cleaning run did. Sizes in bytes."""
+    """The results of a maintenance run. Sizes are in bytes."""
 
     completed: int = 0
     removed: int = 0
     bytes: int = 0
-    orphans: int = 0  # leftovers on the disk without a record
-    busy: int = 0  # alive after all, or in the hands of another cleaner
+    orphans: int = 0  # unfinished bytes without a record
+    busy: int = 0  # in use after all, or being removed by another run
     failed: list[str] = field(default_factory=list)  # ids
 
 
 class Cleaner:
-    """Goes through the uploads in batches, beside live traffic and beside copies of itself."""
+    """Works through the uploads in batches. Safe to run while the app serves requests, and several times at once."""
 
     def __init__(self, service: UploadService, *, batch: int = 100) -> None:
         self._service = service
         self._batch = batch
 
     def expired(self) -> Iterator[Upload]:
-        """Uploads that are to be removed: expired, or left half removed."""
+        """Yield the uploads to remove: those that have expired, and those whose removal was interrupted."""
         after = None
         while uploads := self._service.repository.expired(self._service.now(), limit=self._batch, after=after):
             yield from uploads
             after = uploads[-1]
 
     def delete_expired(self, report: Report, *, orphans_after: timedelta) -> Iterator[str]:
-        """Remove expired uploads, and unfinished bytes that no record knows; the id of each that was dealt with.
+        """Remove expired uploads and orphans, and yield the id of each.
 
-        :param orphans_after: How long such bytes must have been left alone.
+        :param orphans_after: The age from which unfinished bytes without a record count as orphans.
         """
         for upload in self.expired():
             self._delete(upload, report)
@@ -63,14 +63,14 @@ class Cleaner:
     def _delete(self, upload: Upload, report: Report) -> None:
         service = self._service
         try:
-            # The claim first, then another look: it may have been finished or prolonged meanwhile.
+            # Claim, then check again, because a request may have completed or prolonged the upload.
             with service.claiming(upload.id) as claimed:
                 if not claimed.upload.is_expired(service.now()):
                     report.busy += 1
                     return
                 service.remove(claimed)
         except UploadNotFound:
-            if upload.can_expire:  # else this is how holding() says that it has removed what was left
+            if upload.can_expire:  # otherwise holding() raised this after it removed what was left of the upload
                 report.busy += 1
                 return
         except (UploadLocked, ClaimLost):
@@ -81,11 +81,11 @@ class Cleaner:
             report.failed.append(upload.id)
             return
         except Exception:
-            logger.exception("Upload %s has expired but could not be removed.", upload.id)
+            logger.exception("Upload %s has expired, but could not be removed.", upload.id)
             report.failed.append(upload.id)
             return
         report.removed += 1
-        if upload.status is not Status.GONE:  # then they went when it became a tombstone
+        if upload.status is not Status.GONE:  # the bytes of those were counted when they became tombstones
             report.bytes += upload.received.total
 
     def _delete_orphans(self, report: Report, older_than: timedelta) -> Iterator[str]:
@@ -98,13 +98,13 @@ class Cleaner:
         yield from self._delete_unknown(found, report)
 
     def _settle(self, upload_id: str) -> None:
-        """What is beside a finished upload may be needed to tell which of two places its bytes are in."""
+        """Let the storage finish a move first, which may still need the orphan to find out where the bytes are."""
         with suppress(UploadNotFound):
             self._service.storage.remove_orphans(self._service.repository.get(upload_id))
 
     def _delete_unknown(self, found: dict[str, Callable[[], int]], report: Report) -> Iterator[str]:
-        # The bytes were seen before the records are looked at, and a record always comes before its bytes:
-        # what has no record now has lost it for good.
+        # The orphans were listed before the records are queried, and a record is always created before its bytes.
+        # So what has no record now will never have one again.
         known = self._service.repository.unfinished(list(found))
         for upload_id in found.keys() - known:
             try:
@@ -112,19 +112,19 @@ class Cleaner:
                 report.bytes += found[upload_id]()
                 report.orphans += 1
             except (OSError, ResumableError):
-                logger.exception("The leftovers of %s could not be removed.", upload_id)
+                logger.exception("The orphaned bytes of upload %s could not be removed.", upload_id)
                 report.failed.append(upload_id)
             yield upload_id
 
 
 def complete_pending(service: UploadService, report: Report, *, batch: int) -> Iterator[str]:
-    """Take the steps that crashes and failing hooks left undone, ``on_complete`` above all; the id of each upload."""
+    """Complete the steps that a crash or a failed hook interrupted, and yield the id of each upload."""
     for uploads in service.undone(batch=batch):
         for upload in uploads:
             try:
                 report.completed += service.make_up(upload.id).status is Status.COMPLETE
             except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
-                pass  # somebody else is at it, or it is on its way out, or just got there by on_complete's word
+                pass  # another request is at work, the upload is being removed, or on_complete has just refused it
             except Exception:
                 logger.exception("Upload %s could not be completed.", upload.id)
                 report.failed.append(upload.id)

@@ -1,4 +1,4 @@
-"""Digests of an upload's bytes, computed on demand."""
+"""Digests of an upload's bytes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 
 def digest_of(stream: BinaryIO, name: str, length: int | None, block_size: int) -> str:
-    """The hex digest of the first ``length`` bytes, or of all, read in blocks of ``block_size``.
+    """Return the hex digest of the first ``length`` bytes, or of all, reading ``block_size`` bytes at a time.
 
-    :param name: What :func:`hashlib.new` takes: ``"md5"``, ``"sha256"`` ...
-    :raises ValueError: There is no such digest.
+    :param name: A name that :func:`hashlib.new` accepts, such as ``"md5"`` or ``"sha256"``.
+    :raises ValueError: There is no such algorithm.
     """
     hasher = hashlib.new(name, usedforsecurity=False)
     left = sys.maxsize if length is None else length

@@ -1,4 +1,4 @@
-"""The bytes of uploads, for the models."""
+"""Gives models access to the bytes of their uploads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .uploads import UploadService
 
 
 class UploadFiles:
-    """What models can do with the bytes of an upload; see ``models/interface.py``."""
+    """Implements what models do with the bytes of an upload; see ``models/interface.py``."""
 
     def __init__(self, service: UploadService, block_size: int) -> None:
         self._service = service

@@ -1,7 +1,7 @@
-"""The steps by which an upload moves from state to state, each of which a crash may interrupt.
+"""The steps that lead an upload from one status to the next.
 
-A step does what must be durable first, then saves the next state together with what the app's hook writes. What was
-interrupted is in one of the waiting states, and :meth:`Lifecycle.catch_up` takes it up from there.
+Each step first does what must be durable, then saves the next status together with what the app's hook writes. If a
+crash interrupts a step, the upload keeps a status from which :meth:`Lifecycle.catch_up` repeats it.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ logger = logging.getLogger(__package__)
 
 
 class Lifecycle:
-    """Moves held uploads on.
+    """Leads claimed uploads through their lifecycle.
 
-    :param completed_ttl: How long a finished upload is still found by its key, for clients that lost the last answer.
+    :param completed_ttl: How long a complete upload can be found by its key, for clients that lost the last response.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Lifecycle:
         self._mover = Mover(repository, storage, now)
 
     def accept(self, claimed: ClaimedUpload) -> None:
-        """NEW to ACTIVE, if ``on_create`` agrees."""
+        """Go from NEW to ACTIVE, if ``on_create`` agrees."""
         try:
             with self._keeper.keeping(claimed):
                 self._step(claimed, claimed.upload.to(Status.ACTIVE), "on_create")
@@ -77,11 +77,11 @@ class Lifecycle:
         """Remove an upload that has no bytes yet."""
         try:
             self._repository.remove(claimed.upload, claimed.claim)
-        except RemovalRefused as error:  # on_create has committed rows that refer to it, and failed then
+        except RemovalRefused as error:  # on_create committed rows that refer to it, and then failed
             self._bury(claimed, claimed.upload.to(Status.DELETING), error)
 
     def catch_up(self, claimed: ClaimedUpload) -> None:
-        """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
+        """Bring the upload as far as its bytes allow, including steps that a crash or a failed hook interrupted."""
         if claimed.upload.status is Status.NEW:
             self.accept(claimed)
         if claimed.upload.is_final and claimed.upload.status is Status.ACTIVE:
@@ -93,15 +93,15 @@ class Lifecycle:
             self._finish(claimed)
 
     def _finish(self, claimed: ClaimedUpload) -> None:
-        """FINISHING to COMPLETE: publish the bytes, then tell the app, then say so."""
+        """Go from FINISHING to COMPLETE: publish the bytes, call the app's hook, then save."""
         upload = claimed.upload
         with self._keeper.keeping(claimed):
             try:
                 stored = self._storage.finish(upload, claimed.claim.fence)
             except BytesLost as error:
                 logger.error(
-                    "Upload %s was whole, but only its first %d of %d bytes are there; the client has to send the rest "
-                    "again. If on_complete moved its file, let it call upload.move_to(), which can be repeated.",
+                    "Upload %s was received completely, but only the first %d of its %d bytes are still there, so the "
+                    "client must send the rest again. If on_complete moved the file, use upload.move_to() instead.",
                     *(upload.id, error.offset, upload.length),
                 )
                 claimed.save(rules.recede(upload, error.offset))
@@ -111,29 +111,29 @@ class Lifecycle:
                 with self._mover.completing(claimed, done) as done:
                     self._step(claimed, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
-                # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
+                # A client that finds uploads by key would send the last chunk again and mistake a new upload for this.
                 until = self._remembered_as(upload).expires_at if upload.client_key else None
                 self.discard(claimed, remembered_until=until)
                 raise
         self._prolong_memory(done)
         if upload.is_partial and self._assemble_finals_of(upload.id):
-            claimed.upload = self._repository.get(upload.id)  # its end has come nearer
+            claimed.upload = self._repository.get(upload.id)  # its expiry has changed
 
     def _remembered_as(self, upload: Upload) -> Upload:
-        """An upload that is over now, with the time until which its key stays taken, if it has one."""
+        """Return an upload that has ended, with the time until which its key stays taken, if it has one."""
         return upload if upload.client_key is None else replace(upload, expires_at=self._now() + self._completed_ttl)
 
     def _prolong_memory(self, upload: Upload) -> None:
-        """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
+        """Extend the time for which an upload is remembered, if ``on_complete`` took a large part of it."""
         if upload.client_key is None or upload.expires_at is None:
             return
         now = self._now()
         if upload.expires_at - now < self._completed_ttl / 2:
-            with suppress(ResumableError):  # it is complete, whether it is remembered or not
+            with suppress(ResumableError):  # the upload is complete, even if this fails
                 self._repository.amend(upload.id, self._remembered_as, now=now)
 
     def _step(self, claimed: ClaimedUpload, upload: Upload, name: str | None, *, last: bool = False) -> None:
-        """Save the next state together with what the hook writes, or neither; then tell the observers."""
+        """Save the next status together with what the hook writes, or neither. Then send the signal."""
         hook = self._hooks.named(name) if name else None
         if hook is None:
             claimed.save(upload, last=last)
@@ -143,22 +143,22 @@ class Lifecycle:
             self.observe(name, upload)
 
     def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
-        """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
+        """Remove an upload for good. After a crash it is in DELETING, and the cleaner continues.
 
-        :param remembered_until: Keep the record until then, as a tombstone.
-        :raises RemovalRefused: The database does not let the record go; the upload is as it was.
+        :param remembered_until: Keep the record as a tombstone until then.
+        :raises RemovalRefused: The database refuses to delete the record; the upload is unchanged.
         """
         if claimed.upload.status is Status.GONE:
             return self._repository.remove(claimed.upload, claimed.claim)
         if claimed.upload.status is not Status.DELETING:
-            # Bytes that were removed do not come back, so the database is asked first.
+            # Removed bytes cannot be restored, so ask the database first.
             self._repository.rehearse_removal(claimed.upload, claimed.claim)
         self._remove(claimed, remembered_until)
 
     def discard(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
-        """Remove an upload that was refused: its bytes in any case, and its record if the database lets it go.
+        """Remove an upload that was refused: its bytes in any case, and its record if the database allows it.
 
-        ``pre_delete`` has no say in that. But it may be what removes the rows that stand in the way.
+        ``pre_delete`` cannot prevent that. It is called only because it may remove rows that refer to the record.
         """
         try:
             return self.remove(claimed, remembered_until=remembered_until)
@@ -170,7 +170,7 @@ class Lifecycle:
                     pass
                 except Exception:
                     logger.exception(
-                        "pre_delete of upload %s failed; it was refused, and is removed.", claimed.upload.id
+                        "pre_delete of upload %s failed; the upload is removed anyway.", claimed.upload.id
                     )
         self._remove(claimed, remembered_until)
 
@@ -191,17 +191,17 @@ class Lifecycle:
                 self.observe("post_delete", claimed.upload)
 
     def _bury(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
-        """Keep the record of an upload that is gone, for the rows that refer to it, until the database lets it go."""
-        logger.warning("Upload %s is gone, but its record stays until it is let go: %s", upload.id, error.reason)
+        """Keep the record of a removed upload, for the rows that refer to it, until the database can delete it."""
+        logger.warning("Upload %s is removed, but the database keeps its record for now: %s", upload.id, error.reason)
         self._remember(claimed, upload, self._now())
 
     @staticmethod
     def _remember(claimed: ClaimedUpload, upload: Upload, until: datetime) -> None:
-        """DELETING to GONE: the record is now a tombstone."""
+        """Go from DELETING to GONE: the record becomes a tombstone."""
         claimed.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
-        """The upload on its way out. One with a key says until when that will stay taken."""
+        """Return the upload in DELETING. If it has a key, also set until when the key stays taken."""
         leaving = upload.to(Status.DELETING)
         if upload.client_key is None:
             return leaving
@@ -209,7 +209,7 @@ class Lifecycle:
         return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
 
     def bury(self, claimed: ClaimedUpload) -> None:
-        """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
+        """Continue a removal that was interrupted, and leave a tombstone if one was wanted."""
         upload = claimed.upload
         if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():
             self.remove(claimed)
@@ -219,15 +219,15 @@ class Lifecycle:
     # --- concatenation ---
 
     def parts_of(self, upload: Upload, *, unfinished: bool) -> list[Upload]:
-        """The parts of a final upload, checked against what the client may use."""
+        """Return the parts of a final upload, and check that the client may use them."""
         assert upload.concat is not None
         found = {part: self._part(part, upload.owner) for part in dict.fromkeys(upload.concat.parts)}
         for part in found.values():
             rules.check_alive(part, self._now())
             if not part.is_partial:
-                raise InvalidRequest("Upload-Concat lists an upload that was not created as partial.")
+                raise InvalidRequest("Upload-Concat lists an upload that was not created as a partial upload.")
             if not unfinished and part.status is not Status.COMPLETE:
-                raise InvalidRequest("Upload-Concat lists an upload that is not finished.")
+                raise InvalidRequest("Upload-Concat lists an upload that is not complete; send the rest of it first.")
         return [found[part] for part in upload.concat.parts]
 
     def _part(self, part_id: str, owner: str | None) -> Upload:
@@ -237,14 +237,14 @@ class Lifecycle:
         return part
 
     def _assemble(self, claimed: ClaimedUpload) -> None:
-        """Fill a final upload from its parts, once all of them are there."""
+        """Fill a final upload from its parts, once all of them are complete."""
         concatenation = self._storage.capabilities.concatenation
         if concatenation is None:
-            raise InvalidRequest("This storage cannot concatenate uploads.")
+            raise InvalidRequest("This storage does not support concatenation.")
         try:
             parts = self.parts_of(claimed.upload, unfinished=True)
         except (UploadNotFound, UploadExpired):
-            raise UploadExpired("A part of this upload is gone; create a new one.") from None
+            raise UploadExpired("A part of this upload has expired or was removed; create a new one.") from None
         upload = rules.assemble(claimed.upload, parts, Limits())
         is_copied = all(part.status is Status.COMPLETE for part in parts)
         if is_copied:
@@ -259,36 +259,36 @@ class Lifecycle:
             self._use(parts)
 
     def _use(self, parts: list[Upload]) -> None:
-        """Give parts a time to live that have been copied."""
+        """Let parts expire that have been copied."""
         for part in {part.id: part for part in parts}.values():
             now = self._now()
             if rules.used(part, now) is not part:
-                with suppress(UploadLocked, UploadNotFound):  # then it goes when its time comes, or is gone already
+                with suppress(UploadLocked, UploadNotFound):  # it expires later, or is gone already
                     self._repository.amend(part.id, partial(rules.used, now=now), now=now, known=part)
 
     def _assemble_finals_of(self, part_id: str) -> bool:
-        """Finish the final uploads that have waited for this part; whether there were any.
+        """Complete the final uploads that were waiting for this part. Return whether there were any.
 
         Spec: tus 1.0 "Concatenation-Unfinished".
         """
         is_used = False
         for final in self._repository.awaiting(part_id):
-            # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
+            # Check before claiming: of two parts that are completed together, the later one must not be locked out.
             if self.outlook(final)[1]:
                 try:
                     with self._claims.take(final.id) as claimed:
                         is_used = True
                         self.catch_up(claimed)
                 except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
-                    continue  # no business of the client that sent this part; it has its own answer
+                    continue  # of no concern to the client that sent this part, which gets its own response
                 except Exception:
                     logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
         return is_used
 
     def outlook(self, final: Upload) -> tuple[Upload, bool]:
-        """A waiting final upload, with its length if that can be told by now; and whether a step is due.
+        """Return a waiting final upload with its length, if that is known by now, and whether a step is due.
 
-        One is when its parts are all there, or when one of them never will be.
+        A step is due when all parts are complete, or when one of them will never be.
         """
         try:
             parts = self.parts_of(final, unfinished=True)
@@ -299,14 +299,14 @@ class Lifecycle:
     # --- hooks ---
 
     def call_hook(self, name: str, upload: Upload) -> None:
-        """Call a hook that changes no state, and tell the observers."""
+        """Call a hook that changes no status, and send the signal."""
         hook = self._hooks.named(name)
         if hook is not None:
             self._repository.call(upload, hook)
         self.observe(name, upload)
 
     def has_listeners(self, name: str) -> bool:
-        """Whether anybody wants to know of it."""
+        """Whether the app has a hook or signal receivers of this name."""
         return self._hooks.named(name) is not None or self._hooks.observer(name) is not None
 
     def observe(self, name: str, upload: Upload) -> None:

@@ -1,7 +1,7 @@
-"""Putting a finished upload elsewhere, while ``on_complete`` runs.
+"""Moves a finished upload while ``on_complete`` runs.
 
-The bytes are in both places until the record says which is theirs; only then the other one goes. So a crash, or a hook
-that fails, leaves them where the record looks for them, and moving may be repeated.
+The bytes stay in both places until the record says which one is right, and only then the other copy is removed. After a
+crash or a failed hook the record still points to existing bytes, and the move can be repeated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Target = str | os.PathLike[str]
 
 
 class _Completion:
-    """An upload whose ``on_complete`` is running. ``notes`` are saved when that returns, as they are by then."""
+    """An upload whose ``on_complete`` is running. ``notes`` are saved when the hook returns, as they are by then."""
 
     def __init__(self, storage: Moves, upload: Upload) -> None:
         self.notes = dict(upload.storage)
@@ -42,7 +42,7 @@ class _Completion:
 
     def move(self, target: Target, *, overwrite: bool) -> None:
         stored = self._storage.move(self.upload, target, overwrite=overwrite)
-        moved = dict(rules.with_storage(self.upload, stored).storage)  # which may be the notes themselves
+        moved = dict(rules.with_storage(self.upload, stored).storage)  # a copy: this may be the notes themselves
         self.notes.clear()
         self.notes.update(moved)
         self.moved_to = target
@@ -52,22 +52,22 @@ _running: ContextVar[_Completion | None] = ContextVar("resumable_completion", de
 
 
 def move(upload: Upload, target: Target, *, overwrite: bool) -> Upload:
-    """Put the bytes of the upload whose ``on_complete`` is running elsewhere; the upload, which tells where.
+    """Move the bytes of an upload, and return the upload with their new place.
 
-    :raises RuntimeError: It is not running, or the upload's storage moves nothing.
+    :raises RuntimeError: ``on_complete`` is not running for this upload, or its storage cannot move uploads.
     """
     completion = _running.get()
     if completion is None or completion.upload.id != upload.id:
         raise RuntimeError(
-            "upload.move_to() works in on_complete, for the upload that this is called with, if its storage moves "
-            "uploads."
+            "upload.move_to() only works in on_complete, for the upload that the hook was called with, and only if "
+            "its storage can move uploads."
         )
     completion.move(target, overwrite=overwrite)
     return replace(upload, storage=dict(completion.notes))
 
 
 class Mover:
-    """Lets ``on_complete`` move its upload, and settles afterwards where the bytes are."""
+    """Allows ``on_complete`` to move its upload, and afterwards removes the copy that is not needed."""
 
     def __init__(self, repository: StateRepository, storage: Storage, now: Clock) -> None:
         self._repository = repository
@@ -76,7 +76,7 @@ class Mover:
 
     @contextmanager
     def completing(self, claimed: ClaimedUpload, done: Upload) -> Iterator[Upload]:
-        """What is to be saved when the hook has returned, which must happen in the block.
+        """Yield the upload to save after the hook returns, which must happen within the context.
 
         Its ``storage`` may change until then.
         """
@@ -99,35 +99,35 @@ class Mover:
     def _settle(self, storage: Moves, moved: Upload, target: Target) -> None:
         try:
             current = self._repository.get(moved.id)
-            if current.storage != moved.storage:  # the hook had committed before it moved
+            if current.storage != moved.storage:  # the hook committed before it moved the upload
                 storage.move(current, target, overwrite=True)
                 self._repository.amend(moved.id, lambda upload: _placed(upload, moved), now=self._now())
             storage.settle_moves(moved)
-        except UploadNotFound:  # it was removed just now
+        except UploadNotFound:  # removed by another request
             self._quietly(storage, moved)
         except (UploadLocked, Unavailable):
-            logger.exception("Upload %s is in two places; delete_expired removes the one that is not needed.", moved.id)
+            logger.exception("Upload %s exists in two places; delete_expired removes the extra copy.", moved.id)
 
     def _abandon(self, storage: Moves, claimed: ClaimedUpload, done: Upload) -> None:
-        """The hook failed, or its commit did: back to where the bytes were published, unless somebody else decides."""
+        """Remove the moved copy after the hook or its commit failed, unless another request has taken over."""
         try:
             current = self._repository.get(done.id)
             if current.status is Status.FINISHING:
-                claimed.renew()  # or it is another request's by now, whose hook may have moved them to the same place
+                claimed.renew()  # fails if another request took over: its hook may have moved it to the same place
                 storage.settle_moves(done)
-            elif current.status is Status.COMPLETE:  # the commit got through, and only its answer was lost
+            elif current.status is Status.COMPLETE:  # the commit succeeded, but its result was lost
                 storage.settle_moves(current)
         except (ClaimLost, UploadNotFound):
             pass
         except Unavailable:
-            logger.exception("Upload %s is in two places until its on_complete is repeated.", done.id)
+            logger.exception("Upload %s exists in two places until its on_complete is called again.", done.id)
 
     @staticmethod
     def _quietly(storage: Moves, moved: Upload) -> None:
         try:
             storage.delete(moved)
         except Unavailable:
-            logger.exception("Upload %s was removed, but not all of its bytes.", moved.id)
+            logger.exception("Upload %s was removed, but some of its bytes were not.", moved.id)
 
 
 def _placed(upload: Upload, moved: Upload) -> Upload:

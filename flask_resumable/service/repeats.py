@@ -1,4 +1,4 @@
-"""Creations that are repeated, by a client that has not heard the answer or a proxy that has not waited for it."""
+"""Creations that are sent again, by a client that did not get the response or a proxy that did not wait for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .claims import ClaimedUpload
 from .claims import Clock
 from .lifecycle import Lifecycle
 
-PATIENCE = 25.0  # seconds to wait for the first request; proxies wait for 30 to 60, and who gives up comes again
+PATIENCE = 25.0  # seconds to wait for the first request; proxies time out after 30 to 60, and clients then retry
 _POLL = 0.05  # seconds
 
 Content = tuple[Write, Body]
@@ -53,10 +53,10 @@ class Claiming(Protocol):
 
 
 class Repeats:
-    """Finds what an earlier request of the same kind has made, and brings it to where that would have brought it.
+    """Finds the upload that an earlier, identical request created, and brings it to where that request would have.
 
-    So hooks are called once for all of them. While the first is at work, the others wait for it; if it has died or
-    failed, the next one goes on. Once the upload is removed, or has expired, it is as if there had been none.
+    Hooks are therefore called once for all of these requests. While the first one is at work, the others wait for it.
+    If it crashes or fails, the next one continues. Once the upload is removed or has expired, a new one is created.
     """
 
     def __init__(
@@ -84,15 +84,14 @@ class Repeats:
         make: Callable[[], Upload],
         created: Callable[[Upload], object] | None = None,
     ) -> Upload:
-        """The upload that there is for this request, or else a new one, by ``make``.
+        """Return the upload that exists for this request, or create one with ``make``.
 
-        :param created: Called with the one that there is, before any content is read.
-
-        :raises KeyReused: The one that there is was asked for in other words.
-        :raises UploadLocked: Another request is still making it.
+        :param created: Called with the existing upload before any content is read.
+        :raises KeyReused: The existing upload was requested with another length or metadata.
+        :raises UploadLocked: Another request is still creating it.
         """
         deadline = time.monotonic() + PATIENCE
-        overtaken: ClaimLost | None = None  # by a newer request, with the same content, before that was all here
+        overtaken: ClaimLost | None = None  # a newer request with the same content took over before all had arrived
         while True:
             upload = self._known(request_key)
             if upload is None and overtaken:
@@ -107,14 +106,14 @@ class Repeats:
                     created(upload)
                     created = None
                 return self._resumed(upload, content, limits)
-            except UploadExists:  # made by another request, just now
+            except UploadExists:  # another request has just created it
                 continue
             except ClaimLost as error:
                 overtaken = error
             except UploadNotFound:
                 if upload is None:
                     raise
-                continue  # removed by another request, just now
+                continue  # another request has just removed it
             except UploadLocked:
                 if upload is None:
                     raise
@@ -123,7 +122,7 @@ class Repeats:
             time.sleep(_POLL)
 
     def _known(self, request_key: str) -> Upload | None:
-        """What an earlier request has made, unless its time is over: that one is from now on known by its id alone."""
+        """Return what an earlier request has created. Release the key if that has expired, and return ``None``."""
         try:
             upload = self._repository.find_request(request_key)
             if not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
@@ -136,49 +135,49 @@ class Repeats:
             return None
 
     def _resumed(self, upload: Upload, content: Content | None, limits: Limits) -> Upload:
-        """The upload as far as it can be brought."""
+        """Bring the upload as far as possible and return it."""
         if upload.is_expired(self._now()):
-            raise UploadLocked  # by whoever removes it
+            raise UploadLocked  # by the request that removes it
         brings_more = content is not None and is_wanted(upload, content[0])
         if not brings_more and self._is_at_rest(upload):
             return _with_content_read(upload, content)
-        # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
+        # A client that sends the content again has given up its earlier request. All other requests are waited for.
         make_way = self._make_way if brings_more else None
         with self._claiming(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as claimed:
             self._settled(claimed)
             if content is not None and is_wanted(claimed.upload, content[0]):
-                with suppress(BodyIncomplete):  # the answer tells how much was kept
+                with suppress(BodyIncomplete):  # the response says how much was kept
                     self._receive_rest(claimed, *content, limits)
                 return claimed.upload
         return _with_content_read(claimed.upload, content)
 
     def _settled(self, claimed: ClaimedUpload) -> Upload:
-        with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+        with suppress(BytesLost):  # the upload has gone back to where its bytes end
             self._lifecycle.catch_up(claimed)
         return claimed.upload
 
     def _made_by_another(self, upload: Upload) -> Upload:
-        """The upload, once the request is done that has taken it over."""
+        """Return the upload once the request that took it over is done."""
         if upload.status is Status.COMPLETE:
             return upload
         with self._claiming(upload.id, known=upload) as claimed:
             return self._settled(claimed)
 
     def _is_at_rest(self, upload: Upload) -> bool:
-        """Whether the record can be reported as it is: no step is due, and none is being taken."""
+        """Whether the record can be reported as it is: no step is due or in progress."""
         if upload.is_final and upload.status is Status.ACTIVE:
             return not upload.is_claimed(self._now()) and not self._lifecycle.outlook(upload)[1]
         return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
 
     def _receive_rest(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
-        """Add what the upload lacks of content that comes from the start."""
+        """Receive what the upload lacks of content that starts at its first byte."""
         offset = claimed.upload.offset
         size = None if write.size is None else write.size - offset
         self._receive(claimed, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
 
 
 def _with_content_read(upload: Upload, content: Content | None) -> Upload:
-    """Read content that is not needed: most clients hear no answer before they have sent all of it."""
+    """Read content that is not needed, because most clients do not read a response until they have sent everything."""
     if content is not None:
         write, body = content
         room = write.size if write.size is not None else upload.length or upload.offset
@@ -190,7 +189,7 @@ def _with_content_read(upload: Upload, content: Content | None) -> Upload:
 
 
 class _Rest:
-    """A body without its first bytes; see :class:`~flask_resumable.interfaces.Body`."""
+    """A body without its first bytes; implements :class:`~flask_resumable.interfaces.Body`."""
 
     def __init__(self, body: Body, skipped: int) -> None:
         self._body = body
@@ -218,7 +217,7 @@ class _Rest:
 
 
 class _IncomingRest:
-    """What comes in after so many bytes; see :class:`~flask_resumable.interfaces.Incoming`."""
+    """The content after the first bytes; implements :class:`~flask_resumable.interfaces.Incoming`."""
 
     def __init__(self, body: Body, incoming: Incoming, skipped: int, unseen: int) -> None:
         self._body = body
@@ -233,7 +232,7 @@ class _IncomingRest:
     def take(self) -> bytes | memoryview | Piped | None:
         while self._left:
             block = self._incoming.take()
-            if not block or isinstance(block, Piped):  # nothing is left in the kernel before it may be
+            if not block or isinstance(block, Piped):  # nothing stays in the kernel until skipping is done
                 return block
             skipped = min(self._left, len(block))
             self._left -= skipped

@@ -1,11 +1,11 @@
-"""Asking before taking: a new request meets one that still brings content into the same upload.
+"""Taking over an upload from a request that is still receiving content for it.
 
-Most often that one belongs to a connection that its client has given up, and has received more than the record says.
-None of it is to be lost, and nobody is to wait for a connection that is dead:
+Usually the client of that request has given up its connection, and the request has received more than the record says.
+None of that may be lost, and nobody should wait for a dead connection:
 
-* In the same process, the newcomer does itself what is to be done: it stores what has arrived, and saves.
-* In another process of the same machine, the storage knows how far that one has written.
-* Elsewhere, or if the storage does not know, the newcomer leaves a wish in the record and waits a moment.
+* If the request runs in this process, the new request stores and saves what has arrived.
+* If it runs in another process on this machine, the storage knows how far it has written.
+* Otherwise, or if the storage does not know, the new request leaves a message in the record and waits a moment.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from .claims import Claims
 from .claims import Clock
 from .claims import Transfer
 
-SHOW = "show"  # the wishes: save what you have
-LEAVE = "leave"  # and let go; in any case, or if you have got to the offset that follows
+SHOW = "show"  # a message: save what you have
+LEAVE = "leave"  # a message: save, and release the upload; with an offset, only if you have reached that offset
 
 PATIENCE = 0.75  # seconds to wait for an answer
-_RECENTLY = timedelta(seconds=3)  # since somebody was at it; a user who comes back need not wait
-_OVERTAKING = 0.1  # seconds that content may come later than the question about it, on a machine that is not busy
-_STEPS = 20  # of that time, each of which takes longer on a busy one
-_SETTLING = 0.1  # seconds in which a request whose connection has just ended lets go by itself
-_PASSING = 0.02  # the same, for a newcomer with content: a client has asked before, and asks again in _OVERTAKING
-_LISTENING = 0.2  # seconds between two looks for wishes
-_POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one again and again
+_RECENTLY = timedelta(seconds=3)  # since the last activity; users who return after that do not have to wait
+_OVERTAKING = 0.1  # seconds by which a request for the offset may overtake the content, on a machine that is not busy
+_STEPS = 20  # the number of naps in that time; on a busy machine each of them takes longer
+_SETTLING = 0.1  # seconds in which a request whose connection has just ended releases its upload by itself
+_PASSING = 0.02  # the same for a new request with content, whose client has waited already when it asked for the offset
+_LISTENING = 0.2  # seconds between two checks for messages
+_POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one is repeated
 
 
 class Newcomers:
-    """What a request does that finds another one at work."""
+    """What a request does when another one is working on its upload."""
 
     def __init__(self, repository: StateRepository, storage: Storage, claims: Claims, now: Clock) -> None:
         self._repository = repository
@@ -52,11 +52,11 @@ class Newcomers:
         self._now = now
 
     def let_begin(self, upload: Upload) -> Upload:
-        """Let a request with content begin that has come just before this one; the upload as it is then.
+        """Wait for a request with content that arrived just before this one to start. Return the upload after that.
 
-        A client whose connection breaks asks at once, on another one, where to go on. Each connection has a thread or
-        a process of its own, so the question may overtake the content. To answer it then would have all of the content
-        sent twice.
+        A client whose connection breaks immediately asks for the offset on another connection. Each connection has its
+        own thread or process, so that request may overtake the content. If it were answered at once, the client would
+        send all of the content again.
         """
         if upload.status is not Status.ACTIVE or upload.updated_at is None:
             return upload
@@ -76,9 +76,9 @@ class Newcomers:
         return upload
 
     def _patience_with_newcomer(self, before: Upload, now: Upload) -> float:
-        """How many seconds a request in another process, which has content, may still need to claim the upload.
+        """Return how many seconds a request with content in another process may still need to claim the upload.
 
-        It looks a few times a second whether the holder that it has asked to leave has done so.
+        It checks a few times per second whether the holder has released the upload.
         """
         if any((upload.asked or "").startswith(LEAVE) for upload in (before, now)):
             return PATIENCE - _OVERTAKING
@@ -86,9 +86,9 @@ class Newcomers:
         return 2 * _POLLS[-1] if has_left else 0
 
     def look(self, upload: Upload) -> Upload:
-        """The upload with all that has arrived by now, saved; whoever brings it in goes on.
+        """Save what has arrived so far, and return the upload. The request that receives it carries on.
 
-        If it is not claimed any more, or not at the moment, it has to be looked at as any other.
+        If the upload is no longer claimed when this returns, treat it like any other upload.
         """
         claimed = self._begun(upload)
         if claimed is not None:
@@ -106,10 +106,10 @@ class Newcomers:
         return self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
 
     def make_way(self, at: int | None, upload: Upload) -> Upload:
-        """Have whoever brings content in save it and leave; the upload as it is then.
+        """Make the request that is receiving content save it and release the upload. Return the upload after that.
 
-        :param at: The offset from which the new request goes on; ``None``: it does not.
-        :raises OffsetMismatch: Another offset has been reached; whoever has reached it goes on.
+        :param at: The offset from which the new request continues, or ``None`` if it does not.
+        :raises OffsetMismatch: Another offset has been reached, and the other request carries on.
         """
         claimed = self._begun(upload)
         if claimed is not None:
@@ -146,19 +146,19 @@ class Newcomers:
         return self._repository.get(upload.id)
 
     def _begun(self, upload: Upload) -> ClaimedUpload | None:
-        """The hold of another request of this process, which has begun to take its content in unless a hook is slow."""
+        """Return the claim of another request in this process, once that request reads its body or a hook is slow."""
         claimed = self._claims.found(upload.id, upload.fence)
         if claimed is not None:
             claimed.await_begin(PATIENCE)
         return claimed
 
     def _is_over(self, upload: Upload) -> bool:
-        """Whether there is nobody left to ask."""
+        """Whether there is no request left to ask."""
         return not upload.is_claimed(self._now()) or self._claims.is_gone(upload)
 
     def _shown(self, claimed: ClaimedUpload, upload: Upload) -> Upload:
         if claimed.transfer is None:
-            return upload  # a hook is at work
+            return upload  # a hook is running
         if claimed.transfer.is_withheld and claimed.ended.wait(_SETTLING / 2):
             return self._repository.get(upload.id)
         shown = claimed.transfer.show(PATIENCE)
@@ -168,18 +168,18 @@ class Newcomers:
         return self._repository.get(upload.id)
 
     def _told(self, upload: Upload, offset: int) -> Upload:
-        """The upload at an offset that its holder has reached, which the record says from now on."""
+        """Record an offset that the holder has reached, and return the upload."""
         if upload.length is not None and offset >= upload.length:
-            raise UploadLocked  # it is about to be finished
+            raise UploadLocked  # it is about to be completed
         if offset == upload.offset:
             return upload
         more = advanced(upload, offset)
         return more if self._repository.tell(more) else self._repository.get(upload.id)
 
     def _settled(self, upload: Upload, patience: float) -> Upload:
-        """The upload after a moment in which a request that has lost its connection lets go.
+        """Give a request that has lost its connection a moment to release the upload. Return the upload after that.
 
-        One that is still writing has not lost it.
+        A request that is still writing has not lost its connection and is not waited for.
         """
         assert self._progress is not None
         before = self._progress.progress(upload, durable=False)
@@ -189,7 +189,7 @@ class Newcomers:
         return self._wait(upload, patience, lambda now: False)
 
     def _wait(self, upload: Upload, patience: float, is_enough: Callable[[Upload], bool]) -> Upload:
-        """The upload when its holder has let go of it, or ``is_enough``, or after so many seconds."""
+        """Wait until the holder has released the upload, ``is_enough`` is true or the time is up. Return the upload."""
         deadline = time.monotonic() + patience
         polls = iter(_POLLS)
         while True:
@@ -201,9 +201,9 @@ class Newcomers:
 
 
 class Listener:
-    """Hears what requests in other processes ask of those that bring content in here.
+    """Receives messages from other processes to the requests that are receiving content in this one.
 
-    One thread for all, for as long as there is somebody to hear. Requests that are done at once need none.
+    One thread serves them all and runs only while there are any. Short requests do not need it.
     """
 
     def __init__(self, repository: StateRepository, claims: Claims) -> None:
@@ -215,16 +215,16 @@ class Listener:
         self._thread: threading.Thread | None = None
 
     def add(self, claimed: ClaimedUpload) -> None:
-        """Listen on behalf of ``hold``."""
+        """Start to receive messages for ``hold``."""
         with self._lock:
             self._held.add(claimed)
-            # A worker that was forked has the object, but not the thread.
+            # After a fork, the object is there but the thread is not.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="resumable-wishes", daemon=True)
                 self._thread.start()
 
     def discard(self, claimed: ClaimedUpload) -> None:
-        """Stop that."""
+        """Stop receiving messages for ``hold``."""
         with self._lock:
             self._held.discard(claimed)
 
@@ -235,7 +235,7 @@ class Listener:
                 if not self._held:
                     self._thread = None
                     return
-            with suppress(ResumableError):  # the database may answer the next time
+            with suppress(ResumableError):  # tried again soon
                 self._hear()
 
     def _hear(self) -> None:
@@ -243,7 +243,7 @@ class Listener:
             claimed = self._claims.found(claim.upload_id, claim.fence)
             if claimed is not None and claimed.transfer is not None and claimed not in self._granting:
                 self._granting.add(claimed)
-                # Each by itself: nobody is to wait for another's store.
+                # In a thread of its own, so that a slow storage does not delay other messages.
                 act = threading.Thread(
                     target=self._grant, args=(claimed, claimed.transfer, wish), name="resumable-wish"
                 )

@@ -1,7 +1,7 @@
-"""The way of one request's content into the storage.
+"""Moves the content of a request into the storage.
 
-Whatever happens on the way (the client leaves, the disk fills up, the worker is told to stop, a newer request comes),
-what has arrived before it is saved, so that the client goes on from there.
+Whatever interrupts it (the client disconnects, the disk is full, the worker is stopped, a newer request takes over),
+what has arrived until then is saved, so that the client can resume from there.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from .claims import ClaimedUpload
 from .claims import Clock
 from .takeover import Listener
 
-_LARGE = 64 * 1024  # bytes of a block after which it is worth while to ask for more without waiting
-_DRAIN = 64 * 1024 * 1024  # bytes that are taken in on another's behalf, at most
-_DRAINING = 0.25  # seconds for that, at most
-_SILENCE = 0.9  # seconds after which a request that gets nothing looks whether it is still wanted
-_SHOW_EVERY = 1.0  # seconds between two times that a store is made to keep what does not fill a part
+_LARGE = 64 * 1024  # a block of this size suggests that more can be taken without waiting
+_DRAIN = 64 * 1024 * 1024  # the maximum number of bytes to take on behalf of another request
+_DRAINING = 0.25  # the maximum number of seconds for that
+_SILENCE = 0.9  # seconds without content after which a request checks whether it still holds its upload
+_SHOW_EVERY = 1.0  # minimum seconds between two saves on request, which make a store keep less than a full part
 _YIELD = 0.001  # seconds
 
 
 class Receiver:
-    """Streams bodies into a storage and saves how far it got."""
+    """Streams bodies into a storage and saves how much was received."""
 
     def __init__(
         self,
@@ -70,17 +70,17 @@ class Receiver:
         self._now = now
 
     def receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
-        """Store the content of one request and leave ``hold.upload`` at its end.
+        """Store the content of one request. Afterwards, ``hold.upload`` is the upload with that content.
 
-        :raises OffsetMismatch: And whatever else :func:`~flask_resumable.core.upload.begin` refuses.
-        :raises BodyIncomplete: The body was cut; what came counts, unless a checksum guards it.
-        :raises ChecksumMismatch: Nothing of the body counts.
-        :raises TooLarge: The body went on past the end of the upload; the bytes up to there count.
+        :raises OffsetMismatch: See :func:`~flask_resumable.core.upload.begin`, which raises other errors as well.
+        :raises BodyIncomplete: The body was cut off. What arrived counts, unless a checksum covers it.
+        :raises ChecksumMismatch: The content is not what the client announced. None of it counts.
+        :raises TooLarge: The body goes beyond the end of the upload. The bytes up to there count.
         :raises ClaimLost: A newer request has taken over.
         """
         upload, room = rules.begin(claimed.upload, write, limits, self._now())
         has_content = write.size != 0 and room > 0
-        is_repeated = not has_content and upload == claimed.upload  # the answer to something that is done was lost
+        is_repeated = not has_content and upload == claimed.upload  # the client lost the response to an earlier request
         if not is_repeated:
             self._call_hook("pre_save", claimed.upload)
         self._repository.release_connection()
@@ -90,19 +90,19 @@ class Receiver:
                 upload = transfer.run(body, room, lambda: self._listener.add(claimed))
         if upload != claimed.upload:
             upload = rules.finish_if_ready(upload)
-            # One statement for both, where nothing is to be done with the upload afterwards.
+            # One statement for both, if nothing remains to be done with the upload.
             is_last = upload.status is Status.ACTIVE and not self._has_listeners("post_save")
             claimed.save(upload, last=is_last)
         if not is_repeated:
             self._call_hook("post_save", claimed.upload)
         if body.is_overlong:
-            raise TooLarge(f"The content passes the end of the upload, at {claimed.upload.offset} bytes.", room)
+            raise TooLarge(f"The body exceeds the end of this upload, which is at {claimed.upload.offset} bytes.", room)
         if not body.is_whole and not claimed.upload.is_whole:
             raise BodyIncomplete(claimed.upload.offset)
 
     @contextmanager
     def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer) -> Iterator[None]:
-        """Let newer requests find the transfer for the length of the block."""
+        """Let newer requests find the transfer until the context ends."""
         claimed.is_receiving, claimed.transfer = True, transfer
         try:
             yield
@@ -112,12 +112,12 @@ class Receiver:
 
 
 class _NoWriter:
-    """For requests that bring no content: a finished upload is not opened for writing just because it was asked."""
+    """Stands in for a writer if there is no content, so that a finished upload is not opened for writing."""
 
     capabilities = WriterCapabilities()
 
     def write(self, block: bytes | memoryview, /) -> None:
-        raise AssertionError("There is room for nothing.")
+        raise AssertionError("This request has no room for content.")
 
     def flush(self) -> JSONObject:
         raise AssertionError("Nothing was written.")
@@ -128,17 +128,17 @@ def _no_writer() -> AbstractContextManager[Writer]:
 
 
 class _Transfer:
-    """One body on its way.
+    """The transfer of one body.
 
-    The request's own thread waits for content. Whoever has the *turn* takes in what is there: that thread, or a newer
-    request's, which is not to lose what has arrived.
+    The request's own thread waits for content. The thread that has the *turn* takes what has arrived: usually the same
+    one, but also that of a newer request, so that nothing that has arrived is lost.
     """
 
     def __init__(
         self, claimed: ClaimedUpload, upload: Upload, write: Write, writer: Writer, limits: Limits, now: Clock
     ) -> None:
         self._claimed = claimed
-        self._upload = upload  # with a length that the write declares, though not saved yet
+        self._upload = upload  # with the length that the write declares, which is not saved yet
         self._write = write
         self._writer = writer
         self._paced, self._noting, self._pipes = writer.capabilities
@@ -148,7 +148,7 @@ class _Transfer:
         self._hashers = self._new_hashers()
         self._is_guarded = write.is_guarded
         self._turn = threading.Lock()
-        self._waiting: list[None] = []  # one for each newer request that wants it
+        self._waiting: list[None] = []  # one item for each newer request that waits for the turn
         self._incoming: Incoming | None = None
         self._must_leave = False
         self._has_left = False
@@ -158,9 +158,9 @@ class _Transfer:
         self._told_at = time.monotonic()
 
     def run(self, body: Body, room: int, before_waiting: Callable[[], object]) -> Upload:
-        """Move the whole body; the upload with its bytes, the last of them not saved yet.
+        """Transfer the whole body. Return the upload with its bytes, the last of which are not saved yet.
 
-        :param before_waiting: Called once, before it waits for content.
+        :param before_waiting: Called once, before the first wait for content.
         """
         self._is_guarded = self._is_guarded or body.counts_only_whole
         try:
@@ -175,7 +175,7 @@ class _Transfer:
         except ClaimLost:
             raise
         except BaseException:
-            # Not only errors: gunicorn's sync worker ends a long request with SystemExit.
+            # Not only exceptions: gunicorn's sync worker ends long requests with SystemExit.
             with self._turn:
                 if not self._has_left:
                     self._has_ended = True
@@ -202,7 +202,7 @@ class _Transfer:
             if told is not None and self._watch is not None:
                 self._watch.tell(told)
             if self._waiting:
-                time.sleep(_YIELD)  # a lock is not fair by itself
+                time.sleep(_YIELD)  # a lock alone is not fair
             if has_more:
                 continue
             if is_first:
@@ -214,7 +214,7 @@ class _Transfer:
                 self._look_around()
 
     def _saved_for_watch(self) -> Upload | None:
-        """The upload as it is saved now, if it is time to tell somebody."""
+        """Save and return the upload, if it is time to report progress."""
         if self._watch is None or time.monotonic() - self._told_at < self._watch.every or self._is_guarded:
             return None
         self._told_at = time.monotonic()
@@ -222,7 +222,7 @@ class _Transfer:
         return self._claimed.upload
 
     def _take_some(self, incoming: Incoming) -> bool:
-        """Take in the next block, in one's turn; whether there is most likely another one at once."""
+        """Take the next block, if this thread has the turn. Return whether another one is likely to be there."""
         if self._must_leave and not self._has_left:
             self._leave()
         if self._has_left:
@@ -238,7 +238,7 @@ class _Transfer:
         return len(block) >= _LARGE
 
     def _look_around(self) -> None:
-        """Nothing comes: show that this request is alive, and learn if nobody wants it any more."""
+        """Check that the upload is still held, and save if that is due, although nothing has arrived."""
         with self._turn:
             if not self._has_left and not self._has_ended:
                 if self._noting is not None:
@@ -275,7 +275,7 @@ class _Transfer:
             if at is None or at == offset:
                 self._leave()
             else:
-                self._save_all(anyway=True)  # whoever has asked is to see that it was heard
+                self._save_all(anyway=True)  # so that the request that asked sees that it was heard
             return self._claimed.upload
 
     @contextmanager
@@ -292,7 +292,7 @@ class _Transfer:
                 self._turn.release()
 
     def _is_over(self) -> bool:
-        """Whether nothing more can come, once all that has arrived is taken in."""
+        """Take everything that has arrived. Return whether nothing more can come."""
         incoming = self._incoming
         if incoming is None or self._has_ended or self._has_left:
             return True
@@ -309,7 +309,7 @@ class _Transfer:
         return False
 
     def _leave(self) -> None:
-        """Save what counts and let go of the upload."""
+        """Save what counts, and release the upload."""
         self._has_left = True
         self._salvage(last=True)
         if self._incoming is not None:
@@ -318,7 +318,7 @@ class _Transfer:
     # --- within a turn ---
 
     def _save_all(self, *, anyway: bool = False) -> None:
-        """Save all that has arrived and counts, and go on."""
+        """Save everything that has arrived and counts."""
         upload = self._claimed.upload if self._is_guarded else self._so_far(*self._kept())
         if anyway or upload != self._claimed.upload:
             self._claimed.save(upload)
@@ -326,7 +326,7 @@ class _Transfer:
                 self._paced.saved()
 
     def _salvage(self, *, last: bool = False) -> None:
-        """Save what counts of a write that ends before its content does."""
+        """Save what counts of a write that ended early."""
         with suppress(ClaimLost, Unavailable):
             if self._paced:
                 self._claimed.save(self._so_far(*self._paced.conclude(counts=not self._is_guarded)), last=last)
@@ -344,30 +344,30 @@ class _Transfer:
         self._position += len(block)
 
     def _save_if_due(self) -> None:
-        """Save how far it is, rarely: for onlookers, and because a claim runs out."""
+        """Save the progress from time to time, for other requests and because the claim expires."""
         if self._paced:
             if self._paced.is_due or self._claimed.is_due:
                 self._claimed.save(self._so_far(*self._paced.checkpoint(counts=not self._is_guarded)))
                 self._paced.saved()
         elif self._claimed.is_due:
-            # tus 1.0, Checksum: until it is verified, the content does not count.
+            # tus 1.0, "Checksum": content does not count until it is verified.
             self._claimed.save(self._claimed.upload if self._is_guarded else self._advanced())
 
     def _kept(self) -> tuple[int, JSONObject]:
-        """How many bytes of this write are there, all of them durable now, and what the storage has to say of them."""
+        """Make this write's bytes durable. Return their number and the storage's new data."""
         size = self._position - self._write.start
         if size == 0:
             return 0, self._claimed.upload.storage
         return size, self._writer.flush()
 
     def _advanced(self) -> Upload:
-        """The upload with all that was written so far, made durable before it is reported."""
+        """Return the upload with everything written so far, which is made durable before it is reported."""
         if self._position == self._upload.offset:
             return self._upload
         return self._so_far(*self._kept())
 
     def _so_far(self, size: int, stored: JSONObject) -> Upload:
-        """The upload with the first ``size`` bytes of this write; if none of them count, it stays as it was saved."""
+        """Return the upload with the first ``size`` bytes of this write, or as it was saved if none of them count."""
         if size == 0:
             return rules.with_storage(self._claimed.upload, stored)
         start = self._write.start
@@ -377,14 +377,14 @@ class _Transfer:
     def _new_hashers(self) -> dict[str, Hasher]:
         if self._write.checksum is not None:
             return {self._write.checksum.algorithm: self._write.checksum.hasher()}
-        # A trailer names its algorithm only after the content.
+        # The trailer names its algorithm after the content only.
         return {name: make() for name, make in ALGORITHMS.items()} if self._write.checksum_in_trailer else {}
 
     # --- at the end ---
 
     def _verify(self, body: Body) -> None:
         if body.is_overlong:
-            raise TooLarge("The content passes the end of the upload and was discarded.", self._write.start)
+            raise TooLarge("The body exceeds the end of this upload and was discarded.", self._write.start)
         if not body.is_whole:
             raise BodyIncomplete(self._claimed.upload.offset)
         checksum = self._write.checksum or self._trailing_checksum(body)
@@ -396,5 +396,5 @@ class _Transfer:
             return None
         value = body.trailer("Upload-Checksum")
         if value is None:
-            raise InvalidRequest("The trailer announced Upload-Checksum, but the body ended without it.")
+            raise InvalidRequest("The Trailer header announced Upload-Checksum, but the body ended without it.")
         return Checksum.from_header(value)

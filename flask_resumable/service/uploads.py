@@ -1,6 +1,6 @@
-"""What can be asked of uploads, in the right order: bytes first, then state, then hook, then answer.
+"""The operations on uploads, each in the right order: bytes first, then state, then hooks, then the response.
 
-No protocol, no Flask and no backend is known here; they come in through :mod:`flask_resumable.interfaces`.
+Protocols, Flask and backends are not known here. They come in through :mod:`flask_resumable.interfaces`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from .transfer import Receiver
 
 
 class UploadService:
-    """Create, look, write, delete."""
+    """Creates, reads, writes and deletes uploads."""
 
     def __init__(
         self,
@@ -92,21 +92,21 @@ class UploadService:
         unfinished_parts: bool = True,
         created: Callable[[Upload], object] | None = None,
     ) -> Upload:
-        """Make a new upload, with the content that the request brought along.
+        """Create an upload, and store the content that came with the request.
 
-        A creation that is repeated gets the upload of the first one, brought to where that has brought it, or would
-        have: see :class:`~flask_resumable.service.repeats.Repeats`.
+        If a client repeats the request, this returns the upload of the first one, brought to where the first request
+        would have brought it; see :class:`~flask_resumable.service.repeats.Repeats`.
 
-        :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
+        :param unfinished_parts: Whether the parts of a final upload may still be incomplete.
         :param created: Called with the upload once it exists, before its content is read.
-        :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
-        :raises TooLarge: It would pass ``limits``; nothing was created.
-        :raises KeyReused: The client has called another upload by the same idempotency key.
-        :raises UploadLocked: The first of the same creations takes longer than this one waits.
+        :raises UploadRejected: ``on_create``, ``choose_storage`` or ``choose_folder`` refused; nothing was created.
+        :raises TooLarge: The upload would exceed ``limits``; nothing was created.
+        :raises KeyReused: The client used the same idempotency key for a different upload.
+        :raises UploadLocked: An earlier, identical request took longer than this one could wait.
         """
         if creation.concat is not None and creation.concat.is_final:
             if content is not None and content[0].size != 0:
-                raise UploadClosed("A final upload is made of others and takes no content.")
+                raise UploadClosed("A final upload is concatenated from others and accepts no content.")
             content = None
         request_key = request_key_of(creation, owner)
 
@@ -141,16 +141,16 @@ class UploadService:
         return claimed.upload
 
     def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
-        """The upload, with all that has arrived by now.
+        """Return the upload with everything that has arrived so far.
 
-        A request that brings content in goes on. If it was cut off, the offset is what the next write can use; if it
-        still gets more, the next write will be told.
+        A request that is receiving content carries on. If its connection was lost, the next write can use the offset
+        that is returned. If it still receives content, the next write is told the new offset.
 
-        :param may_have_overtaken: Whether a request that was sent before this one may be at the server and not have
-            begun yet. It is given a moment to do so.
-        :raises UploadNotFound: No such upload of this owner.
-        :raises UploadExpired: The time to finish has passed.
-        :raises UploadLocked: It is being finished right now.
+        :param may_have_overtaken: Whether an earlier request with content may have reached the server but not started
+            yet. It is given a moment to start.
+        :raises UploadNotFound: This owner has no such upload.
+        :raises UploadExpired: The upload has expired.
+        :raises UploadLocked: The upload is being completed right now.
         """
         upload = self.find(upload_id, owner=owner)
         rules.check_alive(upload, self.now())
@@ -158,7 +158,7 @@ class UploadService:
             upload = self._newcomers.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
             upload, is_due = self._lifecycle.outlook(upload)
-            if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
+            if not is_due or upload.is_claimed(self.now()):  # a claimed one is being assembled
                 return upload
         elif upload.is_receiving:
             upload = self._newcomers.look(upload)
@@ -167,12 +167,12 @@ class UploadService:
         if self._is_at_rest(upload):
             return upload
         with self.claiming(upload_id, known=upload) as claimed:
-            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+            with suppress(BytesLost):  # the upload has gone back to where its bytes end
                 self._lifecycle.catch_up(claimed)
             return claimed.upload
 
     def _is_busy(self, upload: Upload) -> bool:
-        """Whether a request that is alive, as far as can be told, brings more content in."""
+        """Whether a request that seems to be alive is receiving more content."""
         return upload.is_claimed(self.now()) and not self._claims.is_gone(upload) and not upload.is_ready
 
     def _is_at_rest(self, upload: Upload) -> bool:
@@ -182,10 +182,10 @@ class UploadService:
         return upload.status is Status.COMPLETE
 
     def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:
-        """Add content, and finish the upload if it was the last.
+        """Add content, and complete the upload if nothing is missing.
 
-        :raises OffsetMismatch: The content does not start where the upload ends.
-        :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
+        :raises OffsetMismatch: The content does not start at the upload's offset.
+        :raises BodyIncomplete: The client disconnected. What arrived is kept, unless a checksum covers it.
         :raises ClaimLost: A newer request has taken over.
         """
         with ExitStack() as stack:
@@ -201,11 +201,11 @@ class UploadService:
             return claimed.upload
 
     def delete(self, upload_id: str, *, owner: str | None) -> None:
-        """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
+        """Remove an upload and its bytes, finished or not, and interrupt a request that is writing to it.
 
-        One that its client has named leaves a tombstone, so that chunks that come late do not bring it back.
+        If the client chose its key, a tombstone is left, so that late chunks do not bring the upload back.
 
-        :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
+        :raises UploadRejected: ``pre_delete`` or the database refused; the upload is unchanged.
         """
         upload = self.find(upload_id, owner=owner)
         with self.claiming(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as claimed:
@@ -213,9 +213,9 @@ class UploadService:
             self.remove(claimed, remembered_until=until)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
-        """The record as it stands.
+        """Return the upload as it is recorded.
 
-        :raises UploadNotFound: It is not there, or not for ``owner``.
+        :raises UploadNotFound: There is no such upload, or it does not belong to ``owner``.
         """
         upload = self.repository.get(upload_id)
         if not upload.is_visible_to(owner):
@@ -223,20 +223,21 @@ class UploadService:
         return upload
 
     def digest(self, upload: Upload, name: str, block_size: int) -> str:
-        """A hex digest of the bytes so far, remembered until there are more.
+        """Return a hex digest of the bytes received so far. It is remembered until more bytes arrive.
 
-        :param name: What :func:`hashlib.new` takes.
+        :param name: A name that :func:`hashlib.new` accepts.
+        :param block_size: How many bytes to read at a time.
         """
         known = self.repository.digest(upload, name)
         if known is None:
             with self.storage.open(upload) as stream:
-                # What is finished is taken as it is: chunks may have changed their length as they were merged.
+                # A finished file is read to its end: its length may have changed when its chunks were merged.
                 length = None if upload.status is Status.COMPLETE else upload.offset
                 known = digest_of(stream, name, length, block_size)
             self.repository.remember_digest(upload, name, known)
         return known
 
-    # --- for the cleaner ---
+    # --- for maintenance ---
 
     @contextmanager
     def claiming(
@@ -247,9 +248,9 @@ class UploadService:
         make_way: Callable[[Upload], Upload] | None = None,
         is_receiving: bool = False,
     ) -> Iterator[ClaimedUpload]:
-        """Claim an upload for the block. See :meth:`Claims.take` for the parameters.
+        """Claim an upload for the context. See :meth:`Claims.take` for the parameters.
 
-        :raises UploadNotFound: It is not there; if it was half removed, it is gone now, but for its tombstone.
+        :raises UploadNotFound: There is no such upload. If its removal was interrupted, it is now finished.
         """
         with self._claims.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as claimed:
             if claimed.upload.status in (Status.DELETING, Status.GONE):
@@ -260,39 +261,39 @@ class UploadService:
     def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload, if ``pre_delete`` agrees.
 
-        :param remembered_until: Keep its record until then, as a tombstone.
-        :raises UploadRejected: It does not, or the database does not.
+        :param remembered_until: Keep the record as a tombstone until then.
+        :raises UploadRejected: ``pre_delete`` or the database refused.
         """
         with self._keeper.keeping(claimed):
             self.call_hook("pre_delete", claimed.upload)
         self._lifecycle.remove(claimed, remembered_until=remembered_until)
 
     def make_up(self, upload_id: str) -> Upload:
-        """Take the steps that a crash or a failed hook left undone."""
+        """Complete the steps that a crash or a failed hook interrupted."""
         with self.claiming(upload_id) as claimed:
             self._lifecycle.catch_up(claimed)
             return claimed.upload
 
     def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
-        """Uploads that wait for a step of the server, by batches."""
+        """Yield batches of uploads that wait for the server to complete them."""
         after = ""
         while uploads := self.repository.pending(self.now(), limit=batch, after=after):
             yield uploads
             after = uploads[-1].id
 
-    # --- within ---
+    # --- internals ---
 
     def _placed(self, upload: Upload) -> Upload:
-        """The upload with the place that was chosen for its bytes, if there is a choice."""
+        """Return the upload with the place that the app chose for its bytes, if there is a choice."""
         if self._chooser is None:
             return upload
         upload = replace(upload, storage=self._chooser.choose(upload))
-        self.repository.release_connection()  # to decide, the app may have used its database
+        self.repository.release_connection()  # the app may have used its database to decide
         return upload
 
     @contextmanager
     def _created(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[ClaimedUpload]:
-        """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
+        """Insert a new record. ``is_idle`` says that nothing else is to be done with it, unless there is a hook."""
         has_hook = self._hooks.named("on_create") is not None
         if not has_hook:
             upload = upload.to(Status.ACTIVE)
@@ -310,16 +311,16 @@ class UploadService:
             claimed.save(rules.recede(claimed.upload, error.offset))
             raise
         except TooLarge:
-            self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may be the last ones
+            self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may complete the upload
             raise
         self._lifecycle.catch_up(claimed)
 
     def _receive_first(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
-        """Content that came with the creation. Without it there would be no URL that the client could go on from."""
+        """Receive the content of a creation. If it is cut off, respond anyway, because the client needs the URL."""
         try:
             self._receive(claimed, write, body, limits)
         except BodyIncomplete:
-            pass  # the answer tells how much was kept, should the client still hear it
+            pass  # the response says how much was kept, if the client still gets it
         except (ChecksumMismatch, InvalidRequest):
             self._lifecycle.discard(claimed)
             raise

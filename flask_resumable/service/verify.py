@@ -1,4 +1,4 @@
-"""Holding the records against the bytes, beside live traffic, and changing neither."""
+"""Compares the records with the bytes in the storage, without changing either."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .uploads import UploadService
 
 logger = logging.getLogger(__package__)
 
-_LOOKS = 5  # at an upload that changes while it is looked at
-_PAUSE = 0.1  # seconds, for whoever is about to finish it
+_LOOKS = 5  # attempts to check an upload that keeps changing
+_PAUSE = 0.1  # seconds to wait for a request that may be about to complete it
 
 
 @dataclass(slots=True)
@@ -26,14 +26,14 @@ class Findings:
     """What a verification has found so far."""
 
     verified: int = 0
-    busy: int = 0  # in somebody's hands at every look: no saying
+    busy: int = 0  # in use at every attempt, so that nothing can be said
     orphans: int = 0  # unfinished bytes without a record
     damaged: list[str] = field(default_factory=list)  # ids
-    failed: list[str] = field(default_factory=list)  # ids of what could not be looked at
+    failed: list[str] = field(default_factory=list)  # ids of uploads that could not be checked
 
 
 class Verifier:
-    """Goes through all records in batches, and asks the storage what is wrong with each upload's bytes."""
+    """Works through all records in batches, and asks the storage what is wrong with the bytes of each upload."""
 
     def __init__(self, service: UploadService, storage: Verifies, findings: Findings, *, batch: int = 100) -> None:
         self._service = service
@@ -42,9 +42,9 @@ class Verifier:
         self._batch = batch
 
     def run(self, *, orphans_after: timedelta) -> Iterator[tuple[str, list[str]]]:
-        """The id of each upload that was looked at, and what is wrong with it; then bytes that no record knows.
+        """Yield the id of each upload that was checked, and its problems. Then yield the orphans.
 
-        :param orphans_after: How long such bytes must have been left alone.
+        :param orphans_after: The age from which unfinished bytes without a record count as orphans.
         """
         after = ""
         while uploads := self._service.repository.list(status=None, limit=self._batch, after=after):
@@ -71,11 +71,10 @@ class Verifier:
         return problems
 
     def _problems(self, upload: Upload) -> list[str] | None:
-        """``None`` if that cannot be said: somebody is at it.
+        """Return the problems of an upload, or ``None`` if it is in use, so that nothing can be said.
 
-        A record is older than the bytes beside it as soon as it is read: what it misses may have been published or
-        removed by those who are at it. So nothing is a problem unless the record is still the same when the bytes were
-        seen, and nobody holds the upload.
+        A record is out of date as soon as it is read: the bytes it lacks may have just been published or removed. So a
+        problem counts only if the record is unchanged after the bytes were checked, and nobody holds the upload.
         """
         for _ in range(_LOOKS):
             problems = self._storage.verify(upload)
@@ -99,12 +98,12 @@ class Verifier:
                     yield from self._unknown(found)
                     found = []
         except Unavailable:
-            logger.exception("The storage could not be searched for leftovers.")
-            self._findings.failed.append("leftovers")
+            logger.exception("The storage could not be searched for orphans.")
+            self._findings.failed.append("orphans")
         yield from self._unknown(found)
 
     def _unknown(self, found: list[str]) -> Iterator[tuple[str, list[str]]]:
-        # As for removing them: seen before the records are looked at, and a record comes before its bytes.
+        # As when removing them: orphans are listed before the records are queried, and records precede their bytes.
         known = self._service.repository.unfinished(found)
         for upload_id in dict.fromkeys(found):
             if upload_id not in known:

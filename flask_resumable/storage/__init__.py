@@ -1,4 +1,4 @@
-"""Where the bytes go. Each storage is imported when it is first asked for, with what it needs."""
+"""The storages. Each is imported, along with what it needs, on first access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage that the settings describe."""
+"""Creates the storage that the settings describe."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ logger = logging.getLogger(__package__)
 
 
 def storage_for(settings: StorageSettings, chunks: ChunkSettings) -> Storage:
-    """A new storage, as ``settings`` say.
+    """Return a new storage.
 
-    :raises ConfigurationError: The bucket cannot be used so, or an extra is missing.
+    :raises ConfigurationError: The bucket cannot be used with these settings, or an extra is not installed.
     """
     return _s3_storage(settings) if settings.storage == "s3" else _local_storage(settings, chunks)
 
 
 def _s3_storage(settings: StorageSettings) -> Storage:
-    from .s3 import S3Storage  # needs an extra that others do not have
+    from .s3 import S3Storage  # needs the extra "s3"
 
     assert settings.s3_bucket is not None
     storage = S3Storage(
@@ -44,7 +44,7 @@ def _s3_storage(settings: StorageSettings) -> Storage:
             storage.check_access()
         except Unavailable as error:
             logger.warning(
-                "The bucket %r does not answer; uploads have to wait until it does: %s",
+                "The bucket %r does not answer, so uploads fail until it does: %s",
                 settings.s3_bucket,
                 error.__cause__ or error,
             )

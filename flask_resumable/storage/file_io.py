@@ -1,4 +1,4 @@
-"""What every storage needs of the operating system: writes that are whole, and its errors as this package's."""
+"""File operations that every storage needs: complete writes, and errors of the operating system as this package's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Translation:
-    """One for all: it is entered for every block that is written, and remembers nothing."""
+    """A single instance serves all: it is entered for every block that is written, and keeps no state."""
 
     def __enter__(self) -> None:
         pass
@@ -28,7 +28,7 @@ translated: AbstractContextManager[None] = _Translation()
 
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
-    """Write the whole block at ``position``: one call may write less. Returns its size in bytes."""
+    """Write the whole block at ``position``, in several calls if needed, and return its size in bytes."""
     view = memoryview(block)
     written = 0
     while written < len(view):

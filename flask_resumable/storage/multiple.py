@@ -1,4 +1,4 @@
-"""Several storages behind one: each upload has its own, and keeps it."""
+"""Combines several storages. Each upload is kept in one of them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from ..interfaces import Writer
 
 Chooser = Callable[[Upload], object]
 
-_BLOCK = 1024 * 1024  # bytes on their way from one storage to another
-_LAYOUT = "layout"  # what is known of a new upload's chunks, until it is known which storage is to have them
+_BLOCK = 1024 * 1024  # bytes to copy from one storage to another at a time
+_LAYOUT = "layout"  # the chunks of a new upload, until it is known which storage receives them
 
 
 class MultiStorage:
-    """Passes everything on to the storage that the upload's record names.
+    """Passes everything on to the storage that an upload's record names.
 
     :param storages: By name; the first takes uploads for which no other is chosen, and those from before there was
         a choice.
@@ -46,7 +46,9 @@ class MultiStorage:
         self, storages: Mapping[str, Storage], *, storage: Chooser | None = None, folder: Chooser | None = None
     ) -> None:
         if not storages or not all(isinstance(name, str) and NAME.fullmatch(name) for name in storages):
-            raise ConfigurationError("storage= takes a storage, or several by name: letters, digits, '-' and '_'.")
+            raise ConfigurationError(
+                "storage= takes a storage, or a dict of storages whose names consist of letters, digits, '-' and '_'."
+            )
         self._storages = dict(storages)
         self._default = next(iter(storages))
         self._choose_storage = storage
@@ -80,7 +82,7 @@ class MultiStorage:
         if chosen is None:
             return self._default
         if not isinstance(chosen, str) or chosen not in self._storages:
-            raise ValueError(f"choose_storage() returned {chosen!r}; there are {', '.join(self._storages)}.")
+            raise ValueError(f"choose_storage() returned {chosen!r}; it must be one of {', '.join(self._storages)}.")
         return chosen
 
     def _chosen_folder(self, upload: Upload) -> str:
@@ -92,16 +94,16 @@ class MultiStorage:
         return chosen
 
     def _of(self, upload: Upload) -> Storage:
-        """The storage that has the upload.
+        """Return the storage that has the upload.
 
-        :raises Unavailable: It is not configured any more, or not on this machine.
+        :raises Unavailable: It is no longer configured, or not on this machine.
         """
         name = Place.of(upload.storage).storage
         try:
             return self._named(name)
         except KeyError:
             known = ", ".join(self._storages)
-            cause = LookupError(f"Upload {upload.id} is in the storage {name!r}, which is not set up: only {known}.")
+            cause = LookupError(f"Upload {upload.id} is in the storage {name!r}, which is not set up here ({known}).")
             raise Unavailable from cause
 
     def _named(self, name: str | None) -> Storage:
@@ -138,7 +140,7 @@ class MultiStorage:
         if trouble is not None:
             raise trouble
 
-    # --- what some do ---
+    # --- optional capabilities ---
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         target = self._of(upload)
@@ -157,7 +159,7 @@ class MultiStorage:
             while left:
                 block = stream.read(min(left, _BLOCK))
                 if not block:
-                    raise Unavailable from EOFError(f"Part {part.id} lacks {left} of its bytes.")
+                    raise Unavailable from EOFError(f"The last {left} bytes of part {part.id} are missing.")
                 writer.write(block)
                 left -= len(block)
 
@@ -203,7 +205,7 @@ class MultiStorage:
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
         moves = self._of(upload).capabilities.moves
         if moves is None:
-            raise RuntimeError(f"The storage of upload {upload.id} cannot move it.")
+            raise RuntimeError(f"The storage of upload {upload.id} cannot move files.")
         return moves.move(upload, target, overwrite=overwrite)
 
     def settle_moves(self, upload: Upload) -> None:
@@ -213,7 +215,7 @@ class MultiStorage:
 
 
 def _chunks(storage: Storage) -> PlacesChunks:
-    """How a storage places chunks; chunks are only offered if every storage takes them."""
+    """Return how a storage receives chunks. Without a storage that does, chunks are not offered."""
     chunks = storage.capabilities.chunks
     assert chunks is not None
     return chunks

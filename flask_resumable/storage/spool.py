@@ -1,4 +1,4 @@
-"""Room for one chunk on its way: in memory while it is small, then in a file that has no name and leaves no trace."""
+"""Spools a chunk: in memory while it is small, then in a file without a name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import cast
 
 from .file_io import translated
 
-SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk that are kept in memory: all of one of flow.js's default size
+SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk kept in memory: a whole one of flow.js's default size
 
 
 class Spool(io.RawIOBase):
-    """Written once, then read from the start, in the blocks that came: they are kept as they are, not copied together.
+    """Written once, then read from the start in the same blocks, which are not copied.
 
     :param directory: Where the file is made, and the folder too, should there be need for one.
     """
@@ -24,7 +24,7 @@ class Spool(io.RawIOBase):
         self._directory = directory
         self._blocks: list[memoryview] = []
         self._size = 0
-        self._at = 0  # the block to be read next, while all is in memory
+        self._at = 0  # the next block to read, while everything is in memory
         self._file: BinaryIO | None = None
 
     def write(self, block: bytes | memoryview) -> int:  # type: ignore[override]
@@ -51,7 +51,7 @@ class Spool(io.RawIOBase):
         self._blocks = []
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """To a position that is counted from the start."""
+        """Go to a position, counted from the start."""
         assert whence == io.SEEK_SET
         if self._file is not None:
             return self._file.seek(offset)
@@ -61,17 +61,17 @@ class Spool(io.RawIOBase):
         return at
 
     def read(self, size: int = -1) -> bytes:
-        """What comes next: at most ``size`` bytes, and nothing only at the end."""
+        """Return at most ``size`` of the next bytes, or nothing at the end."""
         if self._file is not None:
             return self._file.read(size)
-        if self._at == len(self._blocks) or size == 0:  # no empty block may get between the others
+        if self._at == len(self._blocks) or size == 0:  # size 0 must not insert an empty block
             return b""
         block = self._blocks[self._at]
         if 0 <= size < len(block):
             self._blocks[self._at : self._at + 1] = [block[:size], block[size:]]
             block = block[:size]
         self._at += 1
-        return cast(bytes, block)  # all that is done with it can be done with a memoryview
+        return cast(bytes, block)  # its readers can use a memoryview as well
 
     def close(self) -> None:
         """Free the memory, or remove the file."""

@@ -252,7 +252,6 @@ class StorageContract(ChunkContract):
         kept: Callable[[], set[str]],
     ) -> None:
         """Unfinished bytes are listed once they are old enough, and removing them returns how many there were."""
-
         half = put(storage, upload, content("0123"))
         done = finish(storage, put(storage, replace(upload, id=an_upload(2).id), content("0123456789")))
         assert not list(storage.orphans(datetime.now(UTC) - timedelta(hours=1)))

@@ -1,1 +1,1 @@
-"""The bodies of requests, as each WSGI server hands them out."""
+"""Reads request bodies from different WSGI servers."""

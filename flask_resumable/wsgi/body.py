@@ -1,6 +1,6 @@
-"""The content of a request: block by block, counted, and judged at the end.
+"""Reads the body of a request in blocks, counts it, and tells at the end whether it was complete.
 
-How it is got is in ``sources.py``, and in ``gunicorn.py``.
+How the bytes are obtained from a server is in ``sources.py``, ``gunicorn.py`` and ``tls.py``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from .watched_input import server_input
 
 logger = logging.getLogger(__package__)
 
-TURN = 4 * 1024 * 1024  # bytes, after which others get a chance to run
+TURN = 4 * 1024 * 1024  # bytes after which other greenlets get a chance to run
 
 
 class RequestBody:
-    """One request's content; see :class:`~flask_resumable.interfaces.Body`.
+    """The content of a request; implements :class:`~flask_resumable.interfaces.Body`.
 
-    :param stream: Where it comes from, if that is not the server's own stream.
+    :param stream: The stream to read from, if it is not the server's own.
     """
 
     def __init__(self, environ: dict[str, Any], idle_timeout: timedelta, stream: Any = None) -> None:
@@ -47,10 +47,10 @@ class RequestBody:
         self._stream = server_input(environ) if stream is None else stream
         self._idle_timeout = idle_timeout.total_seconds()
         self.size = announced_size(environ)
-        # Werkzeug's reader of chunked bodies returns uninitialised memory when the client leaves within a chunk.
+        # Werkzeug's reader of chunked bodies returns uninitialized memory if the client disconnects within a chunk.
         self.counts_only_whole = self.size is None and "werkzeug.socket" in environ
         self.is_whole = self.size == 0
-        self.received = 0  # bytes so far
+        self.received = 0  # in bytes
         self.is_overlong = False
         self.unseen = 0
         self.watch: Watch | None = None
@@ -62,29 +62,30 @@ class RequestBody:
         return RequestContent(self, source, room, self._idle_timeout)
 
     def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
-        """The content as it comes in, at most ``room`` bytes of it, for one thread alone.
+        """Yield the content as it arrives, at most ``room`` bytes. For use by a single thread.
 
-        An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
-        A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
+        An empty block means that nothing arrived for about a second; the client may be slow. Network errors end the
+        iteration. A block is valid until the next one is requested. Closing the generator early tells the server not to
+        wait for the rest.
         """
         with self.incoming(room) as incoming:
             has_waited = False
             while (block := incoming.take()) is None or block:
                 if block or has_waited:
                     yield block or b""
-                # After a short block, there is most likely no more: to ask in vain would cost a call.
+                # After a short block, there is usually no more to take, so another call would be wasted.
                 if has_waited := block is None or len(block) < LEAST:
                     incoming.wait()
 
     def trailer(self, name: str) -> str | None:
-        """A trailer field, on servers that keep them (see :func:`keeps_trailers`)."""
+        """Return a trailer field, on servers that provide them (see :func:`keeps_trailers`)."""
         request = getattr(getattr(server_input(self._environ), "reader", None), "req", None)
         wanted = name.upper()
         return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
 
 
 class RequestContent:
-    """A body that is being read; see :class:`~flask_resumable.interfaces.Incoming`."""
+    """A body that is being read; implements :class:`~flask_resumable.interfaces.Incoming`."""
 
     def __init__(self, body: RequestBody, source: Source, room: int, idle_timeout: float) -> None:
         self._body = body
@@ -113,7 +114,7 @@ class RequestContent:
         try:
             self._source.wait()
         except BaseException as error:
-            # gunicorn's sync worker ends a long request with SystemExit: first, what has been read is taken.
+            # gunicorn's sync worker ends long requests with SystemExit. First take what was read.
             if not self._source.holds_some:
                 raise
             self._interruption = error
@@ -124,7 +125,7 @@ class RequestContent:
         try:
             block = self._next()
         except NetworkError:
-            logger.debug("A body could not be read to its end.", exc_info=True)  # most often the client left
+            logger.debug("A body could not be read to its end.", exc_info=True)  # usually the client disconnected
             return self._end()
         if block is None:
             if time.monotonic() - self._heard_at < self._idle_timeout:
@@ -143,7 +144,7 @@ class RequestContent:
         body = self._body
         if body.unseen and self._left:
             return self._source.take_unseen(min(self._left, body.unseen))
-        return self._source.take(self._left or 1)  # more than there is room for?
+        return self._source.take(self._left or 1)  # without room, find out whether the client sent too much
 
     def _count(self, size: int) -> None:
         body = self._body
@@ -179,9 +180,9 @@ class RequestContent:
 
 
 def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_timeout: float) -> Source:
-    """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown.
+    """Return the best source for the content of a request of ``size`` bytes, or ``None`` if the size is unknown.
 
-    Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
+    It is chosen by inspecting each request, never by the server's name alone. The default is plain reads.
     """
     if size is not None and has_length(environ, stream, size):
         sock = environ["gunicorn.socket"]
@@ -196,16 +197,16 @@ def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_time
 
 
 def _give_way() -> None:
-    """Let others run: a client that sends as fast as we read would keep all other greenlets of this worker waiting.
+    """Let other greenlets run. A client that sends as fast as we read would otherwise block them all.
 
-    Threads need no such help: they run while the kernel moves bytes.
+    Threads do not need this, because they run while the kernel moves bytes.
     """
     if is_cooperative():
-        time.sleep(1e-6)  # 0 would only let those run that wait for nothing
+        time.sleep(1e-6)  # with 0, only greenlets would run that do not wait for I/O
 
 
 def keeps_trailers(environ: dict[str, Any]) -> bool:
-    """Whether the application can read trailers of chunked bodies here: under gunicorn."""
+    """Whether the app can read the trailers of chunked bodies, as with gunicorn."""
     stream = server_input(environ)
     if type(stream).__module__ != "gunicorn.http.body":
         return False
@@ -214,11 +215,11 @@ def keeps_trailers(environ: dict[str, Any]) -> bool:
 
 
 def announced_size(environ: dict[str, Any]) -> int | None:
-    """The bytes that a request says it has; ``None`` if its body only says when it ends."""
+    """Return the size of the body that the request announces, or ``None`` if only the end of the body tells."""
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return None
     value = environ.get("CONTENT_LENGTH") or ""
     if not value and not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
-        return None  # from HTTP/2 on, a body needs neither
-    # Servers refuse anything but digits themselves; this is for those that do not.
+        return None  # since HTTP/2, a body needs neither
+    # Servers themselves refuse anything but digits. This is for those that do not.
     return int(value) if value.isascii() and value.isdigit() else 0

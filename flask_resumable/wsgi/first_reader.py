@@ -1,7 +1,7 @@
-"""The content of a request from which somebody may have read before: a ``before_request``, a middleware, Flask itself.
+"""Detects whether something else has read from a request's body: a ``before_request``, a middleware, or Flask itself.
 
-``Content-Length`` says how many bytes the client sends, and not how many are left. To read that many from a connection
-of which some were read waits for bytes that never come, or takes those of the next request.
+``Content-Length`` says how many bytes the client sends, not how many are left. Reading that many after some were
+already taken waits for bytes that never come, or takes those of the next request.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from .watched_input import WATCHED
 from .watched_input import WatchedInput
 
 CAUSE = (
-    "%s %s: flask_resumable must be the first to read this body, and is not: %s. Nothing of it was stored. Leave the "
-    "bodies of uploads alone in before_request functions, signals and WSGI middleware; or read them by "
-    'request.get_data(), which keeps what it reads; or put a complete stream into environ["wsgi.input"].'
+    "%s %s: flask_resumable must be the first to read this body, but %s. Nothing was stored. Do not read the bodies of "
+    "uploads in before_request functions, signals and WSGI middleware. If you must, use request.get_data(), which "
+    'keeps what it reads, or put a complete stream into environ["wsgi.input"].'
 )
 
 
 def watch_input(endpoint: str | None, values: dict[str, Any] | None) -> None:
-    """Flask calls this before all that an app does with a request."""
+    """Watch who reads the body. Flask calls this before any code of the app handles the request."""
     environ = request.environ
     if WATCHED not in environ:
         watch(environ, fault_of(environ[INPUT], announced_size(environ)))
 
 
 def is_parsed(request: Request) -> bool:
-    """Whether Flask has read the form already: the app has looked into it for a CSRF token, say."""
+    """Whether Flask has already parsed the form, for example because the app looked for a CSRF token."""
     return request.mimetype == "multipart/form-data" and "form" in request.__dict__
 
 
 def body_of(request: Request, idle_timeout: timedelta) -> RequestBody:
-    """The content of a request, from its first byte on.
+    """Return the content of a request, from its first byte.
 
-    :raises InvalidRequest: Some of it is gone. The app's log tells why.
-    :raises UnsupportedMediaType: It is coded.
-    :raises LengthRequired: This server does not pass on a body without Content-Length.
+    :raises InvalidRequest: Some of it was read before. The app's log says why.
+    :raises UnsupportedMediaType: It is encoded.
+    :raises LengthRequired: This server does not pass on bodies without Content-Length.
     """
     check_coding(request.headers)
     environ = request.environ
     size = announced_size(environ)
     if size is None and not environ.get("wsgi.input_terminated"):
-        raise LengthRequired("This server cannot take a body without Content-Length; send one.")
+        raise LengthRequired("This server cannot receive a body without Content-Length; send one.")
     if size == 0:
         return RequestBody(environ, idle_timeout)
     watched: WatchedInput = environ[WATCHED]
@@ -73,24 +73,24 @@ def body_of(request: Request, idle_timeout: timedelta) -> RequestBody:
         fault = f"{watched.count} bytes were read from {INPUT}"
     if fault:
         current_app.logger.error(CAUSE, request.method, request.path, fault)
-        raise InvalidRequest("The server has read this content before it could be stored; its log tells why.")
+        raise InvalidRequest("The app read this content before it could be stored; see the server's log.")
     return RequestBody(environ, idle_timeout, stream)
 
 
 def fault_of(stream: Any, size: int | None) -> str:
-    """Why this cannot be the source of a body of ``size`` bytes, as far as it shows; empty if nothing does."""
+    """Return why a stream cannot be the source of a body of ``size`` bytes, or an empty string if nothing is wrong."""
     name = type(stream).__qualname__
     if size != 0 and (was_read(stream, size) or _position(stream) or _left(stream, size) != size):
         return f"some of it was read from {name}"
     if getattr(stream, "closed", False):
         return f"{name} is closed"
     if size and _is_file(stream) and not _is_complete(stream, size):
-        return f"{name} has less than the {size} bytes that the client announced"
+        return f"{name} has fewer than the {size} bytes that the client announced"
     return ""
 
 
 def _left(stream: Any, size: int | None) -> int | None:
-    """What cheroot says that is left of a body; of other servers, it is not known."""
+    """Return how many bytes of the body are left, according to cheroot. Other servers do not say."""
     is_known = type(stream).__module__.startswith("cheroot") and isinstance(getattr(stream, "remaining", None), int)
     return int(stream.remaining) if is_known else size
 
@@ -98,7 +98,7 @@ def _left(stream: Any, size: int | None) -> int | None:
 def _position(stream: Any) -> int:
     try:
         return int(stream.tell())
-    except (AttributeError, OSError, ValueError):  # as most streams of servers say
+    except (AttributeError, OSError, ValueError):  # most streams of servers raise one of these
         return 0
 
 
@@ -107,7 +107,7 @@ def _is_file(stream: Any) -> bool:
 
 
 def _is_complete(stream: Any, size: int | None) -> bool:
-    """Whether a file, read from its beginning, has that many bytes."""
+    """Whether the stream is a file that has that many bytes from its beginning."""
     if not _is_file(stream):
         return False
     end: int = stream.seek(0, io.SEEK_END)

@@ -1,7 +1,8 @@
-"""The bytes of a request under gunicorn, past its own readers.
+"""Reads bodies from gunicorn's socket and parser, bypassing its ``read(n)``.
 
-Their ``read(n)`` waits for all of ``n`` bytes, loses them if the client resets, and copies each three times.
-Both sources leave gunicorn's own objects as it expects them, so that keep-alive, pipelining and refusals work as ever.
+That method waits for all of the ``n`` bytes, loses them if the client resets the connection, and copies each of them
+three times. Both classes leave gunicorn's objects in the state it expects, so that keep-alive, pipelining and errors
+work as usual.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from .sources import shut
 from .sources import TICK
 
 MAX_SPARE_BUFFERS = 64
-DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body that are read past
-_FRAMING = 64  # bytes: what is longer than that has content in it, and not only the end of a frame
+DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body to skip
+_FRAMING = 64  # more bytes than this contain content, and not only the end of a frame
 
 
 def socket_of(environ: dict[str, Any]) -> socket.socket | None:
-    """The connection of a request of HTTP/1, which has it for itself meanwhile. That of HTTP/2 has many streams."""
+    """Return the connection of an HTTP/1 request, which has it for itself. Those of HTTP/2 are shared."""
     sock = environ.get("gunicorn.socket")
     is_alone = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1")
     return sock if is_alone and (is_plain(sock) or isinstance(sock, ssl.SSLSocket)) else None
 
 
 def has_length(environ: dict[str, Any], stream: Any, size: int) -> bool:
-    """Whether this is gunicorn's reader of a body with Content-Length, over a socket that nobody else reads."""
+    """Whether this is gunicorn's reader of a body with Content-Length, on a socket that nothing else reads."""
     if was_read(stream, size):
         return False
     reader = _reader_of(stream, "LengthReader")
@@ -73,9 +74,9 @@ def is_framed(environ: dict[str, Any], stream: Any) -> bool:
 
 
 def was_read(stream: Any, size: int | None) -> bool:
-    """Whether somebody has taken from this body of gunicorn's, or some of it was moved to where it does not belong.
+    """Whether something has read from this gunicorn body, or moved some of it elsewhere.
 
-    :param size: What Content-Length says.
+    :param size: The value of Content-Length.
     """
     if type(stream).__module__ == "gunicorn.http2.request":
         return bool(getattr(stream, "_eof", False) or getattr(stream, "_buf", b""))
@@ -89,19 +90,19 @@ def was_read(stream: Any, size: int | None) -> bool:
             parser = reader.parser
             return reader.buf.tell() != 0 or parser is None or getgeneratorstate(parser) != GEN_CREATED
     except AttributeError:
-        return False  # a gunicorn that keeps this elsewhere
+        return False  # another version of gunicorn, which keeps this elsewhere
     return bool(getattr(reader, "length", size) != size)
 
 
 def _reader_of(stream: Any, kind: str) -> Any:
-    """gunicorn's own reader, if the stream is one of gunicorn's and its reader of this kind."""
+    """Return gunicorn's own reader, if it is of this kind."""
     reader = getattr(stream, "reader", None)
     is_ours = type(stream).__module__ == "gunicorn.http.body" and type(reader).__name__ == kind
     return reader if is_ours else None
 
 
-# Buffers are handed out and back, rather than kept by thread: greenlets share a thread, and a block must stay valid
-# while its consumer waits. A fresh buffer for each request would cost its page faults every time.
+# Buffers are borrowed and returned instead of kept per thread, because greenlets share a thread and a block must stay
+# valid while its consumer waits. A new buffer for each request would cost its page faults every time.
 _spare_buffers: list[memoryview] = []
 
 
@@ -118,7 +119,7 @@ def _hand_back(buffer: memoryview) -> None:
 
 
 class GunicornSocket:
-    """Straight from gunicorn's socket, behind what it has read ahead; its own counter is kept right throughout."""
+    """Reads from gunicorn's socket, after what gunicorn has read ahead, and keeps gunicorn's counter up to date."""
 
     withholds = False
     holds_some = False
@@ -131,14 +132,14 @@ class GunicornSocket:
         self._pipe: Pipe | None = None
         self._can_splice = CAN_SPLICE
         self._readiness: Readiness | None = None
-        sock.settimeout(TICK)  # from here on, the descriptor does not block
+        sock.settimeout(TICK)  # this also makes the descriptor non-blocking
 
     def wait(self) -> None:
         if self._reader.unreader.buf.getbuffer().nbytes:
             return
         if is_cooperative():
             with suppress(OSError):
-                self._socket.recv(1, socket.MSG_PEEK)  # waits as such a socket waits: others run meanwhile
+                self._socket.recv(1, socket.MSG_PEEK)  # waits in gevent's way, so that other greenlets run
             return
         self._readiness = self._readiness or Readiness(self._socket)
         self._readiness.wait(TICK)
@@ -157,7 +158,7 @@ class GunicornSocket:
         return view[:count]
 
     def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
-        """What is left in the kernel is in a pipe, to be moved to a file from there."""
+        """Move bytes to a pipe without leaving the kernel. They are moved from there to a file."""
         if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
             return self.take(size)
         self._pipe = self._pipe or take_pipe()
@@ -179,7 +180,7 @@ class GunicornSocket:
         return Piped(self._pipe.exit, count) if count else b""
 
     def _lend_pipe(self) -> None:
-        """Let others have the pipe while nothing is in it."""
+        """Return the empty pipe for others to use."""
         if self._pipe is not None:
             hand_back_pipe(self._pipe)
             self._pipe = None
@@ -198,7 +199,7 @@ class GunicornSocket:
 
 
 class GunicornFrames(ReadsAhead):
-    """A chunked body, in the pieces that gunicorn's parser finds."""
+    """Reads a chunked body in the pieces that gunicorn's parser finds."""
 
     def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
         self._stream = stream
@@ -209,7 +210,7 @@ class GunicornFrames(ReadsAhead):
         sock.settimeout(idle_timeout)
 
     def wait(self) -> None:
-        """Read what has arrived. A parser that was interrupted could not go on: this one waits for a piece."""
+        """Read what has arrived, at least one piece: gunicorn's parser cannot continue after an interruption."""
         if self._ahead:
             return
         found = 0
@@ -218,17 +219,17 @@ class GunicornFrames(ReadsAhead):
                 piece: bytes = next(filter(None, self._reader.parser), b"")
                 self._ahead.put(piece)
                 found += len(piece)
-                # What came before a pause must not wait in it.
+                # What arrived before a pause must not wait for its end.
                 if not piece or not self._has_more():
                     break
         except NetworkError as error:
-            # Where the next request begins is not known any more.
+            # It is unknown now where the next request starts.
             self._stream.failed = True
             self.abandon()
             self._ahead.fail(error)
 
     def _has_more(self) -> bool:
-        """Whether another piece can be read at once."""
+        """Whether another piece can be read immediately."""
         if isinstance(self._socket, ssl.SSLSocket):
             return self._socket.pending() > _FRAMING
         return bytes_waiting(self._socket.fileno()) > _FRAMING
@@ -244,10 +245,10 @@ class GunicornFrames(ReadsAhead):
 
 
 def take_ahead(reader: Any, size: int) -> bytes:
-    """Up to ``size`` bytes of the body that gunicorn has read along with its head."""
+    """Return up to ``size`` bytes of the body that gunicorn has read along with the head of the request."""
     ahead: bytes = reader.unreader.buf.getvalue()
     if ahead:
-        # What follows the body is the next request, already on its way.
+        # What follows the body belongs to the next request.
         buffer = io.BytesIO()
         buffer.write(ahead[size:])
         reader.unreader.buf = buffer
@@ -256,10 +257,10 @@ def take_ahead(reader: Any, size: int) -> bytes:
 
 
 def give_up(unreader: Any, sock: socket.socket) -> None:
-    """The rest of a body will not be read: let gunicorn find nothing more on this connection, and close it.
+    """Make gunicorn find nothing more on this connection, and close it, because the rest of the body will not be read.
 
-    To gunicorn, a body that has ended early is one that was read to its end, and what still comes in after that would
-    be the next request. It is read past after the answer, as closing without that could take the answer back.
+    gunicorn takes a body that ended early for one that was read completely, and whatever follows for the next request.
+    The rest is skipped after the response, since closing the connection without that could discard the response.
     """
     is_shut = is_plain(sock)
     if is_shut:

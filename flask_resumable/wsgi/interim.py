@@ -1,7 +1,7 @@
-"""Interim answers (1xx): sent while a request is at work, before its final answer.
+"""Sends interim responses (1xx) while a request is being handled, before its final response.
 
-WSGI has no way to do that. Some servers hand out the connection, and what is written there before the final answer
-begins goes out as it is.
+WSGI does not support that. But some servers give access to the connection, and bytes written there before the final
+response are sent as they are.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from .sources import is_plain
 
 
 def send_interim(environ: dict[str, Any], status: int, reason: str, headers: Mapping[str, str]) -> bool:
-    """Send an interim answer, if this can be done safely here; whether it was sent.
+    """Send an interim response, if that is safe here.
 
-    It can on plain HTTP/1.1 under gunicorn (its sync, gthread and gevent workers) and the development server. It is for
-    the request's own thread, before the final answer begins. Whoever asks for it must know that no proxy is in between
-    that cannot deal with it: nginx takes a 104 for the final answer.
+    It works on plain HTTP/1.1 with gunicorn (sync, gthread and gevent workers) and the development server. Call it in
+    the request's own thread, before the final response starts. Use it only if no proxy is involved that cannot handle
+    interim responses: nginx takes a 104 for the final response.
+
+    :return: Whether it was sent.
 
     Spec: RFC 9110 "Informational 1xx".
     """
@@ -29,13 +31,13 @@ def send_interim(environ: dict[str, Any], status: int, reason: str, headers: Map
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
     try:
         sock.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
-    except OSError:  # the client has gone, or takes nothing: the final answer will find out
+    except OSError:  # the client has disconnected or does not read; the final response will notice
         return False
     return True
 
 
 def _connection(environ: dict[str, Any]) -> socket.socket | None:
-    """The connection, if it is one of HTTP/1.1 without TLS that belongs to this request alone."""
+    """Return the connection, if it is HTTP/1.1 without TLS and belongs to this request alone."""
     if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
         return None
     sock: Any = socket_of(environ) or environ.get("werkzeug.socket")

@@ -1,7 +1,7 @@
-"""Pipes of the kernel's, by which content gets from a socket to a file without ever being a Python object.
+"""Kernel pipes that move content from a socket to a file without creating Python objects.
 
-They are handed out and back, rather than kept by thread: greenlets share a thread. A fresh one for each request would
-cost as much as it saves. Who has to wait for content hands its pipe back meanwhile: a user may have 64 of this size.
+They are borrowed and returned instead of kept per thread, because greenlets share a thread. A new pipe for each request
+would cost as much as it saves. Return a pipe while you wait for content: a user may have only 64 of this size.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import termios
 from contextlib import suppress
 from dataclasses import dataclass
 
-# Bytes. A socket's buffer should fit in: if some of it stays behind, the sender is held up again and again.
+# In bytes. A socket's buffer should fit: if some of it is left behind, the sender is held up again and again.
 PIPE_SIZES = (1024 * 1024, 256 * 1024)
-LEAST = 64 * 1024  # bytes, of a pipe and of a body: below that, reading is as cheap
+LEAST = 64 * 1024  # bytes; for smaller pipes and bodies, reading is just as fast
 MAX_SPARE_PIPES = 16
-# Of a kernel, or a sandbox, that cannot splice.
+# Errors of kernels and sandboxes that do not support splice.
 REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
-# Only Linux can; elsewhere, content is read and written.
+# Only Linux supports this. Elsewhere, content is read and written.
 _SET_SIZE: int = getattr(fcntl, "F_SETPIPE_SZ", 0)
 _GET_SIZE: int = getattr(fcntl, "F_GETPIPE_SZ", 0)
 CAN_SPLICE = hasattr(os, "splice") and _SET_SIZE > 0 and _GET_SIZE > 0
@@ -28,7 +28,7 @@ CAN_SPLICE = hasattr(os, "splice") and _SET_SIZE > 0 and _GET_SIZE > 0
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """Two descriptors, and how many bytes are certain to fit between them."""
+    """Two descriptors, and how many bytes are guaranteed to fit between them."""
 
     entrance: int
     exit: int
@@ -36,17 +36,17 @@ class Pipe:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that went in has come out."""
+        """Whether everything written has been read."""
         return bytes_waiting(self.exit) == 0
 
     def close(self) -> None:
-        """Give it back to the kernel."""
+        """Close both ends."""
         os.close(self.entrance)
         os.close(self.exit)
 
 
 def bytes_waiting(descriptor: int) -> int:
-    """How many bytes can be read from a pipe or a socket without waiting."""
+    """Return how many bytes can be read from a pipe or socket without waiting."""
     (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))
     return int(count)
 
@@ -55,7 +55,7 @@ _spare: list[Pipe] = []
 
 
 def take_pipe() -> Pipe | None:
-    """An empty pipe; ``None`` if the kernel gives no good one, or none at all."""
+    """Return an empty pipe, or ``None`` if the kernel does not provide one that is large enough."""
     try:
         return _spare.pop()
     except IndexError:
@@ -63,7 +63,7 @@ def take_pipe() -> Pipe | None:
 
 
 def hand_back_pipe(pipe: Pipe) -> None:
-    """For somebody else. One in which bytes were left must not be used again: they would be taken for the next body."""
+    """Return a pipe for others to use. If it is not empty, it is closed: its bytes would end up in the next body."""
     if len(_spare) < MAX_SPARE_PIPES and pipe.is_empty:
         _spare.append(pipe)
     else:
@@ -73,7 +73,7 @@ def hand_back_pipe(pipe: Pipe) -> None:
 def _make() -> Pipe | None:
     try:
         exit, entrance = os.pipe()  # which no program that is started inherits
-    except OSError:  # too many files are open
+    except OSError:  # too many open files
         return None
     pipe = Pipe(entrance, exit, _grown(entrance))
     if pipe.size >= LEAST:
@@ -83,7 +83,7 @@ def _make() -> Pipe | None:
 
 
 def _grown(entrance: int) -> int:
-    """The size of a pipe, made as large as it may be. Past a limit for each user, pipes are as small as 8 KiB."""
+    """Make a pipe as large as allowed, and return its size. Beyond a limit per user, pipes are as small as 8 KiB."""
     for size in PIPE_SIZES:
         with suppress(OSError):
             return fcntl.fcntl(entrance, _SET_SIZE, size)
@@ -91,7 +91,7 @@ def _grown(entrance: int) -> int:
 
 
 def _after_fork() -> None:
-    """What the parent puts into its pipes is not for us."""
+    """Close the pipes inherited from the parent, whose content is not for this process."""
     while _spare:
         _spare.pop().close()
 

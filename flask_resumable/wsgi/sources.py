@@ -1,11 +1,11 @@
-"""Where the bytes of a request come from: one class for each way in which WSGI servers hand them out.
+"""Sources of a request's bytes: a class for each way in which WSGI servers provide them.
 
-What a server does with a body that is cut, and how a read can be made not to wait for ever, is decided by the *source*.
-Those for gunicorn are in ``gunicorn.py``; ``body.py`` chooses.
+A source knows what its server does with a body that is cut off, and how to read without waiting forever. The sources
+for gunicorn are in ``gunicorn.py`` and ``tls.py``; ``body.py`` chooses between them.
 
-A request's own thread waits, and whoever holds the transfer's turn takes. Where the content can be read without
-waiting, it stays in the kernel until it is taken. Elsewhere the waiting is what reads, and :class:`Ahead` keeps what
-was read until it is taken.
+The request's own thread waits, and the thread that holds the transfer's turn takes. If content can be read without
+waiting, it stays in the kernel until it is taken. Otherwise waiting means reading, and :class:`Ahead` keeps what was
+read until it is taken.
 """
 
 from __future__ import annotations
@@ -23,56 +23,56 @@ from typing import TypeGuard
 
 from ..interfaces import Piped
 
-BLOCK_SIZE = 256 * 1024  # bytes read from a socket at a time
-READ_SIZE = 64 * 1024  # bytes asked of wsgi.input at most
-LEAST_READ = 2 * 1024  # bytes asked of it at first, if it waits for all of them
-PAUSE = 0.02  # seconds of small reads, after which what they have brought is passed on
+BLOCK_SIZE = 256 * 1024  # bytes to read from a socket at a time
+READ_SIZE = 64 * 1024  # the maximum number of bytes to request from wsgi.input
+LEAST_READ = 2 * 1024  # the first number of bytes to request from it, if it waits for all of them
+PAUSE = 0.02  # seconds of small reads after which their bytes are passed on
 TICK = 1.0  # seconds after which waiting for a silent client is interrupted
 
-# What reading raises when the client has left: OSError and its like, ValueError (cheroot), and some servers' own.
+# What reading raises when the client disconnects: OSError, ValueError (cheroot), and exceptions of some servers.
 NetworkError = Exception
 
 
 class Source(Protocol):
-    """How bytes are got."""
+    """Provides the bytes of a request."""
 
-    withholds: bool  # what has arrived may be out of reach until more comes, or the connection ends
+    withholds: bool  # whether what has arrived may be out of reach until more arrives, or the connection ends
 
     @property
     def holds_some(self) -> bool:
-        """Whether something was read and not taken."""
+        """Whether something was read but not taken."""
         ...
 
     def wait(self) -> None:
-        """Wait for more, about a ``TICK`` at most where the server allows it. For the request's own thread."""
+        """Wait for more, for about a ``TICK`` where the server allows it. Called by the request's own thread."""
         ...
 
     def take(self, size: int) -> bytes | memoryview | None:
-        """Up to ``size`` bytes without waiting; ``b""`` at the end, ``None`` if there are none now."""
+        """Return up to ``size`` bytes without waiting, ``b""`` at the end, or ``None`` if nothing has arrived."""
         ...
 
     def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
-        """The same for bytes that nobody will look at."""
+        """Return the same as :meth:`take`, for bytes that nothing needs to inspect."""
         ...
 
     def interrupt(self) -> None:
-        """End ``wait`` from another thread, where that is safe. What has arrived is to be taken before.
+        """Make :meth:`wait` in another thread return, if that is safe. Take what has arrived first.
 
-        On macOS and BSD, a connection that is shut for reading forgets it.
+        On macOS and BSD, shutting down a connection for reading discards it.
         """
         ...
 
     def abandon(self) -> None:
-        """Nobody will read the rest: let the server not wait for it."""
+        """Make the server not wait for the rest, because it will not be read."""
         ...
 
     def close(self) -> None:
-        """Leave everything as the server expects it."""
+        """Leave everything in the state that the server expects."""
         ...
 
 
 class Ahead:
-    """What was read while waiting. One thread puts; whoever has the turn takes."""
+    """Keeps what was read while waiting. One thread puts blocks, and the thread that holds the turn takes them."""
 
     def __init__(self) -> None:
         self._blocks: deque[bytes | memoryview] = deque()
@@ -80,24 +80,24 @@ class Ahead:
         self._error: Exception | None = None
 
     def __bool__(self) -> bool:
-        """Whether there is something to take, be it the end."""
+        """Whether there is something to take, which may be the end."""
         return bool(self._blocks) or self._has_ended
 
     def put(self, block: bytes | memoryview) -> None:
-        """Add a block; an empty one is the end."""
+        """Add a block. An empty block marks the end."""
         if block:
             self._blocks.append(block)
         else:
             self._has_ended = True
 
     def fail(self, error: Exception) -> None:
-        """Reading has failed: there is nothing after what was put before."""
+        """Note that reading has failed, so that nothing follows the blocks that were put before."""
         self._error = error
         self._has_ended = True
 
     def take(self, size: int) -> bytes | memoryview | None:
-        """Up to ``size`` bytes; ``b""`` at the end, ``None`` if there are none now. Raises what reading has raised."""
-        has_ended = self._has_ended  # looked at first: a block that is put meanwhile must not be passed over
+        """Return up to ``size`` bytes, ``b""`` at the end, or ``None`` if there are none. Raises any read error."""
+        has_ended = self._has_ended  # read first, because a block that is put in the meantime must not be missed
         if self._blocks:
             return self._joined(min(size, BLOCK_SIZE))
         if has_ended and self._error is not None:
@@ -115,7 +115,7 @@ class Ahead:
         return b"".join(blocks) if len(blocks) > 1 else blocks[0]
 
     def take_all(self) -> bytes:
-        """All that was not asked for."""
+        """Return everything that was not taken."""
         rest = b"".join(self._blocks)
         self._blocks.clear()
         return rest
@@ -139,7 +139,7 @@ class ReadsAhead:
 
 
 class BufferedSocket:
-    """The development server: a buffer over a socket. Read without blocking, wait on the socket."""
+    """Reads from the development server's buffer over a socket without blocking, and waits on the socket."""
 
     withholds = False
     holds_some = False
@@ -149,7 +149,7 @@ class BufferedSocket:
         self._socket = sock
         self._timeout = sock.gettimeout()
         self._readiness = Readiness(sock)
-        self._may_have_more = True  # in its buffer
+        self._may_have_more = True  # in the buffer
         sock.setblocking(False)
 
     def wait(self) -> None:
@@ -166,7 +166,7 @@ class BufferedSocket:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return None
-        return self._stream.read1(size)  # readable and empty: the end
+        return self._stream.read1(size)  # readable but empty: the end
 
     take_unseen = take
 
@@ -180,14 +180,14 @@ class BufferedSocket:
 
 
 class Stream(ReadsAhead):
-    """Any other server: plain reads, which may wait for all they ask for.
+    """Reads from any other server, with plain reads that may wait for everything they request.
 
-    So they ask for little: a hundredth of what has come in so far, and no more than a slow client sends in a ``TICK``.
-    That much is lost if the read fails, and withheld if it waits.
+    They therefore request little: a hundredth of what has arrived so far, and no more than a slow client sends in a
+    ``TICK``. That much is lost if the read fails, and held back while it waits.
 
-    :param size: Bytes that may be read, ``None`` if the stream ends by itself.
-    :param sock: The connection, if it is this request's alone: then a read has a time-out.
-    :param is_last: Whether this is the connection's last request: then it can be shut down.
+    :param size: The number of bytes that may be read, or ``None`` if the stream ends by itself.
+    :param sock: The connection, if it belongs to this request alone. Reads then have a timeout.
+    :param is_last: Whether this is the last request on its connection, which can then be shut down.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Stream(ReadsAhead):
         self._reads_what_is_there = hasattr(stream, "read1")
         self._read = stream.read1 if self._reads_what_is_there else stream.read
         self._received = 0
-        self._pace = READ_SIZE  # bytes that the client sends in a ``TICK``, or more
+        self._pace = READ_SIZE  # at least as many bytes as the client sends in a ``TICK``
         self._ahead = Ahead()
 
     def wait(self) -> None:
@@ -226,7 +226,7 @@ class Stream(ReadsAhead):
         return size if self._left is None else min(size, self._left)
 
     def _paced(self, wanted: int) -> bytes:
-        """Read, and see how long that takes."""
+        """Read, and measure how long it takes."""
         begun = time.monotonic()
         block: bytes = self._read(wanted)
         seconds = time.monotonic() - begun
@@ -248,32 +248,32 @@ class Stream(ReadsAhead):
 
 
 class Readiness:
-    """Whether a socket can be read from. For one thread: no other may ask while this one waits."""
+    """Tells whether a socket can be read. For a single thread: no other may call it while this one waits."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._poll = select.poll()  # unlike select(), it takes descriptors above 1023
         self._poll.register(sock, select.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        """Wait until it can, or has come to its end."""
+        """Wait until the socket can be read or has ended."""
         self._poll.poll(seconds * 1000)
 
 
 def is_cooperative() -> bool:
-    """Whether the threads of this process are greenlets, which run only when others let them."""
+    """Whether the threads of this process are greenlets, which run only while others wait."""
     return not isinstance(time.sleep, BuiltinFunctionType)  # gevent's
 
 
 def is_plain(sock: Any) -> TypeGuard[socket.socket]:
-    """Whether what the kernel has for this socket is what was sent: there is no TLS, nor anything else, on it."""
+    """Whether the kernel has the plain bytes of this socket, without TLS or anything else."""
     return type(sock) is socket.socket
 
 
 def shut(sock: socket.socket) -> None:
-    """Tell the kernel that nothing more is read; an answer can still be sent. For plain sockets only.
+    """Tell the kernel that nothing more will be read. Responses can still be sent. For plain sockets only.
 
-    An ``SSLSocket`` would forget that it is one, and go on in clear.
+    An ``SSLSocket`` would lose its TLS layer and continue in the clear.
     """
-    with suppress(OSError):  # it is gone already
+    with suppress(OSError):  # already closed
         # gevent's own method would raise an error in the greenlet that waits, instead of waking it.
         getattr(sock, "_sock", sock).shutdown(socket.SHUT_RD)

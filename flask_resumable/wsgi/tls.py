@@ -1,6 +1,7 @@
-"""The bytes of a request under gunicorn, where it ends TLS: record by record, and never past the TLS layer.
+"""Reads bodies under gunicorn with TLS, record by record, and never bypassing the TLS layer.
 
-An ``SSLSocket`` that is shut down, or whose descriptor is read, hands out what anybody on the way has written there.
+If an ``SSLSocket`` is shut down or its descriptor is read, it returns bytes that anybody on the network may have
+written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .sources import TICK
 
 
 class GunicornRecords(ReadsAhead):
-    """A body with Content-Length. Each record is read as it comes, by the one thread that may use the connection."""
+    """Reads a body with Content-Length. The thread that may use the connection reads each record as it arrives."""
 
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
@@ -39,10 +40,10 @@ class GunicornRecords(ReadsAhead):
             found = more = self._read()
             self._socket.settimeout(0)
             while more and found < READ_SIZE and self._reader.length:
-                more = self._read()  # nothing: the connection has ended
+                more = self._read()  # 0 if the connection has ended
                 found += more
         except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            pass  # a part of a record stays in the TLS layer until the rest of it comes
+            pass  # part of a record stays in the TLS layer until the rest arrives
         except NetworkError as error:
             self.abandon()
             self._ahead.fail(error)
@@ -56,7 +57,7 @@ class GunicornRecords(ReadsAhead):
         return len(block)
 
     def interrupt(self) -> None:
-        """The connection cannot be told to end without leaving TLS."""
+        """Do nothing: a connection cannot be shut down without leaving TLS."""
 
     def abandon(self) -> None:
         give_up(self._reader.unreader, self._socket)

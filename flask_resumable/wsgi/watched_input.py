@@ -1,4 +1,4 @@
-"""``wsgi.input``, and what an app has read from it by itself."""
+"""Wraps ``wsgi.input`` to find out whether the app reads from it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 INPUT = "wsgi.input"
-WATCHED = "flask_resumable.input"  # also after somebody has put another stream in its place
+WATCHED = "flask_resumable.input"  # stays even if something replaces wsgi.input
 
 
 class WatchedInput:
-    """Passes everything on, and counts the bytes that were read.
+    """Passes everything on to a stream, and counts the bytes that are read.
 
-    :param fault: What was wrong with the stream before.
+    :param fault: What was already wrong with the stream.
     """
 
     def __init__(self, stream: Any, fault: str) -> None:
         self.stream = stream
         self.fault = fault
-        self.count = 0  # bytes
-        self.was_read = False  # also when that has brought nothing
+        self.count = 0  # in bytes
+        self.was_read = False  # true even if a read returned nothing
 
     def read(self, *args: Any) -> Any:
-        """Read, and remember that."""
+        """Read from the stream, and take note of it."""
         self.was_read = self.was_read or args != (0,)
         return self._counted(self.stream.read(*args))
 
@@ -53,11 +53,11 @@ class WatchedInput:
 
 
 def watch(environ: dict[str, Any], fault: str) -> None:
-    """From here on, see what is read."""
+    """Start to watch what is read."""
     environ[INPUT] = environ[WATCHED] = WatchedInput(environ[INPUT], fault)
 
 
 def server_input(environ: dict[str, Any]) -> Any:
-    """The stream as the server has made it, or a middleware before Flask."""
+    """Return the stream of the server, or of a middleware before Flask."""
     watched = environ.get(WATCHED)
     return environ.get(INPUT) if watched is None else watched.stream

@@ -160,7 +160,7 @@ def bound(app: Flask, uri: str, **options: Any) -> Any:
 )
 def test_what_cannot_be_shared_is_refused_at_start(app: Flask, uri: str, pool: type[Any]) -> None:
     """Where each connection has a database of its own, or none that lasts, the error says what to do."""
-    with pytest.raises(ConfigurationError, match="in memory.*Name a file"):
+    with pytest.raises(ConfigurationError, match="in memory.*Use a file"):
         FlaskResumable(app, model=Upload, db=bound(app, uri, poolclass=pool))
 
 
@@ -208,7 +208,7 @@ def test_a_second_thread_is_told(app: Flask, caplog: pytest.LogCaptureFixture, u
         answer = pool_of_threads.submit(lambda: tus.create(5)).result()
     assert answer.status_code == 503
     assert "StaticPool" not in answer.text
-    assert "no two threads can use it" in caplog.text
+    assert "only one thread can use it" in caplog.text
     assert tus.create(5).status_code == 201
 
 

@@ -1,7 +1,7 @@
-"""The one table that says how an error looks in tus 1.0.
+"""Maps errors to responses of tus 1.0.
 
-tus-js-client retries on 409, 423 and 5xx and gives up on any other 4xx, so what may pass by itself is never one of
-those. When a resuming HEAD meets a 4xx other than 423 it forgets the upload's URL.
+tus-js-client retries on 409, 423 and 5xx, and gives up on any other 4xx. So errors that may go away by themselves have
+one of the former. If it gets a 4xx other than 423 for a HEAD, it forgets the upload's URL.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.LengthConflict: 400,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
-    errors.BodyIncomplete: 409,  # whoever still hears this is to resume
+    errors.BodyIncomplete: 409,  # a client that still reads this should resume
     errors.BytesLost: 409,
     errors.UploadLocked: 423,
     errors.ClaimLost: 423,
     errors.StorageFull: 507,
-    errors.StorageRefuses: 500,  # nothing that passes by itself
+    errors.StorageRefuses: 500,  # does not go away by itself
     errors.Unavailable: 503,
 }
 
 
 def reply_error(error: errors.ResumableError) -> Reply:
-    """An error as one line of plain text under the right status."""
+    """Return an error as one line of plain text with its status."""
     return Reply(status=_status(error), headers=_headers(error), body=f"{error}\n")
 
 

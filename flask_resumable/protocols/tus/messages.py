@@ -1,7 +1,7 @@
-"""tus 1.0 on the wire: header fields to commands, uploads and errors to replies.
+"""tus 1.0 on the wire: parses header fields and creates replies.
 
-https://tus.io/protocols/resumable-upload, version 1.0.0. Codecs of single headers are in ``metadata``, ``checksum`` and
-``concat``; this module says which headers belong together.
+See https://tus.io/protocols/resumable-upload, version 1.0.0. Single headers are parsed in ``metadata``, ``checksum``
+and ``concat``. This module combines them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXTENSIONS = (
     "concatenation",
     "concatenation-unfinished",
 )
-_NEEDS = {  # tus 1.0: an extension that builds on another is nothing without it
+_NEEDS = {  # tus 1.0: extensions that require another one
     "creation-with-upload": "creation",
     "creation-defer-length": "creation",
     "checksum-trailer": "checksum",
@@ -86,26 +86,27 @@ class Policy:
 
     extensions: frozenset[str] = frozenset(EXTENSIONS)
     max_size: int | None = None
-    max_metadata: int = 16 * 1024  # characters
+    max_metadata: int = 16 * 1024  # in characters
     require_checksum: bool = False
-    strict_head: bool = False  # HEAD, too, must name its version
+    strict_head: bool = False  # whether HEAD must have Tus-Resumable, too
 
     def offers(self, extension: str) -> bool:
-        """Whether ``extension`` works here, with all it builds on."""
+        """Whether ``extension`` is offered, along with those it requires."""
         base = _NEEDS.get(extension)
         return extension in self.extensions and (base is None or self.offers(base))
 
 
 def effective_method(method: str, fields: Fields) -> str:
-    """The method that counts. Spec: tus 1.0 "X-HTTP-Method-Override"."""
+    """Return the method to use. Spec: tus 1.0 "X-HTTP-Method-Override"."""
     override = fields.get("X-HTTP-Method-Override")
     return method if override is None else override.strip().upper()
 
 
 def check_version(method: str, fields: Fields, policy: Policy) -> None:
-    """Refuse other versions of the protocol before anything else is looked at.
+    """Refuse other versions of the protocol, before anything else is checked.
 
-    Browsers and ``curl -I`` send GET and HEAD without knowing tus; they may, HEAD only unless ``policy.strict_head``.
+    Browsers and ``curl -I`` send GET and HEAD without knowing tus. They may, but HEAD only without
+    ``policy.strict_head``.
 
     :raises UnsupportedVersion: The version is missing or not 1.0.0.
 
@@ -116,14 +117,14 @@ def check_version(method: str, fields: Fields, policy: Policy) -> None:
         return
     if version is None and method == "HEAD" and not policy.strict_head:
         return
-    raise UnsupportedVersion(f"This server speaks tus {VERSION}; send 'Tus-Resumable: {VERSION}'.")
+    raise UnsupportedVersion(f"This server supports tus {VERSION}; send 'Tus-Resumable: {VERSION}'.")
 
 
 def parse_creation(fields: Fields, size: int | None, policy: Policy) -> tuple[Creation, Write | None]:
-    """A POST as a command, and the content it brings along.
+    """Parse a POST, along with the content it may have.
 
-    :param size: The body's length, ``None`` if it is not announced.
-    :raises InvalidRequest: Contradictory, malformed or unsupported headers.
+    :param size: The length of the body in bytes, or ``None`` if it is not announced.
+    :raises InvalidRequest: Headers are contradictory, malformed or not supported.
 
     Spec: tus 1.0 "Creation", "Creation With Upload", "Concatenation".
     """
@@ -137,7 +138,7 @@ def parse_creation(fields: Fields, size: int | None, policy: Policy) -> tuple[Cr
         concat=concat,
         idempotency_key=None if key is None else repeats.parse_key(key),
     )
-    # Creation With Upload: a body of any other type is not content. HTML forms and clients without a body send one.
+    # Creation With Upload: a body of any other type, which HTML forms send and clients without a body, is not content.
     has_content = policy.offers("creation-with-upload") and _is_content(fields)
     return creation, _parse_content(fields, 0, size, policy) if has_content else None
 
@@ -147,7 +148,7 @@ def _parse_concat(fields: Fields, policy: Policy) -> Concat | None:
     if value is None:
         return None
     if not policy.offers("concatenation"):
-        raise InvalidRequest("Upload-Concat is not supported here.")
+        raise InvalidRequest("Upload-Concat is not supported by this server.")
     return Concat.from_header(value)
 
 
@@ -156,31 +157,31 @@ def _parse_length(fields: Fields, concat: Concat | None, policy: Policy) -> int 
     defer = fields.get("Upload-Defer-Length")
     if concat is not None and concat.is_final:
         if length is not None or defer is not None:
-            raise InvalidRequest("The length of a final upload follows from its parts; leave Upload-Length out.")
+            raise InvalidRequest("The length of a final upload is the sum of its parts; leave out Upload-Length.")
         return None
     if (length is None) == (defer is None):
         raise InvalidRequest("Send either Upload-Length or 'Upload-Defer-Length: 1'.")
     if defer is not None and not policy.offers("creation-defer-length"):
-        raise InvalidRequest("Upload-Defer-Length is not supported here; send Upload-Length.")
+        raise InvalidRequest("Upload-Defer-Length is not supported by this server; send Upload-Length.")
     if defer is not None and defer != "1":
-        raise InvalidRequest("Upload-Defer-Length can only be 1.")
+        raise InvalidRequest("Upload-Defer-Length must be 1.")
     return length
 
 
 def parse_write(fields: Fields, size: int | None, policy: Policy) -> Write:
-    """A PATCH as a command.
+    """Parse a PATCH.
 
-    :param size: The body's length, ``None`` if it is not announced.
-    :raises UnsupportedMediaType: The body is not declared as content.
-    :raises InvalidRequest: The offset is missing, or some header malformed.
+    :param size: The length of the body in bytes, or ``None`` if it is not announced.
+    :raises UnsupportedMediaType: The body does not have the content type for upload content.
+    :raises InvalidRequest: The offset is missing, or a header is malformed.
 
     Spec: tus 1.0 "PATCH".
     """
     if not _is_content(fields):
-        raise UnsupportedMediaType(f"Send the content as 'Content-Type: {CONTENT_TYPE}'.")
+        raise UnsupportedMediaType(f"Send the content with 'Content-Type: {CONTENT_TYPE}'.")
     offset = _number(fields, "Upload-Offset")
     if offset is None:
-        raise InvalidRequest("Upload-Offset is missing; ask for it with HEAD.")
+        raise InvalidRequest("Upload-Offset is missing; request the current offset with HEAD.")
     return _parse_content(fields, offset, size, policy, _number(fields, "Upload-Length"))
 
 
@@ -191,9 +192,9 @@ def _parse_content(
     in_trailer = "upload-checksum" in announced and policy.offers("checksum-trailer")
     header = fields.get("Upload-Checksum") if policy.offers("checksum") else None
     if header is not None and in_trailer:
-        raise InvalidRequest("Send Upload-Checksum as a header or as a trailer, not both.")
+        raise InvalidRequest("Send Upload-Checksum as a header or a trailer, not as both.")
     if header is None and not in_trailer and policy.require_checksum and size != 0:
-        raise InvalidRequest("Upload-Checksum is required here.")
+        raise InvalidRequest("This server requires Upload-Checksum.")
     return Write(
         start=start,
         size=size,
@@ -213,7 +214,7 @@ def _number(fields: Fields, name: str) -> int | None:
 
 
 def reply_options(policy: Policy) -> Reply:
-    """What this server can do. Spec: tus 1.0 "OPTIONS"."""
+    """Reply with what this server supports. Spec: tus 1.0 "OPTIONS"."""
     headers = {"Tus-Version": VERSION}
     offered = [extension for extension in EXTENSIONS if policy.offers(extension)]
     if offered:
@@ -226,7 +227,7 @@ def reply_options(policy: Policy) -> Reply:
 
 
 def reply_created(upload: Upload, location: str, *, with_content: bool) -> Reply:
-    """A new upload. Spec: tus 1.0 "POST"."""
+    """Reply that an upload was created. Spec: tus 1.0 "POST"."""
     headers = {**answer_headers(upload), "Location": location, **expiry_headers(upload)}
     if with_content:
         headers["Upload-Offset"] = str(upload.offset)
@@ -234,7 +235,7 @@ def reply_created(upload: Upload, location: str, *, with_content: bool) -> Reply
 
 
 def reply_head(upload: Upload) -> Reply:
-    """How far the upload is. Spec: tus 1.0 "HEAD", "Concatenation"."""
+    """Reply with the progress of an upload. Spec: tus 1.0 "HEAD", "Concatenation"."""
     headers = expiry_headers(upload)
     if not upload.is_final or upload.status is Status.COMPLETE:
         headers["Upload-Offset"] = str(upload.offset)
@@ -250,35 +251,35 @@ def reply_head(upload: Upload) -> Reply:
 
 
 def reply_written(upload: Upload) -> Reply:
-    """Content was added. Spec: tus 1.0 "PATCH"."""
+    """Reply that content was added. Spec: tus 1.0 "PATCH"."""
     headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload)}
     return Reply(status=204, headers={**answer_headers(upload), **headers})
 
 
 def reply_deleted() -> Reply:
-    """It is gone. Spec: tus 1.0 "Termination"."""
+    """Reply that an upload was removed. Spec: tus 1.0 "Termination"."""
     return Reply(status=204)
 
 
 def expiry_headers(upload: Upload) -> dict[str, str]:
-    """``Upload-Expires``, while that can happen. Spec: tus 1.0 "Expiration"."""
+    """Return ``Upload-Expires``, if the upload can expire. Spec: tus 1.0 "Expiration"."""
     if upload.expires_at is None or not upload.can_expire:
         return {}
     return {"Upload-Expires": http_date(upload.expires_at)}
 
 
 def answer_headers(upload: Upload) -> dict[str, str]:
-    """What the app adds to the answer that tells of the upload's end. tus 1.0 leaves no room for a body of its own."""
+    """Return the headers that the app adds when an upload is complete. tus 1.0 does not allow a body there."""
     return {} if upload.answer is None else upload.answer.added_headers
 
 
 def http_date(moment: datetime) -> str:
-    """IMF-fixdate, whatever the locale."""
+    """Format a time as IMF-fixdate, independent of the locale."""
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
 def common_headers(method: str, status: int) -> Mapping[str, str]:
-    """What every answer carries. Only downloads may be cached; caches may otherwise keep a 404 as they see fit.
+    """Return the headers of every response. Caches may store a 404 by default, so only downloads can be cached.
 
     Spec: tus 1.0 "Tus-Resumable", "HEAD"; RFC 9111 "Calculating Heuristic Freshness".
     """

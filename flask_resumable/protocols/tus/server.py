@@ -1,4 +1,4 @@
-"""tus, ready to be plugged in."""
+"""The plug for tus."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _policy(settings: TusSettings, storage: Storage) -> Policy:
     if storage.capabilities.concatenation is None:
         offered -= {"concatenation", "concatenation-unfinished"}
     if settings.expiration is None and "concatenation" not in offered:
-        offered -= {"expiration"}  # else parts expire all the same
+        offered -= {"expiration"}  # with concatenation, partial uploads expire anyway
     return Policy(
         extensions=frozenset(offered),
         max_size=settings.max_size,

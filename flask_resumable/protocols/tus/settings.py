@@ -1,4 +1,4 @@
-"""Settings of tus."""
+"""The settings of tus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .messages import EXTENSIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TusSettings(ProtocolSettings):
-    """tus 1.0."""
+    """The settings of tus 1.0."""
 
     upload_url: str = setting(checks.url, "/files/", "The URL path of tus.", is_common=False)
     parts_expiration: timedelta = setting(
@@ -34,5 +34,5 @@ class TusSettings(ProtocolSettings):
     )
 
     def limits(self) -> Limits:
-        """What uploads through tus may be."""
+        """Return the limits for uploads through tus."""
         return replace(ProtocolSettings.limits(self), parts_expiration=self.parts_expiration)

@@ -1,4 +1,4 @@
-"""tus 1.0 over Flask: routes, and nothing that could be decided without a request."""
+"""The views of tus 1.0. They contain only what depends on a request."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Site:
 
     @property
     def policy(self) -> tus.Policy:
-        """What is offered under this WSGI server: some do not pass trailers on."""
+        """What is offered under this WSGI server. Some servers do not pass on trailers."""
         policy = self.server.policy
         return policy if keeps_trailers(request.environ) else _without_trailers(policy)
 
@@ -68,15 +68,15 @@ Views = dict[str, Callable[[_Site, str], Response]]
 
 
 def rules_below(url: str) -> dict[str, Callable[..., Response]]:
-    """The URL rules of tus, with their views."""
+    """Return the URL rules of tus, with their views."""
     rules: dict[str, Callable[..., Response]] = {"/": collection, "/<upload_id>": resource}
-    if url != "/":  # else the rest of the app lives there
+    if url != "/":  # otherwise this would hide the rest of the app
         rules["/<path:rest>"] = elsewhere
     return rules
 
 
 def collection() -> Response:
-    """``/files/``: create, or ask what there is."""
+    """``/files/``: create uploads, or ask what is supported."""
     return _dispatch(_site(), {"POST": _create, "OPTIONS": _options}, "")
 
 
@@ -92,7 +92,7 @@ def resource(upload_id: str) -> Response:
 
 
 def elsewhere(rest: str) -> Response:
-    """Below ``/files/``, but nowhere."""
+    """Anything else below ``/files/``."""
     raise UploadNotFound(rest)
 
 
@@ -104,7 +104,7 @@ def _site() -> _Site:
 def _dispatch(site: _Site, views: Views, upload_id: str) -> Response:
     method = tus.effective_method(request.method, request.headers)
     if method not in views:
-        raise MethodNotAllowed(f"{method} is not possible here; {', '.join(views)} are.", tuple(views))
+        raise MethodNotAllowed(f"{method} is not supported here; use {', '.join(views)}.", tuple(views))
     tus.check_version(method, request.headers, site.server.policy)
     if upload_id and method != "OPTIONS" and not ID_PATTERN.fullmatch(upload_id):
         raise UploadNotFound(upload_id)
@@ -123,7 +123,7 @@ def _options(site: _Site, upload_id: str) -> Response:
 def _create(site: _Site, upload_id: str) -> Response:
     policy = site.policy
     if not policy.offers("creation"):
-        raise MethodNotAllowed("Uploads cannot be created here.", ("OPTIONS",))
+        raise MethodNotAllowed("This server does not let clients create uploads.", ("OPTIONS",))
     creation, content = tus.parse_creation(request.headers, announced_size(request.environ), policy)
     body = None if content is None else body_of(request, site.server.settings.idle_timeout)
     upload = site.state.service.create(
@@ -155,7 +155,7 @@ def _patch(site: _Site, upload_id: str) -> Response:
 
 
 def _refuse_with_expiry(site: _Site, upload_id: str, owner: str | None, error: ResumableError) -> Response:
-    """tus 1.0, Expiration: every answer to a PATCH tells when the upload expires, refusals included."""
+    """Respond with an error and Upload-Expires, which tus 1.0, "Expiration", wants in every response to a PATCH."""
     response = on_error(error)
     with suppress(ResumableError):
         response.headers.update(tus.expiry_headers(site.state.service.find(upload_id, owner=owner)))
@@ -175,36 +175,36 @@ def _get(site: _Site, upload_id: str) -> Response:
 
 
 def _location(site: _Site, upload_id: str) -> str:
-    """Relative to the request's own URL, so that it is right behind any proxy and under any prefix."""
+    """Return a URL relative to the request's own, which is right with any proxy and prefix."""
     if site.server.settings.absolute_location:
         return url_for(".resource", upload_id=upload_id, _external=True)
     return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
 
 
-# --- how tus answers ---
+# --- responses ---
 
 
 def on_error(error: ResumableError) -> Response:
-    """An error of ours."""
+    """Respond to one of our errors."""
     return respond_to_error(error, reply_error(error))
 
 
 def on_http_error(error: HTTPException) -> Response:
-    """Errors of Flask, Werkzeug and hooks: their status as plain text. A page would be no use to a client."""
+    """Respond to an error of Flask, Werkzeug or a hook in plain text, since clients cannot use an HTML page."""
     return with_details(error, Reply(status=error.code or 500, body=f"{text_of(error)}\n"))
 
 
 def on_lost(status: int) -> Response:
-    """There is no such place."""
+    """Respond to a URL that does not exist."""
     method = tus.effective_method(request.method, request.headers)
-    return respond(Reply(status=405 if status == 405 else 404, body=f"{method} is not possible here.\n"))
+    return respond(Reply(status=405 if status == 405 else 404, body=f"{method} is not supported here.\n"))
 
 
 def finish(settings: TusSettings, response: Response) -> Response:
-    """What every answer carries, those of the framework's own errors included."""
+    """Add the headers of every response, including the framework's own errors."""
     method = tus.effective_method(request.method, request.headers)
     if method == "HEAD" and response.status_code >= 500:
-        # tus-js-client takes any failure of HEAD but 423 for "gone", and sends everything again.
+        # tus-js-client takes any failure of HEAD but 423 for "gone", and starts over.
         response.status_code = 423
     if is_misleading(response, method):
         response = respond(Reply(status=401, body="Sign in first.\n"))

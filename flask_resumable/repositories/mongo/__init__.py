@@ -1,1 +1,1 @@
-"""Records in MongoDB."""
+"""State in MongoDB."""

@@ -1,4 +1,4 @@
-"""The MongoDB collection of uploads: how safely it is written, its indexes, and what becomes of its errors."""
+"""The MongoDB collection of uploads: its write concern, indexes and errors."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .references import check_references
 
 T = TypeVar("T")
 
-PATIENCE = 10_000  # milliseconds to wait for a majority, where the connection sets no wtimeoutms of its own
+PATIENCE = 10_000  # milliseconds to wait for a majority, unless the connection sets wtimeoutms
 
 logger = logging.getLogger(__package__)
 
 
 class Collection:
-    """Where a model's documents are. Whatever the app's connection is set to, it is written durably and read fresh."""
+    """The collection of a model. Writes are durable and reads are current, whatever the app's connection is set to."""
 
     def __init__(self, model: type[Any], makes_indexes: bool | None) -> None:
         self._model = model
@@ -42,7 +42,7 @@ class Collection:
         self._lock = threading.Lock()
 
     def run(self, operation: Callable[[Any], T]) -> T:
-        """Do one operation, once more if it was a dead connection that it met.
+        """Run an operation, and repeat it once if its connection was dead.
 
         :raises Unavailable: The database cannot be reached.
         """
@@ -56,13 +56,13 @@ class Collection:
                 return operation(collection)
 
     def delete(self, query: dict[str, Any]) -> int:
-        """Remove documents by MongoEngine's rules: references with a ``reverse_delete_rule`` follow."""
+        """Delete documents by MongoEngine's rules, so that every ``reverse_delete_rule`` is applied."""
         return self.run(lambda collection: int(QuerySet(self._model, collection)(__raw__=query).delete()))
 
     def check_references(self, document_id: str) -> None:
-        """Whether no ``reverse_delete_rule`` denies the removal of a document.
+        """Check that no ``reverse_delete_rule`` denies the removal of a document.
 
-        :raises RemovalRefused: One does; the reason says which.
+        :raises RemovalRefused: A rule denies it; the reason says which one.
         """
         self.run(lambda found: check_references(self._model, QuerySet(self._model, found)(pk=document_id)))
 
@@ -76,7 +76,7 @@ class Collection:
         return collection
 
     def _found(self) -> Any:
-        # Looked up each time: the app may disconnect and connect again.
+        # Looked up each time, because the app may disconnect and connect again.
         database = self._model._get_db()
         patience = database.client.write_concern.document.get("wtimeout", PATIENCE)
         return database.get_collection(
@@ -89,7 +89,7 @@ class Collection:
         name = self._model.__name__
         if not self._model._get_db().client.write_concern.acknowledged:
             logger.warning(
-                "The connection of %s has w=0: its uploads are safe, other writes of the app may be lost unseen.",
+                "The connection of %s has w=0. Uploads are safe, but other writes of the app may be lost unnoticed.",
                 name,
             )
         makes_indexes = self._makes_indexes
@@ -101,7 +101,7 @@ class Collection:
             unique = [index["key"] for index in _indexes(collection) if index.get("unique")]
             for key in ("client_key", "request_key"):
                 if [(key, 1)] not in unique:
-                    raise Unavailable(f"{name} lacks its unique index on {key!r}: call {name}.ensure_indexes() once.")
+                    raise Unavailable(f"{name} has no unique index on {key!r}: call {name}.ensure_indexes() once.")
 
 
 def _indexes(collection: Any) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ def _translated() -> Iterator[None]:
         raise
     except (PyMongoError, ConnectionFailure) as error:
         raise Unavailable("The server cannot reach its records right now; try again later.") from error
-    except OperationError as error:  # while references follow
+    except OperationError as error:  # from a reverse_delete_rule
         if isinstance(error.__context__, PyMongoError) and not isinstance(error, NotUniqueError):
             raise Unavailable("The server cannot reach its records right now; try again later.") from error
         raise RemovalRefused(str(error)) from error

@@ -1,4 +1,4 @@
-"""Between frozen uploads, MongoDB's documents, and the app's own model instances for the hooks."""
+"""Converts between frozen uploads, MongoDB documents, and the app's own model instances for hooks."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ Change = dict[str, dict[str, Any]]
 
 
 class Documents:
-    """The documents of one model. ``names`` are those of the model's attributes; keys are those in the database."""
+    """The documents of a model. *Names* are the model's attributes, *keys* are the fields in the database."""
 
     def __init__(self, model: type[Any]) -> None:
         self._model = model
         self._fields = {name: model._fields[name] for name in (*FIELDS, *OWN_FIELDS)}
 
     def names(self, names: Iterable[str]) -> list[str]:
-        """The keys of fields."""
+        """Return the keys of fields."""
         return [self._fields[name].db_field for name in names]
 
     def new(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A document to insert, with the defaults of the app's own fields."""
+        """Return a document to insert, with the defaults of the app's own fields."""
         document: dict[str, Any] = self._model(**values).to_mongo()
         return document
 
     def record(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """What a document says, by name."""
+        """Return the values of a document by name."""
         return {name: _value(field, document) for name, field in self._fields.items()}
 
     def change(
         self, values: Mapping[str, Any], own: Change | None = None, *, grows: Iterable[str] = ("version",)
     ) -> Change:
-        """An update that sets ``values``, and what a hook has changed in the app's ``own`` fields."""
+        """Return an update that sets ``values``, along with what a hook has changed in the app's ``own`` fields."""
         own = own or {}
         sets = own.get("$set", {}) | {
             self._fields[name].db_field: self._fields[name].to_mongo(value)
             for name, value in values.items()
             if value is not None
         }
-        # Not null: only documents that lack the key are outside the unique index.
+        # Unset instead of null, because the unique index skips documents without the key only.
         unsets = own.get("$unset", {}) | {
             self._fields[name].db_field: "" for name, value in values.items() if value is None
         }
         return _without_empty({"$set": sets, "$unset": unsets, "$inc": {name: 1 for name in grows}})
 
     def instance(self, document: Mapping[str, Any], upload: Upload) -> Any:
-        """The app's own instance: its own fields are the document's, those of the extension are ``upload``'s."""
+        """Return the app's own instance. The app's fields are taken from the document, the others from ``upload``."""
         told = self.change(values_of(upload))
         kept = {key: value for key, value in document.items() if key not in told.get("$unset", {})}
         return self._model._from_son(kept | told["$set"] | {"_id": upload.id})
 
     def watch(self, instance: Any) -> OwnFields:
-        """Look at the app's own fields now, to learn later what was changed."""
+        """Note the current values of the app's own fields, to find out later what has changed."""
         return OwnFields(instance, {"_id", "_cls", *self.names(self._fields)})
 
 
 class OwnFields:
-    """The fields of an instance that are the app's."""
+    """The fields of an instance that belong to the app."""
 
     def __init__(self, instance: Any, kept: set[str]) -> None:
         self._instance = instance
-        self._kept = kept  # keys that are not the app's to change
+        self._kept = kept  # keys that the app must not change
         self._before = deepcopy(self._now())
 
     def changes(self) -> Change:
-        """An update that saves what was changed since, validated as MongoEngine's ``save()`` does."""
+        """Return an update that saves what has changed, validated like MongoEngine's ``save()``."""
         if self._now() == self._before:
             return {}
         self._instance.validate()

@@ -1,4 +1,4 @@
-"""A repository in the app's own MongoDB."""
+"""Creates a repository in the app's own MongoDB."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ...settings.app import Settings
 from .repository import MongoengineRepository
 
 PREFIX = "MONGODB_"
-# MongoEngine does not document these, and may change them. All that is used of others is in tests/test_private_apis.py.
+# MongoEngine does not document these, and may change them. tests/test_private_apis.py lists all private names in use.
 PRIVATE = ("_meta", "_fields", "_data", "_from_son", "_get_db", "_get_collection_name")
 
 
 def mongo_repository(app: Flask, model: type[Any], settings: Settings) -> MongoengineRepository:
-    """The repository for a document.
+    """Return the repository for a document.
 
-    If nobody has connected the document's alias by now, and the app has settings for it as flask-mongoengine takes
-    them, they are registered. No connection is made before it is needed: after a server's workers have forked.
+    If the document's alias has no connection yet and the app has settings for it in the form of flask-mongoengine, they
+    are registered. The connection itself is made when it is needed, after a server has forked its workers.
 
-    :raises ConfigurationError: The settings are none that a connection can be made with, or this version of MongoEngine
-        cannot be used.
+    :raises ConfigurationError: The settings do not describe a connection, or this version of MongoEngine is not
+        supported.
     """
     _check_version(model)
     alias = model._meta.get("db_alias", DEFAULT_CONNECTION_NAME)
@@ -44,8 +44,8 @@ def _check_version(model: type[Any]) -> None:
         missing.append("_connection_settings")
     if missing:
         raise ConfigurationError(
-            f"mongoengine {version('mongoengine')} cannot be used, it lacks {', '.join(missing)}: "
-            "pip install 'mongoengine<0.30'."
+            f"mongoengine {version('mongoengine')} is not supported, because it lacks {', '.join(missing)}: "
+            "run pip install 'mongoengine<0.30'."
         )
 
 
@@ -53,11 +53,11 @@ def _register(alias: str, options: dict[str, Any]) -> None:
     try:
         connection.register_connection(alias, **options)
     except Exception as error:
-        raise ConfigurationError(f"MONGODB_SETTINGS for {alias!r} cannot be used: {error}") from error
+        raise ConfigurationError(f"MONGODB_SETTINGS for {alias!r} are not valid: {error}") from error
 
 
 def _connections(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The app's connections: ``MONGODB_SETTINGS``, one or a list of them, or else ``MONGODB_HOST`` and so on."""
+    """Yield the app's connections: ``MONGODB_SETTINGS``, one or a list of them, else ``MONGODB_HOST`` and so on."""
     listed = config.get("MONGODB_SETTINGS")
     if listed is None:
         listed = {key: value for key, value in config.items() if key.startswith(PREFIX)}

@@ -1,4 +1,4 @@
-"""MongoEngine's ``reverse_delete_rule``: whether one of them denies a removal, before anything is removed."""
+"""Checks MongoEngine's ``reverse_delete_rule`` before anything is removed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ...errors import RemovalRefused
 
 
 def check_references(model: type[Any], documents: Any, seen: set[tuple[Any, Any]] | None = None) -> None:
-    """Follow the rules as MongoEngine would, through all that goes with ``documents``, and change nothing.
+    """Follow the rules as MongoEngine would, through everything that would be deleted, without changing anything.
 
     :param documents: A query set of ``model``.
-    :raises RemovalRefused: A rule denies it; the reason says which.
+    :raises RemovalRefused: A rule denies the removal; the reason says which one.
     """
     seen = set() if seen is None else seen
     for (other, field), rule in (model._meta.get("delete_rules") or {}).items():

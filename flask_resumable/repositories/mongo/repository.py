@@ -1,6 +1,6 @@
 """State in MongoDB, through a MongoEngine document.
 
-Races are decided by conditional updates of one document, each atomic by itself and acknowledged by a majority.
+Races are decided by conditional updates of one document, which are atomic and acknowledged by a majority.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from .documents import Documents
 
 
 class MongoengineRepository:
-    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does.
+    """Keeps records in MongoDB; implements :class:`~flask_resumable.interfaces.StateRepository`.
 
     :param model: A subclass of :class:`~flask_resumable.models.MongoengineBaseModel`, or the ready-made one.
-    :param makes_indexes: Whether to make the document's indexes when they are first needed; ``None``: if the
-        document's own ``auto_create_index`` says so.
+    :param makes_indexes: Whether to create the document's indexes on first use. The default is the document's own
+        ``auto_create_index``.
     """
 
     def __init__(self, model: type[Any], *, makes_indexes: bool | None = None) -> None:
@@ -106,7 +106,7 @@ class MongoengineRepository:
         before = replace(taken, fence=taken.fence - 1, version=taken.version - 1)
         if known is not None and known.version == before.version:
             before = replace(before, claimed_until=known.claimed_until, claimed_by=known.claimed_by)
-        # Else somebody else has been here, and may have left something to be recovered: it shows as claimed.
+        # Otherwise another holder may have left something to recover, so the upload still shows as claimed.
         return before, Claim(upload_id, taken.fence)
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
@@ -134,7 +134,7 @@ class MongoengineRepository:
         return self._update({"_id": upload.id, "version": upload.version}, self._documents.change(values))
 
     def ask(self, upload: Upload, wish: str) -> None:
-        # No new version: the record says the same as before.
+        # The version stays, because the upload itself does not change.
         self._update(_held(Claim(upload.id, upload.fence)), self._documents.change({"asked": wish}, grows=()))
 
     def asked(self) -> Sequence[tuple[Claim, str]]:
@@ -158,9 +158,9 @@ class MongoengineRepository:
     def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
-        """Between the hook and the save a crash may come: then the hook is called again. There is no other way here.
+        """See the interface. If a crash happens between the hook and the save, the hook is called again.
 
-        What the hook changed in the document itself, and the upload's next state, are one update.
+        What the hook changed in the document itself, and the upload's next status, are saved in one update.
         """
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
@@ -178,7 +178,7 @@ class MongoengineRepository:
             self._update({"_id": upload.id}, changes)
 
     def release_connection(self) -> None:
-        """Nothing is held between operations."""
+        """Do nothing, because no connection is held between operations."""
 
     # --- many records ---
 
@@ -186,7 +186,7 @@ class MongoengineRepository:
         due: dict[str, Any] = {"removable_at": {"$lte": now}}
         conditions = [due, self._is_unclaimed(now)]
         if after is not None:
-            at = due["removable_at"]["$gte"] = after.removable_at  # said for the index
+            at = due["removable_at"]["$gte"] = after.removable_at  # redundant, but lets the index start there
             conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})
         return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
 
@@ -247,7 +247,7 @@ class MongoengineRepository:
     # --- operations ---
 
     def _change(self, claim: Claim, values: dict[str, Any], own: dict[str, Any] | None = None) -> None:
-        """A change that happens only while the claim holds."""
+        """Apply a change if the claim is still valid."""
         if not self._update(_held(claim), self._documents.change(values, own)):
             raise ClaimLost
 
@@ -272,7 +272,7 @@ class MongoengineRepository:
         return [upload_from(self._documents.record(document)) for document in found]
 
     def _is_there(self, upload_id: str) -> bool:
-        """Whether a first try got through and only its answer was lost: nobody else comes up with a random id."""
+        """Whether a first try succeeded and only its response was lost. Nobody else has the same random id."""
         try:
             return bool(self.get(upload_id))
         except UploadNotFound:

@@ -1,4 +1,4 @@
-"""Warnings of what an app's tables and models promise about removal, and what will not happen."""
+"""Warns about deletions that an app's tables or models promise but that will not happen."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _REFERRING = (
 
 
 def warn(engine: Engine, model: type[Any]) -> None:
-    """Look once, when the database is first used: by then all models are mapped."""
-    # What is wrong there will be told by whoever needs it.
+    """Check once, when the database is first used and all models are mapped."""
+    # Errors of the database are reported by the code that needs it.
     with suppress(SQLAlchemyError):
         _warn_of_cascades(model)
     with suppress(SQLAlchemyError):
@@ -38,15 +38,15 @@ def _warn_of_foreign_keys(engine: Engine, model: type[Any]) -> None:
         names = sorted({*_referring(model.__table__), *found})
     if names:
         logger.warning(
-            "SQLite does not look at the foreign keys of %s to %s on this app's connections: ondelete does nothing, "
-            "and rows will refer to uploads that are gone. Execute PRAGMA foreign_keys=ON on each connect event.",
+            "SQLite does not check the foreign keys of %s to %s on this app's connections: ondelete has no effect, and "
+            "rows will refer to uploads that are gone. Execute PRAGMA foreign_keys=ON in a connect event.",
             ", ".join(names),
             model.__table__.name,
         )
 
 
 def _referring(table: Any) -> Iterable[str]:
-    """The mapped tables with foreign keys to one, whether they are made yet or not."""
+    """Yield the names of mapped tables with foreign keys to ``table``, whether they have been created or not."""
     for other in table.metadata.tables.values():
         if any(key.target_fullname.rpartition(".")[0] == table.fullname for key in other.foreign_keys):
             yield other.name
@@ -56,14 +56,14 @@ def _warn_of_cascades(model: type[Any]) -> None:
     for relationship in model.__mapper__.relationships:
         if relationship.cascade.delete and not _is_done_by_database(relationship, model.__table__):
             logger.warning(
-                "%s cascades deletions, but uploads are removed by a DELETE statement, which no cascade of the ORM "
-                "follows. Give the foreign key ondelete=, or remove these rows in pre_delete or post_delete.",
+                "%s cascades deletions, but uploads are deleted by a DELETE statement, which the ORM's cascades do not "
+                "apply to. Set ondelete= on the foreign key, or remove these rows in pre_delete or post_delete.",
                 relationship,
             )
 
 
 def _is_done_by_database(relationship: RelationshipProperty[Any], table: Any) -> bool:
-    """Whether all foreign keys to the upload say what is to become of their rows."""
+    """Whether every foreign key to the upload has a rule for its rows in the database."""
     if relationship.direction is not RelationshipDirection.ONETOMANY:
         return False
     keys = [key for _, remote in relationship.local_remote_pairs or () for key in remote.foreign_keys]

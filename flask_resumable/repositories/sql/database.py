@@ -1,4 +1,4 @@
-"""Executing statements: each a transaction of its own, so that nothing is stale and nothing stays locked."""
+"""Executes statements, each in its own transaction, so that nothing is stale and nothing stays locked."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ Row = Mapping[Any, Any]
 
 
 class Repeated(Exception):
-    """A statement was refused when it was executed once more: the first time, it may have got through."""
+    """A repeated statement was refused. The first attempt may have succeeded."""
 
 
 class Database(Protocol):
-    """Executes statements. What fails for other reasons than the statement's is ``Unavailable``."""
+    """Executes statements. Errors other than those of the statement itself become ``Unavailable``."""
 
     @property
     def engine(self) -> Engine:
-        """How SQLAlchemy reaches it."""
+        """The engine that SQLAlchemy connects with."""
         ...
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
-        """Execute one of :class:`~.statements.Statements`; how many records it was about.
+        """Execute one of :class:`~.statements.Statements`, and return the number of records that matched.
 
-        :param lasting: Whether it must survive a loss of power, where that can be chosen.
-        :raises IntegrityError: There is such a record already.
-        :raises Repeated: The same, but it may have come from this very statement.
+        :param lasting: Whether the change must survive a power failure, where that can be chosen.
+        :raises IntegrityError: A record with that key exists.
+        :raises Repeated: The same, but the record may come from a first attempt of this statement.
         """
         ...
 
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
-        """The same, and undo it: nothing has changed when this returns.
+        """Execute a statement and undo it, and return the number of records that matched.
 
-        :raises IntegrityError: The database refuses it, now or on the commit.
+        :raises IntegrityError: The database refuses the statement, immediately or on commit.
         """
         ...
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        """What one of :class:`~.statements.Statements` finds."""
+        """Return the first row that one of :class:`~.statements.Statements` finds, or ``None``."""
         ...
 
     def all(self, query: Any) -> Sequence[Row]:
-        """All that any query finds."""
+        """Return all rows that a query finds."""
         ...
 
     def dispose(self) -> None:
@@ -66,7 +66,7 @@ class Database(Protocol):
 
 
 class Pooled:
-    """Any database, through a pool of connections; see :class:`Database`."""
+    """Any database, through a pool of connections; implements :class:`Database`."""
 
     def __init__(self, engine: LazyEngine) -> None:
         self._engine = engine
@@ -92,9 +92,9 @@ class Pooled:
         return self._run(lambda connection: connection.execute(query).mappings().all())
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        """If it meets a connection that has died in the pool, it is done once more.
+        """Do some work, and repeat it once if its connection had died in the pool.
 
-        All statements may be repeated: they are conditional.
+        All statements may be repeated, because they are conditional.
         """
         with translated():
             try:
@@ -110,7 +110,7 @@ class Pooled:
     def _run_once(self, work: Callable[[Connection], T]) -> T:
         with connect(self.engine) as connection:
             done = work(connection)
-            # SQLAlchemy's recipe for savepoints on SQLite has the app say BEGIN by itself, in autocommit as well.
+            # The app may begin transactions even in autocommit, as SQLAlchemy's recipe for savepoints on SQLite does.
             if getattr(connection.connection.driver_connection, "in_transaction", False):
                 connection.commit()
             return done

@@ -1,7 +1,7 @@
-"""Digests that are remembered in a SQL database.
+"""Remembers digests in a SQL database.
 
-While a hook works, its session may hold the only connection that there is. So what a hook asks for is read through that
-session, and what is to be remembered waits until the session has given its connection back.
+While a hook runs, its session may hold the only connection. So digests that a hook requests are read through that
+session, and new ones are saved after the session has returned its connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .statements import Statements
 
 @dataclass
 class HookAtWork:
-    """What a hook has asked for so far. ``digests``: to be saved, if any."""
+    """A running hook. ``digests`` are those to be saved, if any."""
 
     upload_id: str
     session: Session
@@ -32,7 +32,7 @@ _at_work: ContextVar[HookAtWork | None] = ContextVar("resumable_hook", default=N
 
 
 class Digests:
-    """The column of digests: a mapping of names, and for how many bytes they are."""
+    """The column of digests: a mapping from names to values, and the number of bytes they were computed for."""
 
     def __init__(self, model: type[Any], say: Statements, database: Database) -> None:
         self._model = model
@@ -40,12 +40,12 @@ class Digests:
         self._database = database
 
     def get(self, upload: Upload, name: str) -> str | None:
-        """A digest of exactly the bytes that ``upload`` has."""
+        """Return a digest of exactly the bytes that ``upload`` has, or ``None``."""
         value: str | None = self._known(upload).get(name)
         return value
 
     def remember(self, upload: Upload, name: str, value: str) -> None:
-        """Keep a digest, now or when the hook that is at work is done."""
+        """Remember a digest, immediately or when the running hook returns."""
         digests = self._known(upload) | {"bytes": upload.received.total, name: value}
         if hook := self._hook(upload):
             hook.digests = digests
@@ -54,7 +54,7 @@ class Digests:
 
     @contextmanager
     def at_work(self, upload: Upload, session: Session) -> Iterator[HookAtWork]:
-        """While a hook works on ``upload`` in ``session``; whoever empties ``digests`` meanwhile has saved them."""
+        """Run a hook for ``upload`` in ``session``. Whatever is left in ``digests`` afterwards is saved."""
         hook = HookAtWork(upload.id, session)
         token = _at_work.set(hook)
         try:

@@ -1,4 +1,4 @@
-"""A SQLite file of the extension's own, for apps that bring no database."""
+"""State in an SQLite file of the extension's own, for apps that have no database."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _POLL = 0.01  # seconds
 
 
 class Base(DeclarativeBase):
-    """Apart from any metadata of the app."""
+    """A declarative base with its own metadata, apart from the app's."""
 
 
 class EmbeddedUpload(SQLAlchemyMixin, Base):
@@ -47,7 +47,7 @@ class EmbeddedUpload(SQLAlchemyMixin, Base):
 
 
 class EmbeddedRepository(Records):
-    """Hooks get a read-only view: no session of the app's reaches the records."""
+    """Keeps records in the embedded database. Hooks get a read-only view, because no session of the app has them."""
 
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         self._remove(claim)
@@ -79,16 +79,16 @@ class EmbeddedRepository(Records):
         return [UploadView(upload) for upload in self._uploads(query)]
 
     def release_connection(self) -> None:
-        """Nothing is held between statements."""
+        """Do nothing, because no connection is held between statements."""
 
 
 def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
-    """A repository on ``uri``, its table made when it is first used.
+    """Return a repository on ``uri``. Its table is created on first use.
 
-    :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
+    :param durable: Whether changes must survive a power failure. They survive ``kill -9`` in any case.
     """
     engine = LazyEngine(lambda: _engine(uri, durable=durable), lambda found: create_table(found, EmbeddedUpload))
-    is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
+    is_plain = make_url(uri).get_driver_name() == "pysqlite"  # other drivers may encrypt, or connect to a server
     database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
     return EmbeddedRepository(EmbeddedUpload, database)
 
@@ -100,24 +100,24 @@ def _engine(uri: str, *, durable: bool) -> Engine:
     arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": arguments}
     if (url.database or ":memory:") == ":memory:":
-        options["poolclass"] = StaticPool  # each connection would have a database of its own
+        options["poolclass"] = StaticPool  # each connection would get its own database
     else:
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, makes none
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask does not create the instance folder
     engine = create_engine(uri, **options)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
         _write_ahead(connection, engine.dialect.loaded_dbapi.OperationalError)
         if durable:
-            connection.execute("PRAGMA fullfsync=ON")  # on macOS, a sync ends in the drive's cache without it
+            connection.execute("PRAGMA fullfsync=ON")  # otherwise a sync on macOS ends in the drive's cache
 
     return engine
 
 
 def _write_ahead(connection: Any, error_class: type[Exception]) -> None:
-    """Write to a log beside the file, so that nobody who reads waits for a writer.
+    """Switch to a write-ahead log, so that readers do not wait for writers.
 
-    While another worker begins to use a new file, SQLite refuses that at once, whatever its timeout.
+    While another worker starts to use a new file, SQLite refuses this immediately, whatever its timeout is.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:

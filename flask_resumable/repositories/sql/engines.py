@@ -1,4 +1,4 @@
-"""Engines of the app's database or of the extension's own, and what goes wrong with their connections."""
+"""Engines of the app's or the extension's own database, and errors of their connections."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ TROUBLE = "The server cannot reach its records right now; try again later."
 
 
 class LazyEngine:
-    """An engine in autocommit, found when it is first needed.
+    """An engine in autocommit mode that is looked up on first use.
 
-    :param prepare: Called once with the engine, to prepare the database. What it returns is called each time.
+    :param prepare: Called once with the engine, to prepare the database. If it returns a function, that is called
+        before each use.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class LazyEngine:
                     found = self._find()
                     if self._prepare is not None:
                         self._check = self._prepare(found)
-                    # Where it is not the engine's own way, each connection is switched over and back: statements more.
+                    # If it is not the engine's default, autocommit is switched on and off for each connection.
                     is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
                     self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
         if self._check is not None:
@@ -62,17 +63,17 @@ class LazyEngine:
 
     def leave_connections(self) -> None:
         self._lock = threading.Lock()
-        with suppress(Exception):  # then nobody can have connections either
+        with suppress(Exception):  # without an engine there are no connections, either
             engine = self._engine or self._find()
-            if not isinstance(engine.pool, StaticPool | SingletonThreadPool):  # databases in memory, copied by the fork
+            if not isinstance(engine.pool, StaticPool | SingletonThreadPool):  # in-memory databases, copied by fork
                 engine.dispose(close=False)
 
 
 class KeepsConnections(Protocol):
-    """What has connections that a fork copies."""
+    """An object with connections that a fork copies."""
 
     def leave_connections(self) -> None:
-        """In a process that was forked: the connections are the parent's, which may go on using them."""
+        """Forget all connections. Called after a fork in the child: they belong to the parent, which may use them."""
         ...
 
 
@@ -80,7 +81,7 @@ _keepers: WeakSet[KeepsConnections] = WeakSet()
 
 
 def leave_when_forked(keeper: KeepsConnections) -> None:
-    """From now on, ``keeper`` is told in a process that was forked."""
+    """Call ``keeper.leave_connections()`` after each fork in the child."""
     _keepers.add(keeper)
 
 
@@ -93,26 +94,26 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def connect(engine: Engine) -> Connection:
-    """A connection from the pool.
+    """Return a connection from the pool.
 
-    :raises DBAPIError: There is none, or it has died; then the pool has been emptied.
+    :raises DBAPIError: There is none, or it has died. In that case the pool has been emptied.
     """
     try:
         return engine.connect()
     except engine.dialect.loaded_dbapi.Error as error:
-        # PyMySQL talks to the server as soon as it is asked for autocommit; SQLAlchemy lets that error pass as it is.
+        # PyMySQL sends a request when autocommit is set, and SQLAlchemy does not wrap its errors there.
         engine.dispose()
         raise OperationalError("autocommit", None, error, connection_invalidated=True) from error
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Whether the database is to blame, and not who asked it."""
+    """Whether the database caused the error, and not the code that uses it."""
     return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 @contextmanager
 def hook_db_errors() -> Iterator[None]:
-    """For the time in which a hook works: trouble with a database is ``Unavailable``, and no bug of who met it."""
+    """Turn database errors of a hook into ``Unavailable``, because they are not bugs of the hook."""
     try:
         yield
     except BaseException as error:

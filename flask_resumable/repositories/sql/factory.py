@@ -1,4 +1,4 @@
-"""A repository in the app's own SQL database."""
+"""Creates a repository in the app's own SQL database."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .turns import share
 
 
 def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) -> SQLAlchemyRepository:
-    """The repository for a mapped ``model``.
+    """Return the repository for a mapped ``model``.
 
-    :param db: An object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite (``None``: the app's), a ``scoped_session`` or a
-        ``sessionmaker``.
+    :param db: A Flask-SQLAlchemy or Flask-SQLAlchemy-Lite object, a ``scoped_session`` or a ``sessionmaker``. The
+        default is the app's own ``db``.
     :raises ConfigurationError: There is no database for the model.
     """
     db = db if db is not None else app.extensions.get("sqlalchemy")
@@ -49,7 +49,7 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
         return check
 
     engine = None
-    with suppress(Exception):  # it cannot be found yet, but when it is first used
+    with suppress(Exception):  # it may not be available until it is first used
         engine = find()
     if engine is not None:
         share(engine, name)
@@ -57,16 +57,16 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
 
 
 def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine], Sessions, str]:
-    """How to find the engine, where hooks work, and what the app calls its database."""
+    """Return how to find the engine, the sessions for hooks, and the name of the database in error messages."""
     if _is_of(db, "flask_sqlalchemy"):
         if "sqlalchemy" not in app.extensions:
-            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
+            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable.")
         key = _bind_key(model)
         name = "SQLALCHEMY_DATABASE_URI" if key is None else f"SQLALCHEMY_BINDS[{key!r}]"
         return partial(_flask_sqlalchemy_engine, app, model, db), ScopedSessions(db.session), name
     if _is_of(db, "flask_sqlalchemy_lite"):
         if app.extensions.get("sqlalchemy") is not db:
-            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
+            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable.")
         find = partial(_lite_engine, app, model, db)
         _demand_engine(find, model)
         return find, ContextSessions(db), "SQLALCHEMY_ENGINES"
@@ -75,13 +75,13 @@ def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine]
     if callable(db):
         return lambda: _bound_engine(db(), model), OwnSessions(db), "The database of db="
     raise ConfigurationError(
-        f"model={model.__name__} needs a database: pass db=, an object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite, "
-        "or sessions."
+        f"model={model.__name__} needs a database: pass a Flask-SQLAlchemy or Flask-SQLAlchemy-Lite object, a "
+        "scoped_session or a sessionmaker as db=."
     )
 
 
 def _is_of(db: Any, package: str) -> bool:
-    """Whether ``db`` is an object of a package that need not be installed. Subclasses count."""
+    """Whether ``db`` is an instance of a class of this package, or of a subclass. The package may not be installed."""
     return any(kind.__module__.partition(".")[0] == package for kind in type(db).__mro__)
 
 
@@ -101,7 +101,7 @@ def _demand_engine(find: Callable[[], Engine], model: type[Any]) -> None:
         find()
     except UnboundExecutionError:
         raise ConfigurationError(
-            f'SQLALCHEMY_ENGINES has no engine for {model.__name__}: name one "default", or pass '
+            f'SQLALCHEMY_ENGINES has no engine for {model.__name__}: name one of them "default", or pass '
             f'session_options={{"binds": {{{model.__name__}: ...}}}} to SQLAlchemy().'
         ) from None
 

@@ -1,4 +1,4 @@
-"""Between frozen uploads and the app's own model instances, for the hooks."""
+"""Creates the app's own model instances for hooks from frozen uploads."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ...models.record import values_of
 
 
 class Instances:
-    """Gives out instances that say what the extension knows, whatever an older snapshot of the database says."""
+    """Creates instances that show the current state, even if the app's transaction sees an older one."""
 
     def __init__(self, model: type[Any]) -> None:
         self._model = model
 
     def attached(self, session: Session, upload: Upload) -> Any:
-        """The instance in ``session``: columns of the app are the app's, columns of the extension are ``upload``."""
+        """Return the instance in ``session``, with the app's columns from there and the extension's from ``upload``."""
         instance = session.get(self._model, upload.id, populate_existing=not self._is_changed(session, upload.id))
         if instance is None:
-            # A transaction of the app that began before the upload was created does not see it.
+            # A transaction that began before the upload was created does not see it.
             instance = self._model(id=upload.id)
             make_transient_to_detached(instance)
             session.add(instance)
         return self._told(instance, upload)
 
     def detached(self, session: Session, upload: Upload) -> Any:
-        """The instance as it was, of no session: for the time after its record is gone."""
+        """Return an instance without a session, for the time after its record is deleted."""
         instance = self._told(session.get(self._model, upload.id) or self._model(id=upload.id), upload)
         if instance in session:
             session.expunge(instance)
         return instance
 
     def _is_changed(self, session: Session, upload_id: str) -> bool:
-        """Whether the app has changed the instance and not committed yet; a reload would undo that."""
+        """Whether the app has uncommitted changes in the instance, which loading it again would undo."""
         key = inspect(self._model).identity_key_from_primary_key((upload_id,))
         known = session.identity_map.get(key)
         return known is not None and session.is_modified(known)

@@ -1,7 +1,7 @@
-"""Records of uploads in a SQL database: all that a repository does but for the app's hooks.
+"""Records of uploads in a SQL database: everything that a repository does, apart from calling hooks.
 
-Races are decided by conditional updates, each a transaction of its own: a record is read, and changed only if it is
-still what was read. That holds across threads, processes and machines, at any isolation level.
+Races are decided by conditional updates, each in its own transaction: a record is read, and changed only if it is still
+the same. This works across threads, processes and machines, at any isolation level.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .statements import Statements
 
 
 class Records:
-    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+    """Keeps records in SQL; implements :class:`~flask_resumable.interfaces.StateRepository`, apart from hooks."""
 
     def __init__(self, model: type[Any], database: Database) -> None:
         self.model = model
@@ -58,7 +58,7 @@ class Records:
 
     @property
     def engine(self) -> Engine:
-        """How SQLAlchemy reaches the database."""
+        """The engine that SQLAlchemy connects with."""
         return self._database.engine
 
     def dispose(self) -> None:
@@ -78,11 +78,11 @@ class Records:
             except (IntegrityError, Repeated) as error:
                 taken = self._taken(upload)
                 if upload.id in taken and isinstance(error, Repeated):
-                    break  # the first try got through, and only its answer was lost: nobody else has this random id
+                    break  # the first attempt succeeded, and only its response was lost: random ids are unique
                 if taken:
                     raise UploadExists from None
                 if is_last:
-                    raise  # about a column of the app's; the first time, whoever had the key may be gone by now
+                    raise  # it is a constraint of the app's; the first time, a key may just have been freed
         return Claim(upload.id, 1)
 
     def get(self, upload_id: str) -> Upload:
@@ -118,10 +118,10 @@ class Records:
             if upload.is_claimed(now) and not may_take:
                 if read is None:
                     raise UploadLocked
-                continue  # that claim may be gone by now
+                continue  # read it again, because that claim may have been released
             taken = {"claimed_until": until, "claimed_by": by, "updated_at": now}
             values = self._statements.known(upload_id, upload.version, taken)
-            # A claim that is lost with the power is lost together with whoever held it.
+            # A power failure that loses this claim also ends its holder.
             if self._database.change(self._statements.claim, values, lasting=False) == 1:
                 return upload, Claim(upload_id, upload.version + 1)
         raise UploadLocked
@@ -147,7 +147,7 @@ class Records:
         if self._database.first(self._statements.held_and_locked, held) is not None:
             renewed = self._statements.under(claim, {"claimed_until": until})
             return self._check(self._database.change(self._statements.renew, renewed, lasting=False))
-        # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
+        # The transaction of a hook locks the row, which is as good as a claim. Waiting would delay other renewals.
         if self._database.first(self._statements.held, held) is None:
             raise ClaimLost
 
@@ -173,7 +173,7 @@ class Records:
     def _settled(
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
     ) -> tuple[Any, Parameters]:
-        """The save after a hook, which leaves digests as they are but for those that the hook has asked for."""
+        """Return the save after a hook. It leaves digests alone, apart from those that the hook has requested."""
         values = state_of(upload) | {"claimed_until": until, "answer": answer_of(upload)}
         if digests is None:
             return self._statements.save_with_hook, self._statements.under(claim, values)
@@ -194,7 +194,7 @@ class Records:
         query = self._statements.select.where(at <= now, self._is_unclaimed(now))
         if after is not None:
             behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
-            query = query.where(at >= after.removable_at, behind)  # the first is said for the index
+            query = query.where(at >= after.removable_at, behind)  # redundant, but helps the index
         return self._uploads(query.order_by(at, upload_id).limit(limit))
 
     def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
@@ -215,7 +215,7 @@ class Records:
     def _wanted(
         self, query: Any, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str
     ) -> Any:
-        """A query for the uploads that ``instances`` is about."""
+        """Return a query for the uploads that ``instances`` selects."""
         c = self._c
         if status is None:
             query = query.where(c["status"].not_in([leaving.value for leaving in LEAVING]))
@@ -261,7 +261,7 @@ class Records:
         return [upload_from(row) for row in self._database.all(query)]
 
     def _taken(self, upload: Upload) -> set[str]:
-        """The records that stand in the way of a new one."""
+        """Return the ids of records that conflict with a new one."""
         unique = {"id": upload.id, "client_key": upload.client_key, "request_key": upload.request_key}
         return self._ids(or_(*(self._c[name] == value for name, value in unique.items() if value is not None)))
 

@@ -1,4 +1,4 @@
-"""What a database says when it does not let a record go, told from a database that is in trouble."""
+"""Tells a database that refuses to delete a record from one that does not work."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...errors import RemovalRefused
 from ...errors import Unavailable
 from .database import Repeated
 
-_SIGNAL = 1644  # MySQL's and MariaDB's number for an error that a trigger raises
+_SIGNAL = 1644  # the error number for errors that a trigger raises in MySQL and MariaDB
 
 
 @contextmanager
 def telling_refusals() -> Iterator[None]:
-    """For a removal and its rehearsal: if the database forbids it, trying again later does not help.
+    """Wrap a removal or its rehearsal. If the database refuses it, trying again later does not help.
 
-    :raises RemovalRefused: It does.
+    :raises RemovalRefused: The database refuses it.
     """
     try:
         yield
@@ -34,7 +34,7 @@ def telling_refusals() -> Iterator[None]:
 
 
 def _is_refusal(error: BaseException | None) -> bool:
-    """Whether the statement is to blame, as when a trigger has raised an error, and not the database's state."""
+    """Whether the statement is to blame and not the state of the database, for example if a trigger raised an error."""
     if not isinstance(error, DBAPIError) or error.connection_invalidated or isinstance(error, InterfaceError):
         return False
     if type(error.orig).__module__.startswith("sqlite3"):
@@ -43,7 +43,7 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 
 def _reason(error: BaseException | None) -> str:
-    """What the database says, in one line."""
+    """Return the database's message in one line."""
     while isinstance(error, Repeated):
         error = error.__cause__
     said = error.orig if isinstance(error, DBAPIError) else error

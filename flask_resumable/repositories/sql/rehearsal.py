@@ -1,7 +1,7 @@
-"""Whether the database would let a record go, found out before any bytes are lost.
+"""Finds out whether the database would delete a record, before any bytes are removed.
 
-A foreign key of the app's, or a trigger, may forbid it. So the deletion is executed and undone. What is checked only on
-a commit is checked before that.
+A foreign key or trigger of the app may forbid it. So the deletion is executed and undone, and constraints that are
+normally checked on commit are checked before that.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sqlalchemy.exc import IntegrityError
 
 from .statements import Parameters
 
-Say = Callable[[str], Sequence[Sequence[Any]]]  # executes a text: the rows
+Say = Callable[[str], Sequence[Sequence[Any]]]  # executes a statement and returns its rows
 
 _SAVEPOINT = "resumable_rehearsal"
 _DEFERRING = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%'"
 
 
 def rehearse(connection: Connection, statement: Any, parameters: Parameters) -> int:
-    """Execute a statement on a connection in autocommit and undo it; how many records it was about.
+    """Execute a statement on a connection in autocommit mode, undo it, and return the number of records that matched.
 
     :raises DBAPIError: The database refuses it.
     """
@@ -46,10 +46,9 @@ def rehearse(connection: Connection, statement: Any, parameters: Parameters) -> 
 
 
 def rehearse_on_sqlite(say: Say, act: Callable[[], int]) -> int:
-    """Do ``act`` and undo it.
+    """Call ``act`` and undo it.
 
-    Only a commit checks foreign keys that are deferred, and there is no other way to make SQLite do so: violations are
-    counted with it and without it.
+    SQLite checks deferred foreign keys on commit only. So violations are counted with the change and without it.
     """
     say(f"SAVEPOINT {_SAVEPOINT}")
     try:
@@ -61,7 +60,7 @@ def rehearse_on_sqlite(say: Say, act: Callable[[], int]) -> int:
                 raise IntegrityError("DELETE", None, sqlite3.IntegrityError("FOREIGN KEY constraint failed"))
         return count
     finally:
-        with suppress(DBAPIError, sqlite3.Error):  # a trigger has rolled everything back already
+        with suppress(DBAPIError, sqlite3.Error):  # a trigger may already have rolled everything back
             say(f"ROLLBACK TO {_SAVEPOINT}")
             say(f"RELEASE {_SAVEPOINT}")
 

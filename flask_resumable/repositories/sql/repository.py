@@ -1,4 +1,4 @@
-"""State in the app's own SQL database, with its hooks in the app's own session."""
+"""State in the app's own SQL database, with hooks in the app's own session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .sessions import Sessions
 
 
 class SQLAlchemyRepository(Records):
-    """Hooks get the app's own instance; what they write commits together with the state that they are about."""
+    """Keeps records in the app's database. What a hook writes is committed together with the upload's status."""
 
     def __init__(self, model: type[Any], database: Database, sessions: Sessions) -> None:
         super().__init__(model, database)
@@ -39,7 +39,7 @@ class SQLAlchemyRepository(Records):
             return self._remove(claim)
         with self._app_session() as session:
             instance = self._instances.detached(session, upload)
-            session.commit()  # gives its connection back, which may be the only one
+            session.commit()  # returns its connection, which may be the only one
             self._remove(claim)
             hook(instance)
             session.commit()
@@ -55,7 +55,7 @@ class SQLAlchemyRepository(Records):
                 saved.append(answer)
                 digests, work.digests = work.digests, None
                 statement, parameters = self._settled(replace(upload, answer=answer), claim, until, digests)
-                # By the mapper: of a table alone, a session that is bound by base classes knows no engine.
+                # By the mapper, because a session that is bound by base classes finds no engine for a table.
                 done = session.execute(statement, parameters, bind_arguments={"mapper": self.model})
                 self._check(done.rowcount)  # type: ignore[attr-defined]
 
@@ -63,7 +63,7 @@ class SQLAlchemyRepository(Records):
                 answer = hook(self._instances.attached(session, upload))
                 session.commit()
         upload = replace(upload, answer=answer)
-        if saved[-1] != answer:  # the hook has committed by itself, before it returned this
+        if saved[-1] != answer:  # the hook committed before it returned this
             self._check(self._database.change(*self._settled(upload, claim, until)))
         return upload
 
@@ -89,7 +89,7 @@ class SQLAlchemyRepository(Records):
 
     @contextmanager
     def _app_session(self) -> Iterator[Session]:
-        """The session that the app's hooks work in. What they wrote is committed by the caller, or rolled back here."""
+        """The session that the app's hooks use. The caller commits what they wrote; errors roll it back here."""
         with self._sessions.app_session() as session, hook_db_errors():
             try:
                 begin(session, self.model, self.engine)

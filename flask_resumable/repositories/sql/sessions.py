@@ -1,4 +1,4 @@
-"""The app's own SQLAlchemy session: where its hooks work, and how they share a transaction with the extension."""
+"""The app's own SQLAlchemy session, in which its hooks run and share a transaction with the extension."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sqlalchemy.orm import Session
 from .engines import connect
 from .engines import translated
 
-_guarding: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()  # known of a server once it was asked
+_guarding: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()  # what each server has answered
 
 
 class Sessions(Protocol):
-    """The session in which hooks of the app work."""
+    """The sessions that the app's hooks use."""
 
     def app_session(self) -> Any:
-        """A context manager: the app's own session."""
+        """Return a context manager for the app's own session."""
         ...
 
     def release_connection(self) -> None:
-        """Give the connection of the app's session back, with what it has written so far committed."""
+        """Commit what the app's session has written so far, and return its connection to the pool."""
         ...
 
 
 class ScopedSessions:
-    """A Flask-SQLAlchemy object's ``db.session``, or any :class:`~sqlalchemy.orm.scoped_session`."""
+    """The ``db.session`` of Flask-SQLAlchemy, or any other :class:`~sqlalchemy.orm.scoped_session`."""
 
     def __init__(self, scoped: Any) -> None:
         self._scoped = scoped
@@ -47,7 +47,7 @@ class ScopedSessions:
 
 
 class ContextSessions:
-    """A Flask-SQLAlchemy-Lite object's ``db.session``: one for each app context, which closes it."""
+    """The ``db.session`` of Flask-SQLAlchemy-Lite, one for each app context, which closes it."""
 
     def __init__(self, db: Any) -> None:
         self._db = db
@@ -57,11 +57,11 @@ class ContextSessions:
         yield self._db.session
 
     def release_connection(self) -> None:
-        _commit(self._db.session)  # if there was none, it has no transaction either
+        _commit(self._db.session)  # a session that is only now created has no transaction
 
 
 class OwnSessions:
-    """Sessions of a plain ``sessionmaker``, which live for one hook."""
+    """Sessions of a plain ``sessionmaker``, each for a single hook."""
 
     def __init__(self, make: Callable[[], Session]) -> None:
         self._make = make
@@ -72,11 +72,11 @@ class OwnSessions:
             yield session
 
     def release_connection(self) -> None:
-        """Nothing is held between hooks."""
+        """Do nothing, because no session is kept between hooks."""
 
 
 def _commit(session: Session) -> None:
-    """End the session's transaction, if it has one, and give its connection back."""
+    """Commit the session's transaction, if there is one, and return its connection to the pool."""
     if session.in_transaction():
         try:
             with translated():
@@ -87,10 +87,10 @@ def _commit(session: Session) -> None:
 
 
 def begin(session: Session, model: type[Any], engine: Engine) -> None:
-    """Let the transaction in which a hook works end well, whatever is done to the upload's record meanwhile.
+    """Start the transaction of a hook such that it can commit, whatever happens to the upload's record meanwhile.
 
-    From 11.6 on, MariaDB lets a transaction fail that changes a record of which it has seen an older state. But the
-    claim on the upload is renewed while the hook works.
+    Since 11.6, MariaDB fails transactions that change a record after they have seen an older version of it. The claim
+    on the upload is renewed while the hook runs, so that would happen here.
     """
     if not session.in_transaction() and _guards_snapshots(engine):
         arguments = {"mapper": model}
@@ -104,7 +104,7 @@ def _guards_snapshots(engine: Engine) -> bool:
         with connect(engine) as connection:
             is_default = (
                 getattr(engine.dialect, "_on_connect_isolation_level", None) is None
-            )  # else it is the app's wish
+            )  # otherwise the app has chosen a level
             row = connection.exec_driver_sql("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'").first()
             _guarding[engine] = is_default and row is not None and row[1] == "ON"
     return _guarding[engine]
@@ -112,10 +112,10 @@ def _guards_snapshots(engine: Engine) -> bool:
 
 @contextmanager
 def save_with_next_commit(session: Session, save: Callable[[], None]) -> Iterator[None]:
-    """Put ``save`` into the transaction that commits first: the hook's own, or the one after it.
+    """Add ``save`` to the transaction that is committed first: one of the hook's own, or the one after it.
 
-    So the hook may commit by itself, and its rows and the upload's next state are still one transaction. The row is
-    locked only from there to the commit, not while the hook runs.
+    The hook may therefore commit, and its rows and the upload's next status are still saved in one transaction. The row
+    is locked only from there to the commit, not while the hook runs.
     """
     is_saved = False
 

@@ -1,4 +1,4 @@
-"""SQLite without what SQLAlchemy does for each statement, which takes ten times as long as SQLite itself."""
+"""SQLite without SQLAlchemy's work for each statement, which takes ten times as long as SQLite itself."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from .statements import Parameters
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
 
-_left: list[Connection] = []  # in a process that was forked: not even closed, which SQLite forbids
+_left: list[Connection] = []  # connections of the parent, kept in a forked child because SQLite forbids closing them
 
 
 class Direct:
-    """A SQLite database through one connection, with which all threads take turns; see :class:`~.database.Database`.
+    """A SQLite database with a single connection that all threads share; implements :class:`~.database.Database`.
 
-    SQLite lets one connection write at a time, and those that have to wait sleep for longer than the write takes. What
-    one connection has written, all others must read again.
+    SQLite lets one connection write at a time, and the others wait longer than the write takes. In addition, they all
+    must read again what one connection has written.
 
-    :param durable: Whether changes that are meant to last survive a loss of power. All survive ``kill -9``.
+    :param durable: Whether changes survive a power failure, if they are meant to. All of them survive ``kill -9``.
     """
 
     def __init__(self, engine: LazyEngine, *, durable: bool) -> None:
         self._engine = engine
         self._is_durable = durable
-        self._is_lasting: bool | None = None  # what the connection is set to
+        self._is_lasting: bool | None = None  # the current setting of the connection
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._raw: sqlite3.Connection | None = None
@@ -59,7 +59,7 @@ class Direct:
 
     @property
     def raw(self) -> sqlite3.Connection:
-        """The connection itself, to watch what is said."""
+        """The connection itself, for tests that watch its statements."""
         with self._lock, translated():
             return self._raw or self._open()
 
@@ -85,7 +85,7 @@ class Direct:
             assert self._connection is not None
             try:
                 found = self._connection.execute(query).mappings().all()
-                self._connection.rollback()  # SQLAlchemy thinks that something was begun
+                self._connection.rollback()  # ends the transaction that SQLAlchemy believes has begun
             except BaseException:
                 self._close()
                 raise
@@ -103,21 +103,21 @@ class Direct:
         self._connection = self._raw = None
 
     def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
-        """Execute a statement: how many records it has changed, and what it has found."""
+        """Execute a statement. Return the number of records that it changed and the rows that it found."""
 
         def work(raw: sqlite3.Connection, prepared: _Prepared) -> tuple[int, list[Any]]:
             if lasting is not None and lasting is not self._is_lasting:
-                self._is_lasting = None  # should a signal end this request right here
+                self._is_lasting = None  # in case a signal ends this request here
                 raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                 self._is_lasting = lasting
             cursor = raw.execute(prepared.text, prepared.values(parameters))
-            # To the end: a query that is not finished would go on seeing the database as it is now.
+            # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
             return cursor.rowcount, cursor.fetchall() if prepared.is_query else []
 
         return self._with(statement, work)
 
     def _with(self, statement: Any, work: Callable[[sqlite3.Connection, _Prepared], T]) -> T:
-        """Do something with the connection while nobody else does."""
+        """Use the connection while no other thread does."""
         with self._lock:
             try:
                 raw = self._raw or self._open()
@@ -125,7 +125,7 @@ class Direct:
             except sqlite3.IntegrityError as error:
                 raise IntegrityError(str(statement), None, error) from error
             except sqlite3.Error as error:
-                self._close()  # the next statement gets a new one
+                self._close()  # the next statement opens a new one
                 raise Unavailable(TROUBLE) from error
 
     def _open(self) -> sqlite3.Connection:
@@ -148,13 +148,13 @@ class Direct:
 
 
 def can_prepare() -> bool:
-    """Whether SQLAlchemy tells in which order a compiled statement takes its values: that is not documented."""
+    """Whether SQLAlchemy says in which order a compiled statement takes its values, which is not documented."""
     compiled = select(literal(1)).compile(dialect=SQLiteDialect_pysqlite())
     return isinstance(getattr(compiled, "positiontup", None), list) and hasattr(compiled, "binds")
 
 
 class _Prepared:
-    """A statement as text, with what turns values into SQLite's and back, as their columns' types say."""
+    """The text of a statement, with converters for its values and columns according to their types."""
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -168,7 +168,7 @@ class _Prepared:
         self._columns = [(column.key, _from_database(column.type, dialect)) for column in columns]
 
     def values(self, parameters: Parameters) -> list[Any]:
-        """The values in their order."""
+        """Return the values in the order of the statement."""
         get = parameters.get
         return [
             get(name, default) if convert is None else convert(get(name, default))
@@ -176,7 +176,7 @@ class _Prepared:
         ]
 
     def row(self, found: Sequence[Any]) -> Row:
-        """The first row by the names of its columns."""
+        """Return a row by the names of its columns."""
         return {
             name: value if convert is None else convert(value)
             for (name, convert), value in zip(self._columns, found, strict=True)

@@ -1,4 +1,4 @@
-"""The statements on single records, built once: to build one takes longer than the database needs to execute it."""
+"""Statements on single records. They are built once, because building one takes longer than executing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...models.record import FIELDS
 from ...models.record import OWN_FIELDS
 from ...models.record import STATE_FIELDS
 
-# Parameters must not be called like columns: SQLAlchemy would take them for new values.
+# Parameters must not have the names of columns, because SQLAlchemy would take them for new values.
 _ID, _VERSION, _FENCE, _KEY, _OFFSET = "the_id", "the_version", "the_fence", "the_key", "the_offset"
 _NEW = "new_"
 
@@ -26,7 +26,7 @@ Parameters = dict[str, Any]
 
 
 class Statements:
-    """What can be said about one record. Each comes with a method that makes its parameters."""
+    """The statements on one record, and methods that create their parameters."""
 
     def __init__(self, table: Table, column: Mapping[str, Any]) -> None:
         self._columns = {name: bindparam(_NEW + name, type_=column[name].type) for name in (*FIELDS, *OWN_FIELDS)}
@@ -36,8 +36,8 @@ class Statements:
         is_held = has_id & (c["fence"] == bindparam(_FENCE))
         grown = {c["version"]: c["version"] + 1}
         until = self._new("claimed_until")
-        answered = {c["asked"]: null()}  # whatever was asked of a holder is done when it saves or lets go
-        #: Without conditions, for queries over many records.
+        answered = {c["asked"]: null()}  # a save or release clears the message to the holder
+        #: Without conditions, for queries that select many records.
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
         self.find = self.select.where(c["client_key"] == bindparam(_KEY))
@@ -67,38 +67,38 @@ class Statements:
 
     @staticmethod
     def by_id(upload_id: str) -> Parameters:
-        """For ``get`` and ``digests``."""
+        """Return parameters for ``get`` and ``digests``."""
         return {_ID: upload_id}
 
     @staticmethod
     def by_key(key: str) -> Parameters:
-        """For ``find`` and ``find_request``."""
+        """Return parameters for ``find`` and ``find_request``."""
         return {_KEY: key}
 
     @staticmethod
     def known(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
-        """For changes to a record that is still as it was read; they put up a new fence.
+        """Return parameters for changes that require the version that was read, and that set a new fence.
 
-        A fence is the version at which it was put up, and so never used again.
+        The fence is the version that it was set at, so it is never used again.
         """
         return {**Statements.told(upload_id, version, values), _NEW + "fence": version + 1}
 
     @staticmethod
     def told(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
-        """The same for ``tell``, which leaves the fence as it is."""
+        """Return the same for ``tell``, which leaves the fence unchanged."""
         return {_ID: upload_id, _VERSION: version, _NEW + "version": version + 1, **new(values)}
 
     @staticmethod
     def at(upload_id: str, offset: int, values: Mapping[str, Any]) -> Parameters:
-        """For ``remember``, which is about as many bytes as there were."""
+        """Return parameters for ``remember``, which requires the same number of bytes."""
         return {_ID: upload_id, _OFFSET: offset, **new(values)}
 
     @staticmethod
     def under(claim: Claim, values: Mapping[str, Any] | None = None) -> Parameters:
-        """For changes that happen only while the claim holds."""
+        """Return parameters for changes that require the claim."""
         return {_ID: claim.upload_id, _FENCE: claim.fence, **new(values or {})}
 
 
 def new(values: Mapping[str, Any]) -> Parameters:
-    """Values as parameters."""
+    """Return values as parameters."""
     return {_NEW + name: value for name, value in values.items()}

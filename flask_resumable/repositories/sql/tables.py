@@ -1,4 +1,4 @@
-"""Making the table of uploads, for apps that leave that to the extension."""
+"""Creates the table of uploads, for apps that leave that to the extension."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 
 def create_table(engine: Engine, model: type[Any]) -> None:
-    """Create the model's table if it is missing. Several processes may do so at once."""
+    """Create the model's table if it does not exist. Several processes may do so at the same time."""
     table = model.__table__
     try:
         table.create(engine, checkfirst=True)

@@ -1,9 +1,9 @@
-"""SQLite databases that threads share one connection to, or one cache: they take turns.
+"""Makes threads take turns with SQLite databases when they share a connection or a cache.
 
-SQLite keeps transactions apart by connection. Threads on the same one commit and roll back each other's work, and read
-each other's rows; so do connections with a shared cache, but for errors in between. Both are what a database in memory
-takes to be seen by more than one thread. So from its first connection to its last, a thread has the database to itself:
-the extension, the app's own sessions, and hooks that work in these.
+SQLite separates transactions by connection. Threads that share one commit and roll back each other's work, and read
+each other's rows. Connections with a shared cache do the same, apart from errors in between. An in-memory database
+needs one or the other to be visible to several threads. So a thread has the database to itself from its first
+connection to its last, in the extension, in the app's own sessions, and in hooks.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ from ...errors import Unavailable
 from .engines import leave_when_forked
 from .engines import TROUBLE
 
-PATIENCE = 30.0  # seconds that a thread waits for its turn, as long as for a connection of a pool
+PATIENCE = 30.0  # seconds that a thread waits for its turn; the same as the default timeout of a pool
 _POLL = 0.001  # seconds
 
-_REMEDY = "Name a file, or give the engine poolclass=StaticPool and connect_args={'check_same_thread': False}."
+_REMEDY = "Use a file, or give the engine poolclass=StaticPool and connect_args={'check_same_thread': False}."
 
 
 class Turns:
-    """Whose turn it is: of a thread, until all connections that it has taken from the pool are back."""
+    """Gives turns to threads. A turn ends when all connections that the thread took from the pool are back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: int | None = None
-        self._awaited = 0  # connections that the thread is about to take
+        self._awaited = 0  # connections that the thread is just taking
         self._taken: list[ref[PoolProxiedConnection]] = []
         leave_when_forked(self)
 
     def begin(self) -> None:
         """Wait until no other thread has a connection.
 
-        :raises PoolTimeout: One does not let go.
+        :raises PoolTimeout: Another thread keeps its connection for too long.
         """
         deadline = time.monotonic() + PATIENCE
         while not self._begin_now():
             if time.monotonic() > deadline:
                 raise PoolTimeout(
-                    f"Another thread has used this SQLite database for {PATIENCE:.0f} seconds, which one thread at a "
-                    "time can do: it is in memory, or its connections share a cache. Let it end its transactions "
-                    "sooner, or use a file."
+                    f"Another thread has used this SQLite database for {PATIENCE:.0f} seconds. Only one thread can use "
+                    "it at a time, because it is in memory or its connections share a cache. End transactions sooner, "
+                    "or use a file."
                 )
             time.sleep(_POLL)
 
     def _begin_now(self) -> bool:
         thread = threading.get_ident()
         with self._lock:
-            # Looked at, not counted: a connection may come back by way of the garbage collector, or not at all.
+            # Checked, not counted: the garbage collector may return a connection, or nothing at all.
             self._taken = [taken for taken in self._taken if _is_in_use(taken())]
             if thread != self._thread and (self._taken or self._awaited):
                 return False
@@ -71,7 +71,7 @@ class Turns:
             return True
 
     def note(self, connection: PoolProxiedConnection | None) -> None:
-        """What came of it: a connection, or none."""
+        """Note the connection that was taken, or ``None`` if that failed."""
         with self._lock:
             self._awaited -= 1
             if connection is not None:
@@ -87,7 +87,7 @@ def _is_in_use(connection: PoolProxiedConnection | None) -> bool:
 
 
 class TakesTurns(Pool):
-    """Mixed into the class of a pool."""
+    """A mixin for the class of a pool."""
 
     turns: Turns
 
@@ -108,18 +108,18 @@ class TakesTurns(Pool):
 
 
 def share(engine: Engine, name: str) -> Callable[[], None] | None:
-    """See to it that threads can share the database of ``engine``, if it is one that they get in each other's way in.
+    """Let threads share the database of ``engine`` safely, if they would otherwise get in each other's way.
 
-    :param name: What the app has named it by.
-    :return: What is to be called in each thread that uses it, if anything.
-    :raises ConfigurationError: They cannot.
+    :param name: The name of the database in error messages.
+    :return: A function to call in each thread that uses the database, if one is needed.
+    :raises ConfigurationError: Threads cannot share it.
     """
     pool = engine.pool
     if engine.dialect.name != "sqlite" or isinstance(pool, TakesTurns):
         return None
     is_in_memory, is_shared = _is_in_memory(engine), "shared" in str(engine.url.query.get("cache"))
     if is_in_memory and is_shared and isinstance(pool, NullPool):
-        raise ConfigurationError(f"{name} is in memory, and with NullPool it is gone after each statement. {_REMEDY}")
+        raise ConfigurationError(f"{name} is in memory, and NullPool discards it after each statement. {_REMEDY}")
     if is_in_memory and isinstance(pool, SingletonThreadPool):
         return _OneThread(engine, name).check
     if isinstance(pool, StaticPool) or is_shared:
@@ -128,7 +128,7 @@ def share(engine: Engine, name: str) -> Callable[[], None] | None:
         vars(pool)["turns"] = turns
     elif is_in_memory and not _has_one_connection(pool) and _is_empty_elsewhere(engine):
         kind = type(pool).__name__
-        raise ConfigurationError(f"{name} is in memory, and each connection of a {kind} has its own. {_REMEDY}")
+        raise ConfigurationError(f"{name} is in memory, and each connection of a {kind} gets its own copy. {_REMEDY}")
     return None
 
 
@@ -144,15 +144,15 @@ def _has_one_connection(pool: Pool) -> bool:
 
 
 def _is_empty_elsewhere(engine: Engine) -> bool:
-    """Whether the database is where its URL says: ``creator=`` may have made it a file."""
+    """Whether the database is really in memory. With ``creator=``, it may be a file whatever its URL says."""
     with engine.connect() as connection:
         return not any(row[2] for row in connection.exec_driver_sql("PRAGMA database_list"))
 
 
 class _OneThread:
-    """For databases of which every thread has its own, all of them empty but one: fine for tests.
+    """Protects databases of which each thread has its own, all empty but one. That is fine for tests.
 
-    With a shared cache they would be the same, but this pool closes connections that other threads are using.
+    A shared cache would make them the same database, but this pool closes connections that other threads are using.
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -161,11 +161,11 @@ class _OneThread:
         self._thread: int | None = None
 
     def check(self) -> None:
-        """Refuse to go on in another thread."""
+        """Refuse to continue in a second thread."""
         thread = threading.get_ident()
         if self._thread is None:
             self._thread = thread
         if thread != self._thread and _is_empty_elsewhere(self._engine):
             raise Unavailable(TROUBLE) from ConfigurationError(
-                f"{self._name} is in memory, and with SingletonThreadPool no two threads can use it. {_REMEDY}"
+                f"{self._name} is in memory, and with SingletonThreadPool only one thread can use it. {_REMEDY}"
             )

@@ -1,4 +1,4 @@
-"""Bytes on a disk of this machine, or one that is mounted."""
+"""Stores bytes on a local or mounted disk."""
 
 from .storage import LocalStorage
 

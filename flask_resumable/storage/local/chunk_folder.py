@@ -1,7 +1,8 @@
-"""Chunks in a folder of their own, merged when the last has come.
+"""Keeps chunks in a separate folder, and merges them when the last one has arrived.
 
-The way of older flow.js servers, for apps that want to change chunks as they are merged (decrypt, unpack), or to keep
-them. It costs a copy of the file at the end; chunks that are placed in the file at once (``storage.py``) cost none.
+Older flow.js servers work like this. It is for apps that change chunks when they are merged (decrypt or unpack them),
+or that want to keep them. Merging copies the file at the end; chunks that are written straight into the file
+(``storage.py``) avoid that.
 """
 
 from __future__ import annotations
@@ -25,17 +26,25 @@ from .files import copy_range
 from .files import copy_stream
 from .files import size_of
 
-PreProcess = Callable[[BinaryIO, BinaryIO], object]  # reads a chunk from the first, writes what is to be merged
+PreProcess = Callable[[BinaryIO, BinaryIO], object]  # reads a chunk from the first, and writes to the second
 
 
 class ChunkFolder:
-    """A folder with a folder for each upload, ``<id>``, and in that a file for each chunk, ``<number>.chunk``.
+    """A folder for chunks, with a folder for each upload, ``<id>``, and a file for each chunk, ``<number>.chunk``.
 
-    Chunks that are kept are in ``<id>.kept`` when their upload is finished.
+    ::
 
-    :param directory: Where they are.
-    :param pre_process: What to put each chunk through when it is merged; it may change its length.
-    :param keep: Whether chunks stay when their upload is finished.
+        def decrypt(source, target):
+            target.write(cipher.decrypt(source.read()))
+
+        storage = LocalStorage("uploads", chunks=ChunkFolder(Path("chunks"), pre_process=decrypt))
+        FlaskResumable(app, storage=storage)
+
+    If chunks are kept, they are in ``<id>.kept`` once their upload is complete.
+
+    :param directory: The folder.
+    :param pre_process: Called with each chunk and the merged file, two binary streams. It may change the length.
+    :param keep: Whether to keep chunks after their upload is complete.
     """
 
     def __init__(self, directory: Path, *, pre_process: PreProcess | None = None, keep: bool = False) -> None:
@@ -44,7 +53,7 @@ class ChunkFolder:
         self._keep = keep
 
     def store(self, upload: Upload, number: int, content: BinaryIO, sync: Callable[[int], None]) -> None:
-        """Keep one chunk: whole, or not at all."""
+        """Store one chunk, completely or not at all."""
         folder = self._folder(upload)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{number}.{secrets.token_hex(8)}"
@@ -58,9 +67,9 @@ class ChunkFolder:
             temporary.unlink(missing_ok=True)
 
     def check(self, upload: Upload) -> None:
-        """Whether all chunks are there, as they were received.
+        """Check that all chunks exist and have their size.
 
-        :raises BytesLost: One is not.
+        :raises BytesLost: A chunk does not.
         """
         for chunk in _chunks(upload):
             try:
@@ -76,7 +85,7 @@ class ChunkFolder:
         return self._pre_process is not None
 
     def problems(self, upload: Upload) -> list[str]:
-        """What is wrong with the chunks that the record counts as received, in plain words."""
+        """Describe what is wrong with the chunks that the record counts as received."""
         found = []
         for chunk in _chunks(upload):
             if upload.received.has(chunk):
@@ -89,7 +98,7 @@ class ChunkFolder:
         return found
 
     def merge(self, upload: Upload, target: BinaryIO) -> None:
-        """Write all chunks in order, each put through the app's callback."""
+        """Write all chunks in order, each processed by the app's callback."""
         for chunk in _chunks(upload):
             with self._chunk(upload, chunk.number).open("rb") as source:
                 if self._pre_process is None:
@@ -98,15 +107,15 @@ class ChunkFolder:
                     self._pre_process(source, target)
 
     def finish(self, upload: Upload) -> None:
-        """The file is published: drop its chunks, unless they are to be kept."""
+        """Remove the chunks of a published file, unless they are to be kept."""
         folder = self._folder(upload)
         if not self._keep:
             return self._remove_folder(folder)
         if folder.exists():
             for file in folder.iterdir():
                 if file.suffix != ".chunk":
-                    file.unlink()  # its process died before it was whole
-            folder.rename(self._kept(upload))  # else the cleaner would take them for orphans
+                    file.unlink()  # left incomplete by a process that died
+            folder.rename(self._kept(upload))  # so that the cleaner does not take them for orphans
 
     def delete(self, upload: Upload) -> None:
         """Remove all chunks of an upload."""
@@ -119,7 +128,7 @@ class ChunkFolder:
             shutil.rmtree(folder)
 
     def orphans(self, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Folders that were last touched before ``older_than``, in seconds since 1970."""
+        """Yield folders that were last changed before ``older_than``, in seconds since 1970."""
         if not self._directory.is_dir():
             return
         with os.scandir(self._directory) as entries:

@@ -1,4 +1,4 @@
-"""A chunk that is written to its place in the file while it is still coming in."""
+"""Writes a chunk to its place in the file while it arrives."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .writer import sync
 
 
 class ChunkInPlace:
-    """See :class:`~flask_resumable.interfaces.chunks.IncomingChunk`.
+    """Implements :class:`~flask_resumable.interfaces.chunks.IncomingChunk`.
 
-    What lies there counts for nothing until the record says so, so the chunk need not be whole before. But two requests
-    with the same chunk must not mix: each leaves its mark beside the fence, and only the last one to do so writes on.
+    Bytes in that place do not count until the record says so, so the chunk can be written before it is complete. But
+    two requests with the same chunk must not mix. Each leaves a mark next to the fence, and only the latest continues.
 
-    :param file: The file's name.
-    :param open_file: Opens it, or makes it. Not called before there is something to write: of an upload that was
-        finished or removed a moment ago, nothing must be made again.
-    :param fence: It is closed in the end, as is the file.
-    :param number: The chunk's; it begins at byte ``start`` and has ``size`` bytes.
-    :raises UploadLocked: Another request has been placing this very chunk for too long.
+    :param file: The name of the file.
+    :param open_file: Opens the file or creates it. Called only when there is something to write, so that no file is
+        created again for an upload that was just finished or removed.
+    :param fence: Closed at the end, like the file.
+    :param number: The number of the chunk, which starts at byte ``start`` and has ``size`` bytes.
+    :raises UploadLocked: Another request has been writing the same chunk for too long.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class ChunkInPlace:
         self._stop = start + size
         self._durability = durability
         self._mark = secrets.token_bytes(8)
-        # Not to wait for one who has taken over and is placing the whole chunk.
+        # With the check, this does not wait for a request that has taken over and is writing the whole chunk.
         self._alone = fence.alone_at(number, self._check)
         self._beside_others = fence.shared()
         with translated, fence.alone_at(number):
             self.is_first = fence.mark(number, self._mark) and not fence.is_new
 
     def write(self, block: bytes | memoryview, /) -> None:
-        # What passes the end would lie in the next chunk, which may be stored already.
+        # Bytes beyond the end would overwrite the next chunk, which may have been stored already.
         view = memoryview(block)[: self._stop - self._position]
         with translated, self._alone, self._beside_others:
             self._position += write_all(self._opened(), view, self._position)
 
     def write_piped(self, block: Piped, /) -> None:
         if block.size > self._stop - self._position:
-            raise ValueError("This is more than was announced.")
+            raise ValueError("This block exceeds the chunk.")
         with translated, self._alone, self._beside_others:
             splice_all(block.descriptor, block.size, self._opened(), self._position)
         self._position += block.size
@@ -75,8 +75,8 @@ class ChunkInPlace:
         with self._fence.alone_at(self._number):
             with translated, self._beside_others:
                 sync(self._opened(), self._durability)
-            # Others may finish or remove the upload from here on. Whoever waited for that in the kernel would stop all
-            # greenlets of this worker, and with them the one that is to save the record.
+            # From here on, other requests may finish or remove the upload. The shared lock is released, because waiting
+            # for it in the kernel would block all greenlets of a worker, including the one that saves the record.
             yield self
 
     def _opened(self) -> int:

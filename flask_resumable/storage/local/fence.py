@@ -1,11 +1,11 @@
-"""A number in a file that says which claim may write: the newest. Beside it, how far that claim's writer has got.
+"""A file with the number of the claim that may write, which is the newest, and how far its writer has got.
 
-Checked under a lock of the operating system around every block, so a writer that was overtaken, however long it slept,
-cannot touch a byte. The kernel frees the locks of a process that dies.
+The number is checked around every block, under a lock of the operating system. So a writer that was overtaken, however
+long it slept, cannot change a byte. The kernel releases the locks of a process that dies.
 
-The file has the number (8 bytes), the offset behind the last byte written (8), and the name of the machine's current
-run (16): what was written before a loss of power may not be there after it, so it does not count then. Chunks that come
-in no order have marks instead, from byte 8 on.
+The file contains the number (8 bytes), the offset after the last byte written (8), and an id of the machine's current
+boot (16). Bytes that were written before a power failure may be missing after it, so they do not count then. For chunks
+in any order, the file has a mark for each chunk instead, from byte 8.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from ..file_io import translated
 from .locks import chunk_lock
 from .locks import ChunkLock
 
-CLOSED = 2**63 - 1  # above every claim: nobody may write any more
+CLOSED = 2**63 - 1  # greater than the number of any claim: nobody may write any more
 _SIZE = 8  # bytes
 _NOTE = struct.Struct(">QQ16s")
-_POLL = 0.005  # seconds between two looks at a lock; waiting in the kernel would stop all greenlets of a worker
+_POLL = 0.005  # seconds between two attempts; waiting in the kernel would block all greenlets of a worker
 _PATIENCE = 30  # seconds
 
 
 class Fence:
-    """One upload's fence. One object for one writer."""
+    """The fence of one upload. Each writer has its own object."""
 
     def __init__(self, descriptor: int, path: str, *, is_new: bool) -> None:
         self._descriptor = descriptor
         self._path = path
-        self.is_new = is_new  # there was none: the upload has just begun, or is over
+        self.is_new = is_new  # whether it was just created: the upload has just begun, or is over
 
     @classmethod
     def open(cls, path: str, *, expect_new: bool = False) -> Self:
-        """Open the fence, or put one up.
+        """Open the fence, or create it.
 
-        :param expect_new: Try the latter first: it is more likely.
+        :param expect_new: Whether to try creating it first, because that is more likely to succeed.
         """
         while True:
             if not expect_new:
@@ -57,14 +57,14 @@ class Fence:
                 return cls(created, path, is_new=True)
 
     def close(self) -> None:
-        """Done with it; the fence stays where it is."""
+        """Close the file. The fence stays in place."""
         os.close(self._descriptor)
 
     def raise_to(self, number: int, progress: int | None = None) -> None:
         """Lock out all writers with a smaller number.
 
-        :param progress: From which byte on the new writer writes; ``None``: what is noted stays.
-        :raises ClaimLost: The fence is higher already.
+        :param progress: The byte from which the new writer writes. ``None`` keeps the offset in the file.
+        :raises ClaimLost: The fence has a greater number already.
         """
         with _Lock(self._descriptor, fcntl.LOCK_EX):
             current = self._read()
@@ -76,12 +76,12 @@ class Fence:
                 os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
 
     def note(self, progress: int) -> None:
-        """All bytes before ``progress`` have been written. To be called while :meth:`held`."""
+        """Record that all bytes before ``progress`` were written. Call it while :meth:`held`."""
         os.pwrite(self._descriptor, progress.to_bytes(_SIZE, "big"), _SIZE)
 
     @staticmethod
     def progress(path: str) -> tuple[int, int]:
-        """The number of the last writer, and the offset behind the last byte written; zeros if that is not known."""
+        """Return the number of the last writer and the offset after its last byte, or zeros if they are unknown."""
         try:
             with open(path, "rb", buffering=0) as file:
                 note = file.read(_NOTE.size)
@@ -93,9 +93,9 @@ class Fence:
         return (number, progress) if noted_in == boot() else (number, 0)
 
     def take_down(self, file: str) -> None:
-        """Remove the fence, with all locked out who have it open. For who has put it up for an upload that is over.
+        """Remove a fence that was created for an upload that is over, and lock out those who have it open.
 
-        It stays if there is a ``file`` behind it: then the upload has only just begun, and others write by now.
+        It stays if the ``file`` exists, because then the upload has just begun and others are writing.
         """
         with _Lock(self._descriptor, fcntl.LOCK_EX):
             if not os.path.exists(file) and self._is_in_place():
@@ -103,40 +103,41 @@ class Fence:
                 os.unlink(self._path)
 
     def held(self, number: int) -> AbstractContextManager[None]:
-        """Keep newer writers waiting for the length of a write.
+        """Make newer writers wait during a write.
 
-        :raises ClaimLost: One has come before.
+        :raises ClaimLost: There already is a newer writer.
         """
         return _Lock(self._descriptor, fcntl.LOCK_EX, lambda: self.check(number))
 
     def shared(self, *, again: bool = False) -> AbstractContextManager[None]:
-        """Keep the upload from being finished or removed for the length of a write, beside others that do the same.
+        """Keep the upload from being finished or removed during a write. Others may share the fence at the same time.
 
-        :param again: It was shared before and had not been removed then: from there on, it is closed first.
-        :raises ClaimLost: That has happened.
+        :param again: Whether it was shared before. The fence is closed before it is removed, so only that is checked.
+        :raises ClaimLost: The upload was finished or removed.
         """
         return _Lock(self._descriptor, fcntl.LOCK_SH, self._check_open if again else self._check_in_place)
 
     def alone_at(self, number: int, check: Callable[[], None] | None = None) -> AbstractContextManager[None]:
-        """Keep others from chunk ``number`` for the length of the block.
+        """Keep others away from a chunk within the context.
 
-        :param check: Called while others are there; what it raises ends the waiting.
-        :raises UploadLocked: Somebody else would not let go of it.
+        :param number: The number of the chunk.
+        :param check: Called while others have the chunk. It may raise to stop waiting.
+        :raises UploadLocked: Another request did not release the chunk in time.
         """
         return _Place(chunk_lock(self._descriptor, self._path, number), check)
 
     def mark(self, number: int, mark: bytes) -> bool:
-        """Leave a mark for chunk ``number``, of 8 bytes; whether it is the first. To be called while alone there."""
+        """Leave a mark of 8 bytes for a chunk. Return whether it is the first. Call it in :meth:`alone_at`."""
         is_first = not any(self.marked(number))
         os.pwrite(self._descriptor, mark, _SIZE * number)
         return is_first
 
     def marked(self, number: int) -> bytes:
-        """The last mark for chunk ``number``."""
+        """Return the latest mark for a chunk."""
         return os.pread(self._descriptor, _SIZE, _SIZE * number)
 
     def check(self, number: int) -> None:
-        """Whether ``number`` may still write.
+        """Check that the claim with this number may still write.
 
         :raises ClaimLost: It may not.
         """
@@ -156,7 +157,7 @@ class Fence:
         return int.from_bytes(os.pread(self._descriptor, _SIZE, 0), "big")
 
     def _is_in_place(self) -> bool:
-        """Whether this is still the file by that name: it goes away with its upload."""
+        """Whether the path still leads to this file, which is removed with its upload."""
         try:
             there = os.stat(self._path)
         except FileNotFoundError:
@@ -166,7 +167,7 @@ class Fence:
 
 
 class _Lock:
-    """The whole fence, locked for the length of a block, if ``check`` lets it begin."""
+    """A lock on the whole fence within the context, which is entered only if ``check`` does not raise."""
 
     __slots__ = ("_check", "_descriptor", "_kind")
 
@@ -189,7 +190,7 @@ class _Lock:
 
 
 class _Place:
-    """The lock of one chunk, apart from the fence's own."""
+    """The lock on a single chunk, independent of the fence's own."""
 
     __slots__ = ("_check", "_lock")
 

@@ -1,7 +1,7 @@
-"""What the operating system's file calls leave to the caller, and what is done where one of them is missing.
+"""File operations that differ between systems: syncing, copying, and moving bytes within the kernel.
 
-Syncing, copying and moving bytes within the kernel differ between systems. What each has is found out here, by looking
-for the call itself: a Python that was built for an old Linux lacks some of them, too.
+What a system supports is detected by looking for each function, because a Python that was built for an old Linux lacks
+some of them, too.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import BinaryIO
 from ..file_io import write_all
 
 _START_ONLY = 2  # SYNC_FILE_RANGE_WRITE
-_COPY_STEP = 1 << 30  # bytes in one call; the kernel may do less
-_COPY_BLOCK = 1 << 20  # bytes, where the kernel does not do it
+_COPY_STEP = 1 << 30  # the maximum number of bytes per call; the kernel may copy fewer
+_COPY_BLOCK = 1 << 20  # bytes to copy at a time if the kernel cannot do it
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY)
 _NOT_IN_KERNEL = (*_UNSUPPORTED, errno.EXDEV, errno.EPERM)
 _TO_THE_PLATTER: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS
 
 
-class closing_on_error:  # noqa: N801 - to be used as a function, like contextlib's
-    """Give back what was opened, if it does not come to be used."""
+class closing_on_error:  # noqa: N801 - used like a function, such as those of contextlib
+    """Call ``close`` if the block raises."""
 
     __slots__ = ("_close",)
 
@@ -43,9 +43,9 @@ class closing_on_error:  # noqa: N801 - to be used as a function, like contextli
 
 
 def splice_all(pipe: int, size: int, descriptor: int, position: int) -> None:
-    """Move the next ``size`` bytes out of a pipe to ``position`` in a file, within the kernel where that is possible.
+    """Move the next ``size`` bytes from a pipe to ``position`` in a file, within the kernel if possible.
 
-    :raises OSError: Some of them may be left in the pipe.
+    :raises OSError: Bytes may be left in the pipe.
     """
     assert hasattr(os, "splice")  # else nobody has put anything into a pipe
     end = position + size
@@ -62,7 +62,7 @@ def splice_all(pipe: int, size: int, descriptor: int, position: int) -> None:
 
 
 def _kernels_write_out() -> Callable[[int, int, int], object] | None:
-    """Linux's ``sync_file_range``, which Python does not offer; ``None`` where it cannot be had."""
+    """Return Linux's ``sync_file_range``, which Python does not expose, or ``None`` if it is not available."""
     try:
         import ctypes
 
@@ -77,16 +77,16 @@ _write_out = _kernels_write_out()
 
 
 def begin_sync(descriptor: int, start: int, size: int) -> None:
-    """Let the disk begin to take these bytes, without waiting, so that a sync finds less to do. Promises nothing."""
+    """Make the disk start to write these bytes, without waiting, so that a later sync is faster. Best effort."""
     if _write_out is not None:
         _write_out(descriptor, start, size)
 
 
 def copy_range(source: int, target: int, position: int, size: int) -> int:
-    """Copy the first ``size`` bytes of one file to ``position`` in another, in the kernel where it can.
+    """Copy the first ``size`` bytes of one file to ``position`` in another, within the kernel if possible.
 
-    :return: The position behind the copy.
-    :raises OSError: Also if ``source`` is shorter.
+    :return: The position after the copy.
+    :raises OSError: Copying failed, or ``source`` is too short.
     """
     done = 0
     in_kernel = True
@@ -104,13 +104,13 @@ def copy_range(source: int, target: int, position: int, size: int) -> int:
             block = os.pread(source, min(step, _COPY_BLOCK), done)
             copied = write_all(target, block, position + done)
         if copied == 0:
-            raise OSError(errno.EIO, "a part is shorter than its record says")
+            raise OSError(errno.EIO, "the file is shorter than its record says")
         done += copied
     return position + done
 
 
 def size_of(path: str | Path) -> int | None:
-    """How many bytes a file has; ``None`` if there is no such file."""
+    """Return the size of a file in bytes, or ``None`` if it does not exist or is not a regular file."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -119,18 +119,18 @@ def size_of(path: str | Path) -> int | None:
 
 
 def copy_stream(source: BinaryIO, target: BinaryIO) -> None:
-    """Copy what is left of one stream to another, through bounded memory."""
+    """Copy the rest of one stream to another, in blocks of limited size."""
     shutil.copyfileobj(source, target, _COPY_BLOCK)
 
 
 def remove(path: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def publish(file: str, name: str) -> None:
-    """Give a file another name, in a folder that is made if need be; whatever had that name is replaced."""
+    """Rename a file, and create the folder of the new name if needed. An existing file is replaced."""
     try:
         os.replace(file, name)
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def publish(file: str, name: str) -> None:
 
 
 def sync_content(descriptor: int) -> None:
-    """Make a file's bytes survive a loss of power; its times may be older then."""
+    """Make a file's bytes survive a power failure. Its timestamps may not."""
     if _TO_THE_PLATTER is None and hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:
@@ -147,29 +147,29 @@ def sync_content(descriptor: int) -> None:
 
 
 def sync_file(descriptor: int) -> None:
-    """Make a file, or the names in a folder, survive a loss of power.
+    """Make a file, or the names in a folder, survive a power failure.
 
-    On macOS, ``fsync`` leaves the bytes in the drive's own cache, which a loss of power empties. Only ``F_FULLFSYNC``
-    asks the drive to write them. Network shares do not know it; for them, ``fsync`` is all there is.
+    On macOS, ``fsync`` leaves the bytes in the drive's own cache, which loses power as well. Only ``F_FULLFSYNC`` makes
+    the drive write them. Network shares do not support that, so ``fsync`` has to do there.
     """
     if _TO_THE_PLATTER is not None:
         try:
             fcntl.fcntl(descriptor, _TO_THE_PLATTER)
             return
         except OSError as error:
-            # After a sync that has failed, another one may report success for bytes that are gone.
+            # After a failed sync, another one may report success although the bytes are lost.
             if error.errno not in _UNSUPPORTED:
                 raise
     os.fsync(descriptor)
 
 
 def sync_directory(path: str) -> None:
-    """Make the names in a folder survive a loss of power, where the file system can be asked to."""
+    """Make the names in a folder survive a power failure, if the file system supports that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_file(descriptor)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:  # some network shares sync files alone
+        if error.errno not in _UNSUPPORTED:  # some network shares can only sync files
             raise
     finally:
         os.close(descriptor)

@@ -1,10 +1,10 @@
-"""Locks of single chunks, among all threads and processes that write to one upload.
+"""Locks on single chunks, shared by all threads and processes that write to one upload.
 
-The kernel frees them when their process dies. Two kinds exist, and the processes that share an upload folder must agree
-on one: they do, as long as they run the same Python.
+The kernel releases them when their process dies. There are two kinds. Processes that share an upload folder must use
+the same kind, and they do if they run the same Python.
 
-POSIX's record locks, which every system has, are not among them. They belong to a process, not to an open file: threads
-do not keep each other out, and closing any descriptor of the file gives all of them up.
+POSIX record locks, which every system has, do not work here. They belong to a process instead of an open file: they do
+not keep threads apart, and closing any descriptor of the file releases them all.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Protocol
 
 
 class ChunkLock(Protocol):
-    """One chunk's lock. An object is for one use at a time."""
+    """The lock on one chunk. An object is for one use at a time."""
 
     def __init__(self, fence: int, path: str, number: int) -> None: ...
 
     def take(self) -> bool:
-        """Take the lock, without waiting; whether that was possible."""
+        """Take the lock without waiting. Return whether that succeeded."""
         ...
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         ...
 
 
 class RecordLock:
-    """A byte of the fence, locked on behalf of the open file (an "OFD lock").
+    """Locks a byte of the fence on behalf of the open file (an "OFD lock").
 
-    :param fence: The fence's descriptor. Each descriptor from ``open`` has locks of its own.
-    :param path: The fence's name.
-    :param number: The chunk's number.
+    :param fence: The descriptor of the fence. Each descriptor that was opened separately has its own locks.
+    :param path: The path of the fence.
+    :param number: The number of the chunk.
     """
 
     __slots__ = ("_fence", "_number")
@@ -61,15 +61,15 @@ class RecordLock:
 
 
 class LockFile:
-    """A file of the chunk's own beside the fence, ``<fence>.<number>``, locked as a whole (``flock``).
+    """Locks a separate file for the chunk next to the fence, ``<fence>.<number>`` (``flock``).
 
-    It is there while somebody has the lock. Whoever has it removes the file before letting go, so that nothing is left
-    when an upload is over. Whoever opened it before and gets the lock then has a lock that keeps nobody out, notices
-    that, and tries again.
+    The file exists while somebody has the lock. The holder removes it before releasing the lock, so that nothing is
+    left when the upload is over. A process that opened it before that gets a lock that keeps nobody out, detects that,
+    and tries again.
 
-    :param fence: The fence's descriptor.
-    :param path: The fence's name.
-    :param number: The chunk's number.
+    :param fence: The descriptor of the fence.
+    :param path: The path of the fence.
+    :param number: The number of the chunk.
     """
 
     __slots__ = ("_descriptor", "_path")
@@ -97,7 +97,7 @@ class LockFile:
     def release(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            # An empty file that stays behind is no harm: the next one takes it, or delete_expired does.
+            # An empty file that is left behind does no harm: the next lock uses it, or delete_expired removes it.
             with suppress(OSError):
                 os.unlink(self._path)
         finally:
@@ -112,8 +112,8 @@ class LockFile:
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
-_FIRST = 8  # bytes: the fence's number comes before
+_FIRST = 8  # bytes; the fence's number comes first
 
-# Not by the name alone: macOS knows such locks, too, but not for everybody, and its struct flock has another layout.
+# Not by the name alone: macOS has such locks, too, but only for some programs, and its struct flock differs.
 has_record_locks = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 chunk_lock: type[ChunkLock] = RecordLock if has_record_locks else LockFile

@@ -1,8 +1,8 @@
-"""Finished files that the app wants elsewhere.
+"""Moves finished files to where the app wants them.
 
-A file gets its second name, or a copy in another file system, before the record tells of it; its first name goes when
-the record does. A note beside the fence, ``<id>.moved``, says first which names there may be, so that whatever is
-interrupted, nothing is left in a place that no record knows.
+A file gets its second name, or a copy on another file system, before the record says so, and loses its first name
+afterwards. A note next to the fence, ``<id>.moved``, lists all possible names first. So whatever interrupts this, no
+file is left in a place that nothing knows about.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Identity = tuple[int, int]  # device and inode
 
 
 class MovedFiles:
-    """Moves files of one upload folder.
+    """Moves the files of one upload folder.
 
-    :param is_durable: Whether what is moved must survive a loss of power.
+    :param is_durable: Whether moves must survive a power failure.
     """
 
     def __init__(self, paths: Paths, *, is_durable: bool) -> None:
@@ -39,7 +39,7 @@ class MovedFiles:
         self._is_durable = is_durable
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
-        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        """Implement :meth:`~flask_resumable.interfaces.capabilities.Moves.move`."""
         name = self._paths.chosen(target)
         path, source = os.path.join(self._paths.root, name), self._paths.published(upload)
         with translated:
@@ -64,7 +64,7 @@ class MovedFiles:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
     def _is_placed(self, upload: Upload, source: str, path: str, *, overwrite: bool) -> bool:
-        """Put the file there; whether that was possible, since nothing else is there."""
+        """Put the file there. Return whether that succeeded, which it does not if something else is there."""
         with translated:
             if not overwrite:
                 self._note(upload, path, _identity(source))
@@ -88,8 +88,8 @@ class MovedFiles:
             return self._synced(path)
 
     def _make_temporary(self, source: str, temporary: str) -> None:
-        """The file under another name, or a copy of it."""
-        remove(temporary)  # of a process that has died
+        """Link the file to another name, or copy it."""
+        remove(temporary)  # left by a process that died
         try:
             return os.link(source, temporary)
         except OSError as error:
@@ -115,10 +115,10 @@ class MovedFiles:
             sync_directory(os.path.dirname(path))
         return True
 
-    # --- where it may be ---
+    # --- the note ---
 
     def _note(self, upload: Upload, path: str, identity: Identity | None) -> None:
-        """Say that a file is about to be here; without an identity, whatever is here is the upload's."""
+        """Note that a file is about to appear here. Without an identity, any file with this name is the upload's."""
         line = json.dumps([path, *(identity or ())]) + "\n"
         note = self._paths.moved(upload)
         is_new = not os.path.exists(note)
@@ -140,12 +140,12 @@ class MovedFiles:
         except FileNotFoundError:
             return
         for line in lines:
-            with suppress(ValueError, TypeError):  # a line that lost its end with the power was about nothing yet
+            with suppress(ValueError, TypeError):  # a power failure cut the line off before it mattered
                 path, *identity = json.loads(line)
                 yield path, (identity[0], identity[1]) if len(identity) == 2 else None
 
     def _is_ours(self, upload: Upload, path: str) -> bool:
-        """Whether the upload's file is there, from an earlier try."""
+        """Whether the upload's file is there already, from an earlier attempt."""
         with suppress(FileNotFoundError, NotADirectoryError):
             found = _identity(path)
             if os.path.exists(self._paths.published(upload)) and found == _identity(self._paths.published(upload)):
@@ -156,7 +156,7 @@ class MovedFiles:
     # --- afterwards ---
 
     def settle(self, upload: Upload) -> None:
-        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        """Implement :meth:`~flask_resumable.interfaces.capabilities.Moves.settle_moves`."""
         with translated:
             kept = self._paths.current(upload)
             noted = list(self._noted(upload))
@@ -168,7 +168,7 @@ class MovedFiles:
                 remove(self._paths.moved(upload))
 
     def forget(self, upload: Upload) -> None:
-        """Remove the file from wherever it may have been moved to."""
+        """Remove the file from all places that it may have been moved to."""
         with translated:
             self._remove(list(self._noted(upload)), None)
             remove(self._paths.moved(upload))
@@ -188,7 +188,7 @@ def _identity(path: str) -> Identity:
 
 
 def _is_same_entry(one: str, other: str) -> bool:
-    """Whether two paths, by whatever links, are one name in one folder, and not only one file."""
+    """Whether two paths lead to the same name in the same folder, and not only to the same file."""
     if os.path.basename(one).casefold() != os.path.basename(other).casefold():
         return False
     try:
@@ -198,7 +198,7 @@ def _is_same_entry(one: str, other: str) -> bool:
 
 
 def _is_renamed(temporary: str, path: str) -> bool:
-    """Give a file its name, unless something has that name."""
+    """Rename a file. Return whether that succeeded, which it does not if the name is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:

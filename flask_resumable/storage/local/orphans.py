@@ -1,4 +1,4 @@
-"""Unfinished files that nobody has touched for long: a record may have gone without them."""
+"""Finds unfinished files that have not changed for a long time, whose record may be gone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from ...core.ids import ID_PATTERN
 
 _SUFFIXES = ("part", "lock", "moved")
-_CHUNK_LOCK = r"lock\.[0-9]+"  # of a process that has died
+_CHUNK_LOCK = r"lock\.[0-9]+"  # left by a process that died
 _WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.({'|'.join(_SUFFIXES)}|{_CHUNK_LOCK})")
 
 
 def orphans(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Uploads whose files were last touched before ``older_than``, in seconds since 1970, and how to remove these.
+    """Yield uploads whose files were last changed before ``older_than``, in seconds since 1970.
 
-    The callable returns how many bytes that freed.
+    Each item is an upload's id and a callable that removes its files and returns how many bytes it freed.
     """
     if not folder.is_dir():
         return
@@ -39,7 +39,7 @@ def orphans(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[],
 
 
 def _chunk_locks(folder: Path) -> dict[str, list[str]]:
-    """The suffixes of chunk locks, by upload. Only those that are held just now, or whose process has died, exist."""
+    """Return the suffixes of chunk locks by upload. They exist only while in use, or after their process has died."""
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -54,7 +54,7 @@ def _last_touched(files: Iterable[Path]) -> float:
     for file in files:
         with suppress(FileNotFoundError):
             times.append(file.stat().st_mtime)
-    return max(times, default=math.inf)  # if they have gone meanwhile, there is nothing to remove
+    return max(times, default=math.inf)  # without files, there is nothing to remove
 
 
 def _remove(files: Iterable[Path]) -> int:

@@ -1,8 +1,7 @@
-"""Bytes on a local disk.
+"""Stores bytes on a local disk.
 
-Unfinished bytes lie in ``ROOT/.partial/<id>.part``, with the upload's fence beside them in ``<id>.lock``. Publishing
-is a rename to the upload folder, or to the folder below it that the app has chosen. Of what clients say, nothing but an
-id ever becomes a part of a path.
+Unfinished bytes are in ``ROOT/.partial/<id>.part``, next to the upload's fence, ``<id>.lock``. A finished file is
+renamed into the upload folder, or into a folder below it that the app has chosen.
 """
 
 from __future__ import annotations
@@ -52,16 +51,21 @@ from .writer import LocalSlot
 from .writer import LocalWriter
 from .writer import sync
 
-_BLOCK = 256 * 1024  # bytes
+_BLOCK = 256 * 1024  # in bytes
 
 
 class LocalStorage:
-    """Files in a folder. Several processes, and hosts that share a disk with working locks, may use one folder.
+    """Keeps uploads as files in a folder.
 
-    :param directory: The upload folder; ``strftime`` patterns in it stand for the upload's time of creation, in UTC.
-    :param chunks: Where flow.js chunks are kept until they are merged; without it they are placed in the file at once.
-    :param durability: ``"none"``: what is reported survives the end of the process; ``"data"``: also a loss of power,
-        for the contents; ``"full"``: and for names and sizes, at every step.
+    Several processes can use one folder, and so can several hosts if they share a disk on which locks work::
+
+        FlaskResumable(app, storage=LocalStorage("/srv/uploads/%Y-%m", durability="full"))
+
+    :param directory: The upload folder. ``strftime`` patterns are replaced by the upload's time of creation in UTC.
+    :param durability: What survives. ``"none"``: acknowledged bytes survive the end of the process; ``"data"``: they
+        survive a power failure, too; ``"full"``: so do file names and sizes, at every step.
+    :param chunks: A folder to keep flow.js chunks in until they are merged. By default, chunks are written straight
+        into the file.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class LocalStorage:
 
     @property
     def root(self) -> Path:
-        """The upload folder, or that part of it that does not depend on the time."""
+        """The upload folder, up to the first part with a ``strftime`` pattern."""
         return Path(self._paths.root)
 
     # --- writing ---
@@ -128,7 +132,7 @@ class LocalStorage:
         return self._made_durable(upload, progress)
 
     def _made_durable(self, upload: Upload, progress: int) -> int:
-        """How much of what was written counts, now that it is as durable as the setting promises."""
+        """Make what was written as durable as the setting promises, and return the offset up to which it counts."""
         if progress <= upload.offset:
             return upload.offset
         with translated:
@@ -146,7 +150,7 @@ class LocalStorage:
     def _raised_fence(
         self, upload: Upload, number: int, *, expect_new: bool = False, progress: int | None = None
     ) -> Fence:
-        """The upload's fence at ``number``: from here on, writers with older claims write nothing."""
+        """Open the upload's fence and raise it to ``number``, so that writers with older claims cannot write."""
         fence = self._open_fence(upload, expect_new=expect_new)
         with closing_on_error(fence.close), translated:
             fence.raise_to(number, progress)
@@ -187,7 +191,7 @@ class LocalStorage:
                 with translated:
                     fence.mark(number, secrets.token_bytes(8))  # an earlier request with this chunk stops
                 yield LocalSlot(fill)
-            if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
+            if fence.is_new and not is_filled and "chunks" not in upload.storage:  # the fence was gone: it is over
                 with translated:
                     fence.take_down(self._paths.part(upload))
         finally:
@@ -243,18 +247,18 @@ class LocalStorage:
         return {"path": name}
 
     def _merge(self, upload: Upload) -> None:
-        """Write the unfinished file anew from its chunks, with all that would still place one locked out."""
+        """Write the unfinished file again from its chunks, with all chunk writers locked out."""
         with translated:
-            self._chunks.check(upload)  # before the fence is closed: if one is lost, the upload goes on from there
+            self._chunks.check(upload)  # before the fence is closed, so that lost chunks can be sent again
         with closing(self._raised_fence(upload, CLOSED)), translated, open(self._paths.part(upload), "wb") as target:
             self._chunks.merge(upload, target)
             target.flush()
             self._sync(target.fileno())
 
     def _complete_part(self, upload: Upload) -> None:
-        """Lock all writers out of the unfinished file, and see to it that it has its length.
+        """Lock all writers out of the unfinished file, and make sure that it has its full length.
 
-        All of its bytes are as durable as they are going to be: a byte counts only when it has been synced.
+        Its bytes need no sync, because bytes count only after they were synced.
         """
         assert upload.length is not None
         part = self._paths.part(upload)
@@ -264,7 +268,7 @@ class LocalStorage:
                 os.close(self._open_part(upload, create=True))
             size = size_of(part) or 0
         if size < upload.length:
-            raise BytesLost(size)  # before the fence is closed: the upload goes on from there
+            raise BytesLost(size)  # before the fence is closed, so that the upload can continue from there
         with closing(self._raised_fence(upload, CLOSED)), translated:
             if os.stat(part).st_size > upload.length:  # content that failed its checksum lies after the end
                 self._cut(part, upload.length)
@@ -278,7 +282,7 @@ class LocalStorage:
             os.close(descriptor)
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
-        """Copy the parts together in the kernel, where that can be done."""
+        """Copy the parts, within the kernel if possible."""
         with closing(self._raised_fence(upload, fence)) as held, translated:
             descriptor = self._open_part(upload, create=True)
             try:
@@ -316,7 +320,7 @@ class LocalStorage:
         self._remove_unfinished(upload)
         self._moved.forget(upload)
         with translated:
-            # Its record may have been written before the rename was noted: look in both places.
+            # The record may be older than the rename, so look in both places.
             for path in {self._paths.current(upload), self._paths.published(upload)}:
                 remove(path)
             self._chunks.delete(upload)
@@ -336,7 +340,7 @@ class LocalStorage:
             remove(lock)
 
     def verify(self, upload: Upload) -> list[str]:
-        """What is wrong with the upload's files, in plain words."""
+        """Describe what is wrong with the upload's files."""
         paths = self._paths
         published = paths.current(upload) if "path" in upload.storage else paths.published(upload)
         with translated:

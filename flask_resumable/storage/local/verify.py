@@ -1,4 +1,4 @@
-"""Holding files against the records of their uploads. Looks at names and sizes, never at contents; changes nothing."""
+"""Compares files with the records of their uploads. Checks names and sizes, never contents, and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .files import size_of
 
 
 def inspect(upload: Upload, *, part: str, published: str, chunks: ChunkFolder) -> list[str]:
-    """What is wrong with an upload's files, in plain words.
+    """Describe what is wrong with an upload's files.
 
-    :param part: Its unfinished file.
-    :param published: Its finished one.
-    :raises OSError: One cannot be looked at.
+    :param part: The unfinished file.
+    :param published: The finished file.
+    :raises OSError: A file cannot be accessed.
     """
     if upload.status in (Status.NEW, Status.DELETING, Status.GONE):
         return []
@@ -23,7 +23,7 @@ def inspect(upload: Upload, *, part: str, published: str, chunks: ChunkFolder) -
         return _whole(upload, published, any_size=chunks.changes_size and upload.client_key is not None)
     problems = chunks.problems(upload) if "chunks" in upload.storage else _unfinished(upload, part)
     if problems and upload.status is Status.FINISHING and not upload.is_partial and os.path.exists(published):
-        return []  # it has been published, maybe just now; that the record says so is the next step
+        return []  # it may have been published just now, and the record does not say so yet
     return problems
 
 
@@ -44,5 +44,5 @@ def _unfinished(upload: Upload, path: str) -> list[str]:
     if found < needed:
         return [f"The unfinished file {path} has {found} bytes; {needed} were received."]
     if upload.status is Status.COMPLETE and found != upload.length:
-        return [f"The file of the part, {path}, has {found} bytes, not {upload.length}."]
+        return [f"The partial upload's file {path} has {found} bytes, not {upload.length}."]
     return []

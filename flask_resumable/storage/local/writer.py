@@ -1,4 +1,4 @@
-"""Writing one request's content, or one chunk, to a local file."""
+"""Writes the content of a request, or a chunk, to a local file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .files import splice_all
 from .files import sync_content
 from .files import sync_file
 
-BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
+BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # in bytes
 
 
 class LocalSlot:
-    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`."""
+    """The place of a chunk; implements :class:`~flask_resumable.interfaces.chunks.Slot`."""
 
     def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
         self.fill = fill
 
 
 class LocalWriter:
-    """Appends blocks under the fence, and closes both; see :class:`~flask_resumable.interfaces.Writer`."""
+    """Appends blocks under the fence, and closes both; implements :class:`~flask_resumable.interfaces.Writer`."""
 
     def __init__(self, descriptor: int, fence: Fence, number: int, start: int, durability: str) -> None:
         self._descriptor = descriptor
@@ -75,16 +75,16 @@ class LocalWriter:
         self._fence.check(self._number)
 
     def _begin_sync_if_due(self) -> None:
-        """The disk works while more comes in, and the client waits less for the sync in the end."""
+        """Make the disk work while more content arrives, so that the client waits less for the final sync."""
         behind = self._position - self._begun
         if behind >= BEGIN_SYNC_EVERY and self._durability != "none":
             begin_sync(self._descriptor, self._begun, behind)
             self._begun = self._position
 
     def flush(self) -> JSONObject:
-        # A failed sync may have thrown dirty pages away, and a second one would report success.
+        # A failed sync may have discarded dirty pages, and a second one would report success.
         if self._has_failed:
-            raise Unavailable("An earlier write could not be made durable.")
+            raise Unavailable("An earlier write could not be made durable; request the current offset and resume.")
         try:
             with translated:
                 sync(self._descriptor, self._durability)
