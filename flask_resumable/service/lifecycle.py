@@ -169,9 +169,7 @@ class Lifecycle:
                 except UploadRejected:
                     pass
                 except Exception:
-                    logger.exception(
-                        "pre_delete of upload %s failed; the upload is removed anyway.", claimed.upload.id
-                    )
+                    logger.exception("pre_delete of upload %s failed; the upload is removed anyway.", claimed.upload.id)
         self._remove(claimed, remembered_until)
 
     def _remove(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
