@@ -172,6 +172,8 @@ def test_a_storage_that_lacks_something_is_refused(tmp_path: Path) -> None:
     assert LocalStorage(tmp_path).capabilities.chunks is not None
     with pytest.raises(ConfigurationError, match="FLOW_ENABLED"):
         FlaskResumable(Flask("app", instance_path=str(tmp_path)), storage=MemoryStorage())
+    with pytest.raises(ConfigurationError, match="StorageCapabilities"):
+        FlaskResumable(Flask("app", instance_path=str(tmp_path)), storage=object())  # type: ignore[arg-type]
 
 
 def test_a_hit_is_not_a_finished_file(site: Site) -> None:
