@@ -387,6 +387,11 @@ def _given(storage: Storages | None, chunks: ChunkSettings) -> Storages | None:
         )
     if isinstance(storage, Mapping) and not storage:
         raise ConfigurationError("storage= is empty: pass at least one storage.")
+    for kind in {} if storage is None else storage.values() if isinstance(storage, Mapping) else [storage]:
+        if not hasattr(kind, "capabilities"):
+            raise ConfigurationError(
+                f"storage={kind!r} does not say what it can do: give it an attribute capabilities = StorageCapabilities()."
+            )
     return storage
 
 
