@@ -390,7 +390,7 @@ def _given(storage: Storages | None, chunks: ChunkSettings) -> Storages | None:
     for kind in {} if storage is None else storage.values() if isinstance(storage, Mapping) else [storage]:
         if not hasattr(kind, "capabilities"):
             raise ConfigurationError(
-                f"storage={kind!r} does not say what it can do: give it an attribute capabilities = StorageCapabilities()."
+                f"storage={kind!r} does not say what it can do: give it capabilities = StorageCapabilities(...)."
             )
     return storage
 
