@@ -1,4 +1,4 @@
-# The demo, as one would deploy an app of one's own: gunicorn with threads, as nobody in particular.
+# The demo, as you would deploy your own app: gunicorn with threads, as an unprivileged user.
 
 FROM node:22-slim AS browser-libraries
 WORKDIR /demo
@@ -37,5 +37,5 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen(urllib.request.Request('http://127.0.0.1:8000/files/', method='OPTIONS'), timeout=2)"]
-# One worker for each core, few threads: a thread is needed for each upload that is under way.
+# One worker for each core, and few threads: each upload in progress needs one.
 CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "16", "--graceful-timeout", "20", "demo.app:create_app()"]

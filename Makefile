@@ -1,28 +1,40 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
-# make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
-# make coverage: the tests without servers and browsers, and what of the package they reach; ARGS=... for others
-# make lint: ruff, mypy
-# make bench: measure uploads beside other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
+# make test-oldest: run the same tests with the oldest supported versions of the dependencies
+# make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
+# make test-without-linux: run the tests without everything that macOS and BSD lack
+# make coverage: run the tests without servers and browsers, and show what they reach; ARGS=... for other tests
+# make lint: run ruff and mypy
+# make bench: compare uploads with other servers, 25 minutes; make bench ARGS=--quick, 3 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 
 PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: demo test coverage lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
 	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
+
+# The oldest versions that pyproject.toml allows of what the package uses.
+test-oldest: $(OLDEST)/test
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(OLDEST)/pytest $(ARGS)
 
 test-s3-ceph: $(VENV)/test
 	S3_SERVER=ceph $(BIN)/python -m pytest tests/s3 $(ARGS)
+
+# What is not run looks at Linux's own calls, at peers, or at pages.
+test-without-linux: $(VENV)/test
+	PYTHONPATH=$(CURDIR)/tests/without_linux $(BIN)/python -m pytest -n 2 --dist loadgroup \
+	    --ignore tests/browser --ignore tests/test_bench.py $(ARGS)
 
 coverage: $(VENV)/test
 	$(BIN)/coverage erase
@@ -33,6 +45,7 @@ coverage: $(VENV)/test
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin flask_resumable  # nothing that macOS lacks is taken for granted
 
 # Servers to compare with that cannot be installed are left out, with a message.
 bench: $(VENV)/bench bench/peers/node_modules/.installed
@@ -58,6 +71,12 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(OLDEST)/test: pyproject.toml tests/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/oldest.py >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' --constraint $(OLDEST)/constraints.txt
+	@touch $@
+
 $(VENV)/bench: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
 	|| ($(BIN)/pip install --quiet --editable . gunicorn \
@@ -73,4 +92,4 @@ demo/node_modules/.installed: demo/package.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin

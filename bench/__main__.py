@@ -73,12 +73,12 @@ def _measure(options: argparse.Namespace, folder: Path) -> Results:
             if time.monotonic() > deadline:
                 results.wrong.append(f"{name}, {server}: out of time")
                 continue
-            _say(f"{name}: {server} ...")
+            _statements(f"{name}: {server} ...")
             room = MEMORY / folder.name if name == "sizes" and _has_memory(sizes.growth[-1]) else folder / "home"
             with _fresh(room) as home, results.noting(name, server):
                 for table in measure(server, home, source, sizes):
                     results.others.append(table)
-                    _say(str(table))
+                    _statements(str(table))
     _race(options, results, folder / "home", source, sizes, deadline)
     return results
 
@@ -108,7 +108,7 @@ def _race(
             random.shuffle(servers)
             for server in servers:
                 if time.monotonic() > deadline:
-                    _say("Out of time: the rest of the rounds is left out.")
+                    _statements("Out of time: the rest of the rounds is left out.")
                     return
                 room = MEMORY / home.parent.name if scenario.in_memory and os.access(MEMORY, os.W_OK) else home
                 with _fresh(room), results.noting(name, server):
@@ -117,7 +117,7 @@ def _race(
                     if figures:
                         results.add(name, server, figures)
                         shown = "  ".join(f"{figures[column]:,.4g} {column}" for column in scenario.columns)
-                        _say(f"{number}/{options.rounds} {name:8} {server:14} {shown}")
+                        _statements(f"{number}/{options.rounds} {name:8} {server:14} {shown}")
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _fresh(home: Path) -> Iterator[Path]:
         os.sync()  # or whoever comes next would share the disk with the removal
 
 
-def _say(text: str) -> None:
+def _statements(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

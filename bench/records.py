@@ -24,7 +24,7 @@ def fill(home: Path, template: str, count: int, *, expired: bool = False) -> lis
     """
     with closing(sqlite3.connect(home / "resumable.sqlite", timeout=30)) as connection:
         names = [row[1] for row in connection.execute(f"PRAGMA table_info({_TABLE})")]
-        fixed = {"id": "lower(hex(randomblob(16)))", "key": "NULL"}
+        fixed = {"id": "lower(hex(randomblob(16)))", "client_key": "NULL"}
         if expired:
             fixed |= {"expires_at": _LONG_AGO, "removable_at": _LONG_AGO}
         statement = _FILL.format(

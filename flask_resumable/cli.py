@@ -1,4 +1,4 @@
-"""``flask tus ...``: what an operator does with uploads."""
+"""The ``flask tus`` commands."""
 
 from __future__ import annotations
 
@@ -13,50 +13,49 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from .abilities import Locates
-from .abilities import Verifies
-from .cleaning import Cleaner
-from .cleaning import complete_pending as make_up_hooks
-from .cleaning import Report
+from .core.upload import Status
+from .core.upload import Upload
 from .errors import Unavailable
 from .errors import UploadNotFound
 from .interfaces import Storage
-from .sansio.upload import Status
-from .sansio.upload import Upload
+from .service.cleanup import Cleaner
+from .service.cleanup import complete_pending as make_up_hooks
+from .service.cleanup import Report
+from .service.verify import Findings
+from .service.verify import Verifier
 from .state import current_state
-from .verifying import Findings
-from .verifying import Verifier
 
 
 class _DashedGroup(AppGroup):
-    """Takes ``delete-expired`` for ``delete_expired``."""
+    """Accepts ``delete-expired`` for ``delete_expired``."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name.replace("-", "_"))
 
 
-tus_commands = _DashedGroup("tus", help="Resumable uploads: look, clean up, make up for crashes.")
+tus_commands = _DashedGroup("tus", help="Inspect, clean up and recover resumable uploads.")
 
 BATCH = click.option(
-    "--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Records at a time."
+    "--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Records to load at a time."
 )
 ORPHANS_AFTER = click.option(
     "--orphans-after",
     default=24.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Hours after which unfinished bytes without a record are leftovers.",
+    help="Age in hours from which unfinished bytes without a record count as orphans.",
 )
 
 
 @tus_commands.command("delete_expired")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @ORPHANS_AFTER
 @BATCH
 def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
-    """Remove uploads that were not finished in time, and what they left on the disk.
+    """Remove expired uploads, and unfinished bytes without a record (orphans).
 
-    Never touches a finished upload, or one that is being written to. Safe beside live traffic and beside itself.
+    Complete uploads and those in use are never touched. You can run this while the app serves requests, and several
+    times at once.
     """
     cleaner = Cleaner(current_state().service, batch=batch)
     if dry_run:
@@ -64,13 +63,13 @@ def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
         for upload in cleaner.expired():
             click.echo(_line(upload))
             uploads, bytes_freed = uploads + 1, bytes_freed + upload.received.total
-        click.echo(f"{uploads} uploads ({bytes_freed} bytes) would be removed.")
+        click.echo(f"Uploads that would be removed: {uploads} ({bytes_freed} bytes).")
         return
     report = Report()
     _show("Removing", cleaner.delete_expired(report, orphans_after=timedelta(hours=orphans_after)))
     click.echo(
-        f"{report.removed} uploads removed, {report.orphans} leftovers removed ({report.bytes} bytes), "
-        f"{report.busy} busy, {len(report.failed)} failed."
+        f"Uploads removed: {report.removed}, orphans removed: {report.orphans}, bytes freed: {report.bytes}, "
+        f"busy: {report.busy}, failed: {len(report.failed)}."
     )
     _exit_if_failed(report, "remove")
 
@@ -78,10 +77,10 @@ def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
 @tus_commands.command("complete_pending")
 @BATCH
 def complete_pending(batch: int) -> None:
-    """Call the on_complete hooks that a crash or an error has left undone."""
+    """Complete uploads whose on_complete hook was cut off by a crash or failed."""
     report = Report()
     _show("Completing", make_up_hooks(current_state().service, report, batch=batch))
-    click.echo(f"{report.completed} uploads completed, {len(report.failed)} failed.")
+    click.echo(f"Uploads completed: {report.completed}, failed: {len(report.failed)}.")
     _exit_if_failed(report, "complete")
 
 
@@ -89,23 +88,24 @@ def complete_pending(batch: int) -> None:
 @ORPHANS_AFTER
 @BATCH
 def verify(orphans_after: float, batch: int) -> None:
-    """Hold the records against the bytes: is all there that was received?
+    """Check that the storage has all bytes that the records say were received.
 
-    Looks at names and sizes, not at contents, and changes nothing. Safe beside live traffic. Exit code 1 if something
-    is wrong, or could not be looked at.
+    Compares names and sizes, not contents, and changes nothing. You can run this while the app serves requests. Exits
+    with 1 if something is wrong or could not be checked.
     """
     state = current_state()
-    if not isinstance(state.storage, Verifies):
-        raise click.ClickException("This storage cannot be verified.")
+    verification = state.storage.capabilities.verification
+    if verification is None:
+        raise click.ClickException("This storage does not support verification.")
     findings = Findings()
-    verifier = Verifier(state.service, state.storage, findings, batch=batch)
+    verifier = Verifier(state.service, verification, findings, batch=batch)
     _show("Verifying", _told(verifier.run(orphans_after=timedelta(hours=orphans_after))))
     click.echo(
-        f"{findings.verified} uploads verified, {len(findings.damaged)} damaged, {findings.busy} busy, "
-        f"{len(findings.failed)} failed; {findings.orphans} leftovers, which delete_expired removes."
+        f"Uploads verified: {findings.verified}, damaged: {len(findings.damaged)}, busy: {findings.busy}, "
+        f"failed: {len(findings.failed)}. Orphans: {findings.orphans}; 'flask tus delete_expired' removes them."
     )
     if findings.failed:
-        click.echo(f"Could not verify: {', '.join(findings.failed)}. The log says why.", err=True)
+        click.echo(f"Could not verify: {', '.join(findings.failed)}. See the log for the reasons.", err=True)
     if findings.failed or findings.damaged:
         sys.exit(1)
 
@@ -114,13 +114,13 @@ def _told(found: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
     for upload_id, problems in found:
         for problem in problems:
             if sys.stderr.isatty():
-                click.echo("\r\x1b[K", nl=False, err=True)  # the line of the progress bar, which is drawn anew
+                click.echo("\r\x1b[K", nl=False, err=True)  # clears the progress bar, which is then drawn again
             click.echo(f"{upload_id}  {problem}")
         yield upload_id
 
 
 @tus_commands.command("list")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads in this state.")
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads with this status.")
 @BATCH
 def list_uploads(status: str | None, batch: int) -> None:
     """List uploads: id, status, bytes received and expected, expiry, name."""
@@ -135,12 +135,12 @@ def list_uploads(status: str | None, batch: int) -> None:
 @tus_commands.command("show")
 @click.argument("upload_id", metavar="ID")
 def show(upload_id: str) -> None:
-    """Show all that is known of one upload, as JSON."""
+    """Show all details of one upload, as JSON."""
     state = current_state()
     try:
         upload = state.repository.get(upload_id)
     except UploadNotFound:
-        raise click.ClickException(f"There is no upload {upload_id!r}.") from None
+        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
     known: dict[str, Any] = {
         "id": upload.id,
         "status": upload.status.value,
@@ -159,11 +159,12 @@ def show(upload_id: str) -> None:
 
 
 def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
-    """Where the bytes are, and what the storage has noted of them; of long lists of parts only how long they are."""
+    """Return where the bytes are and what the storage has noted about them. Long lists are cut to their length."""
     path = location = None
-    with suppress(Unavailable):  # its storage is not set up here; the notes tell which it is
+    with suppress(Unavailable):  # its storage is not configured here; the notes still name it
         path = storage.path(upload)
-        location = storage.location(upload) if isinstance(storage, Locates) else None
+        locations = storage.capabilities.locations
+        location = None if locations is None else locations.location(upload)
     notes = {
         name: f"{len(value)} items" if isinstance(value, list | dict) and len(value) > 5 else value
         for name, value in upload.storage.items()
@@ -174,7 +175,7 @@ def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
 def _line(upload: Upload) -> str:
     length = "?" if upload.length is None else upload.length
     expires = _time(upload.expires_at) if upload.can_expire else None
-    # repr: a client's name for a file may hold anything that a terminal obeys.
+    # ascii: the client's file name may contain control sequences that the terminal would obey.
     name = ascii(upload.metadata.filename) if upload.metadata.filename else "-"
     return f"{upload.id}  {upload.status.value:<9}  {upload.offset}/{length}  {expires or '-'}  {name}"
 
@@ -184,7 +185,7 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _show(label: str, work: Iterator[str]) -> None:
-    """Do the work, with progress shown on a terminal and nothing elsewhere."""
+    """Run the work, with a progress bar if this is a terminal."""
     with click.progressbar(work, label=label, show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()) as items:
         for _ in items:
             pass
@@ -192,5 +193,6 @@ def _show(label: str, work: Iterator[str]) -> None:
 
 def _exit_if_failed(report: Report, verb: str) -> None:
     if report.failed:
-        click.echo(f"Could not {verb}: {', '.join(report.failed)}. The log says why.", err=True)
+        click.echo(f"Could not {verb}: {', '.join(report.failed)}. See the log for the reasons.", err=True)
+
         sys.exit(1)

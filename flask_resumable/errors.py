@@ -1,63 +1,63 @@
-"""The error tree: what can go wrong, as data.
+"""The exceptions that the package raises.
 
-No status codes live here: each protocol has one table that turns these into HTTP (``sansio/<protocol>.py``)::
+They carry no HTTP status: each protocol maps them to responses in one table (``protocols/<name>/errors.py``)::
 
     ResumableError
-    ├── ConfigurationError      a setting is wrong; raised at start, names every bad key
-    ├── InvalidRequest          the request cannot be understood
-    │   ├── UnsupportedVersion      of the protocol
-    │   ├── UnsupportedMediaType    the body is not declared as upload content
-    │   ├── LengthRequired          this server cannot deliver a body of unknown length
+    ├── ConfigurationError      settings or arguments are wrong; lists every problem
+    ├── InvalidRequest          the request is malformed
+    │   ├── UnsupportedVersion      the protocol version is not supported
+    │   ├── UnsupportedMediaType    the Content-Type is not the one for upload content
+    │   ├── LengthRequired          the WSGI server cannot deliver a body of unknown length
     │   └── MethodNotAllowed
-    ├── UploadNotFound          never existed, was removed, or belongs to somebody else
-    ├── UploadExists            an id was used twice
-    ├── KeyReused               an idempotency key was used for two different uploads
-    ├── UploadExpired           the time to finish has passed
-    ├── UploadClosed            accepts no bytes (a final upload)
-    ├── UploadRejected          a hook said no
-    │   └── RemovalRefused          the database said no: something of the app's refers to the record
-    ├── OffsetMismatch          the content does not start where the upload ends
+    ├── UploadNotFound          never existed, was removed, or belongs to another owner
+    ├── UploadExists            the id or a key is already taken
+    ├── KeyReused               one idempotency key was used for two different uploads
+    ├── UploadExpired           the upload was not completed in time
+    ├── UploadClosed            the upload accepts no content (a final upload)
+    ├── UploadRejected          a hook refused
+    │   └── RemovalRefused          the database refused, because something still refers to the record
+    ├── OffsetMismatch          the content does not start at the upload's offset
     ├── LengthConflict          the declared length contradicts what is known
-    ├── TooLarge                passes the length or a limit
-    ├── ChecksumMismatch        the content is not what the client announced
-    ├── BodyIncomplete          the client left, or fell silent, before the end of its body
-    ├── UploadLocked            another request is finishing the upload right now
-    ├── ClaimLost               a newer request took the upload over
-    ├── BytesLost               saved bytes are missing in the storage
-    └── Unavailable             state or storage cannot be reached for now
-        ├── StorageFull             no room left for the bytes
-        └── StorageRefuses          the storage does not do what is asked of it, however often
+    ├── TooLarge                the content exceeds the upload's length or a limit
+    ├── ChecksumMismatch        the content does not have the announced checksum
+    ├── BodyIncomplete          the client disconnected or went silent in the middle of its body
+    ├── UploadLocked            another request holds the upload and must not be interrupted
+    ├── ClaimLost               a newer request took over the upload
+    ├── BytesLost               the storage no longer has bytes that were saved
+    └── Unavailable             the database or the storage cannot be reached right now
+        ├── StorageFull             no space left
+        └── StorageRefuses          the storage rejects the operation, and retrying does not help
 """
 
 from __future__ import annotations
 
 
 class ResumableError(Exception):
-    """Anything this package raises on purpose."""
+    """The base class of all errors that this package raises on purpose."""
 
 
 class ConfigurationError(ResumableError):
-    """Settings are wrong; the message names each of them."""
+    """Raised at start-up when settings or arguments are wrong. The message lists every problem."""
 
 
 class InvalidRequest(ResumableError):
-    """The request is malformed; the message says which part and what is expected."""
+    """Raised for a malformed request. The message says which part is wrong and what is expected."""
 
 
 class UnsupportedVersion(InvalidRequest):
-    """The protocol version asked for is not spoken here."""
+    """Raised when the client asks for a protocol version that is not supported."""
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body's Content-Type is not the one for upload content."""
+    """Raised when the Content-Type of a body is not the one for upload content."""
 
 
 class LengthRequired(InvalidRequest):
-    """The WSGI server cannot deliver a body without Content-Length."""
+    """Raised when the WSGI server cannot deliver a body without a Content-Length."""
 
 
 class MethodNotAllowed(InvalidRequest):
-    """The method means nothing on this resource."""
+    """Raised when a resource does not support the request's method. ``allowed`` lists the methods it does support."""
 
     def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -65,40 +65,48 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class UploadNotFound(ResumableError):
-    """No such upload, or none that the asker may know of."""
+    """Raised when no such upload exists, or when the client may not know of it."""
 
     def __init__(self, upload_id: str) -> None:
-        super().__init__("There is no such upload; create a new one.")
+        super().__init__("This upload does not exist; create a new one.")
         self.upload_id = upload_id
 
 
 class UploadExists(ResumableError):
-    """The id is taken."""
+    """Raised when the id or a key of a new upload is already taken."""
 
 
 class KeyReused(ResumableError):
-    """An idempotency key names two uploads that are not the same."""
+    """Raised when an idempotency key is used again for a different upload."""
 
 
 class UploadExpired(ResumableError):
-    """The upload was not finished in time."""
+    """Raised when an upload was not completed before it expired."""
 
-    def __init__(self, message: str = "The time to finish this upload has passed; create a new one.") -> None:
+    def __init__(self, message: str = "This upload has expired; create a new one.") -> None:
         super().__init__(message)
 
 
 class UploadClosed(ResumableError):
-    """The upload takes no bytes from clients."""
+    """Raised when content is sent to an upload that accepts none."""
 
 
 class UploadRejected(ResumableError):
-    """A hook refuses the upload; raise it from ``on_create``, ``pre_save``, ``pre_delete`` or ``on_complete``.
+    """Raise this in a hook to refuse an upload.
 
-    :param status: The HTTP status for the client, 400 to 599.
+    ``on_create``, ``pre_save``, ``pre_delete`` and ``on_complete`` may refuse::
+
+        class Uploads(FlaskResumable):
+            def on_create(self, upload: Upload) -> None:
+                if upload.metadata.filetype != "image/png":
+                    raise UploadRejected(415, "Only PNG images are accepted.")
+
+    :param status: The HTTP status of the response, 400 to 599.
     :param message: One line for the person who uploads.
+    :raises ValueError: ``status`` is out of range.
     """
 
-    def __init__(self, status: int = 403, message: str = "The upload was refused.") -> None:
+    def __init__(self, status: int = 403, message: str = "The server rejected this upload.") -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"UploadRejected takes a status from 400 to 599, not {status}.")
         super().__init__(message)
@@ -106,33 +114,35 @@ class UploadRejected(ResumableError):
 
 
 class RemovalRefused(UploadRejected):
-    """The database does not let the record go, by a foreign key of the app's for instance. The upload is as it was.
+    """Raised when the database refuses to delete an upload's record, for example because of a foreign key.
 
-    :param reason: What the database says, for the log; clients are not told the names of tables.
+    The upload is unchanged.
+
+    :param reason: What the database says. It goes to the log only, so that clients do not learn the names of tables.
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(409, "The app still refers to this upload; it was not removed.")
+        super().__init__(409, "The upload was not removed because the app still refers to it.")
         self.reason = reason
 
 
 class OffsetMismatch(ResumableError):
-    """The content does not start at the upload's offset. Both in bytes."""
+    """Raised when content does not start at the upload's offset. Both numbers are in bytes."""
 
     def __init__(self, expected: int, provided: int) -> None:
         super().__init__(
-            f"The upload is at offset {expected}, not {provided}; ask for the offset and go on from there."
+            f"The upload is at offset {expected}, not {provided}; request the current offset and resume from there."
         )
         self.expected = expected
         self.provided = provided
 
 
 class LengthConflict(ResumableError):
-    """A length was declared twice, or lies below the offset."""
+    """Raised when a length is declared twice, or is smaller than the offset."""
 
 
 class TooLarge(ResumableError):
-    """More bytes than allowed. ``limit`` in bytes."""
+    """Raised when a client sends more bytes than ``limit``."""
 
     def __init__(self, message: str, limit: int) -> None:
         super().__init__(message)
@@ -140,64 +150,64 @@ class TooLarge(ResumableError):
 
 
 class ChecksumMismatch(ResumableError):
-    """The received content does not have the announced checksum."""
+    """Raised when the received content does not have the announced checksum."""
 
     def __init__(self) -> None:
         super().__init__("The content does not match its checksum and was discarded; send it again.")
 
 
 class BodyIncomplete(ResumableError):
-    """The body ended before its announced end; what arrived is kept unless a checksum guards it.
+    """Raised when a body ends early. The bytes that arrived are kept, unless a checksum covers them.
 
-    :param offset: How far the upload is now, in bytes.
+    :param offset: The upload's offset after that, in bytes.
     """
 
     def __init__(self, offset: int) -> None:
-        super().__init__("The body did not arrive completely; ask for the offset and go on from there.")
+        super().__init__("The request body was cut short; request the current offset and resume from there.")
         self.offset = offset
 
 
 class UploadLocked(ResumableError):
-    """Another request holds the upload and may not be interrupted."""
+    """Raised when another request holds the upload and must not be interrupted."""
 
     def __init__(self) -> None:
         super().__init__("Another request is working on this upload; try again in a moment.")
 
 
 class ClaimLost(ResumableError):
-    """A newer request has taken the upload over; this one may write nothing more."""
+    """Raised when a newer request has taken over the upload, so that this one must not write any more."""
 
     def __init__(self) -> None:
-        super().__init__("A newer request has taken this upload over; ask for the offset and go on from there.")
+        super().__init__("A newer request took over this upload; request the current offset and resume from there.")
 
 
 class BytesLost(ResumableError):
-    """The storage lacks bytes that were saved: it lost power, or somebody removed them.
+    """Raised when the storage lacks bytes that were saved, after a power failure or because somebody deleted them.
 
-    :param offset: Up to where they are there.
+    :param offset: How many bytes are left from the start, without a gap.
     """
 
     def __init__(self, offset: int) -> None:
-        super().__init__("The server lost a part of this upload; ask for the offset and go on from there.")
+        super().__init__("The server lost part of this upload; request the current offset and resume from there.")
         self.offset = offset
 
 
 class Unavailable(ResumableError):
-    """State or storage does not answer; the upload is as it was."""
+    """Raised when the database or the storage cannot be reached. The upload is unchanged."""
 
     def __init__(self, message: str = "The server cannot store uploads right now; try again later.") -> None:
         super().__init__(message)
 
 
 class StorageFull(Unavailable):
-    """There is no room for more bytes."""
+    """Raised when the storage has no space left."""
 
     def __init__(self) -> None:
-        super().__init__("The server has no room left; try again later.")
+        super().__init__("The server has no space left; try again later.")
 
 
 class StorageRefuses(Unavailable):
-    """The storage does not do what is asked of it, and will not until somebody changes its settings or ours."""
+    """Raised when the storage rejects an operation and will do so until somebody changes its settings or the app's."""
 
-    def __init__(self, message: str = "The storage refuses this upload; the server's log says why.") -> None:
+    def __init__(self, message: str = "The storage rejects this upload; see the server's log for the reason.") -> None:
         super().__init__(message)

@@ -1,6 +1,14 @@
-"""What has happened, for observers (blinker). Sent with the app as sender and ``upload``, after the fact.
+"""Signals that are sent after each event, with the app as sender and ``upload`` as argument.
 
-Signals cannot refuse anything; to decide, override the hook of the same name.
+::
+
+    from flask_resumable import signals
+
+    @signals.on_complete.connect_via(app)
+    def notify(sender, upload):
+        ...
+
+A receiver cannot refuse anything. To decide, override the hook of the same name.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from datetime import datetime
 from datetime import timedelta
 from typing import Any
 from typing import BinaryIO
-from typing import cast
 
+from flask_resumable.core.upload import JSONObject
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import Unavailable
+from flask_resumable.interfaces import StorageCapabilities
 from flask_resumable.interfaces import Writer
-from flask_resumable.sansio.upload import JSONObject
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.interfaces import WriterCapabilities
 
 
 class Stream(io.BytesIO):
@@ -35,6 +36,8 @@ class Stream(io.BytesIO):
 class MemoryStorage:
     """A dictionary."""
 
+    capabilities = StorageCapabilities()
+
     def __init__(self) -> None:
         self.contents: dict[str, bytearray] = {}
         self.opened: list[Stream] = []
@@ -45,12 +48,15 @@ class MemoryStorage:
         del content[start:]
 
         class Appending:
-            write = content.extend
+            capabilities = WriterCapabilities()
+
+            def write(self, block: bytes | memoryview, /) -> None:
+                content.extend(block)
 
             def flush(self) -> JSONObject:
                 return {}
 
-        yield cast(Writer, Appending())
+        yield Appending()
 
     def finish(self, upload: Upload, fence: int) -> JSONObject:
         self.contents.setdefault(upload.id, bytearray())  # it may be empty
@@ -68,7 +74,7 @@ class MemoryStorage:
     def delete(self, upload: Upload) -> None:
         self.contents.pop(upload.id, None)
 
-    def discard_stray(self, upload: Upload) -> None:
+    def remove_orphans(self, upload: Upload) -> None:
         pass
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
@@ -80,6 +86,7 @@ class LinkedStorage(MemoryStorage):
 
     def __init__(self) -> None:
         super().__init__()
+        self.capabilities = StorageCapabilities(links=self, locations=self)
         self.wishes: list[dict[str, Any]] = []
 
     def location(self, upload: Upload) -> str:

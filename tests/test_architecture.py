@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import flask_resumable
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import TRANSITIONS
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import TRANSITIONS
 
 PACKAGE = Path(flask_resumable.__file__).parent
 MODULES = {
@@ -18,40 +19,39 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-# What each room may import of the package, beside errors and itself. What is imported for types only does not count.
+# What each room may import of the package, beside errors and itself; imports for types only count like all others.
 ALLOWED = {
     "errors": set(),
-    "sansio": set(),
-    "abilities": {"interfaces", "sansio"},
-    "interfaces": {"sansio"},
-    "checks": {"sansio"},
-    "settings": {"checks", "sansio"},
     "signals": set(),
-    "digests": set(),
     "processes": set(),
-    "holding": {"abilities", "interfaces", "processes", "sansio"},
-    "asking": {"abilities", "holding", "interfaces", "sansio"},
-    "receiving": {"abilities", "asking", "holding", "interfaces", "sansio"},
-    "moving": {"abilities", "holding", "interfaces", "sansio"},
-    "steps": {"abilities", "holding", "interfaces", "moving", "sansio"},
-    "repeating": {"holding", "interfaces", "sansio", "steps"},
-    "service": {"abilities", "asking", "digests", "holding", "interfaces", "receiving", "repeating", "sansio", "steps"},
-    "cleaning": {"service", "sansio"},
-    "verifying": {"abilities", "service", "sansio"},
-    "keys": {"sansio", "service"},
-    "chunks": {"abilities", "interfaces", "keys", "sansio", "service"},
-    "state": {"chunks", "interfaces", "keys", "moving", "sansio", "service", "settings"},
-    "testing": {"abilities", "interfaces", "sansio"},
-    "models": {"sansio"},
-    "repositories": {"interfaces", "models", "sansio", "settings"},
-    "storage": {"abilities", "interfaces", "processes", "sansio", "settings"},
-    "blueprints": {"abilities", "interfaces", "sansio", "settings", "state"},
-    "cli": {"abilities", "cleaning", "interfaces", "sansio", "state", "verifying"},
+    "core": set(),
+    "interfaces": {"core"},
+    "service": {"core", "interfaces", "processes"},
+    "models": {"core"},
+    "settings": {"core"},
+    "repositories": {"core", "interfaces", "models", "settings"},
+    "storage": {"core", "interfaces", "processes", "settings"},
+    "state": {"core", "interfaces", "service", "settings"},
+    "wsgi": {"core", "interfaces"},
+    "downloads": {"core", "interfaces", "state"},
+    "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},
+    "cli": {"core", "interfaces", "service", "state"},
+    "hooks": {"core", "signals"},
+    "testing": {"core", "interfaces", "storage"},
 }
+# Folders that have nothing to do with one another, and files beside them that nobody in them may import.
+APART = {
+    "protocols": ({"tus", "flow"}, {"registry"}),
+    "repositories": ({"sql", "mongo"}, set()),
+    "storage": ({"local", "multipart", "s3"}, {"factory"}),
+}
+ON_TOP_OF = {"s3": {"multipart"}}
+# What every protocol has that must be pure: it decides without Flask, databases, disks or clocks.
+PURE = ("errors", "messages", "replies", "multipart")
 # Who may know which of the world outside.
 OUTSIDE = {
-    "flask": {"blueprints", "cli", "extension", "models", "repositories", "settings", "state"},
-    "werkzeug": {"blueprints", "extension"},
+    "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},
+    "werkzeug": {"downloads", "hooks", "protocols", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
     "flask_sqlalchemy": set(),
     "flask_sqlalchemy_lite": set(),
@@ -66,11 +66,11 @@ OUTSIDE = {
 
 
 def _imports(name: str) -> set[str]:
-    """All that a module imports when it runs, as absolute names."""
+    """All that a module imports, as absolute names; for types, and within functions, too."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
-    for node in _executed(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,18 +82,18 @@ def _imports(name: str) -> set[str]:
     return found
 
 
-def _executed(node: ast.AST) -> list[ast.AST]:
-    """The node and all below it, without ``if TYPE_CHECKING`` and without what runs only when called."""
-    found = [node]
-    for child in ast.iter_child_nodes(node):
-        is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
-        if not is_for_types and not isinstance(child, ast.FunctionDef):
-            found += _executed(child)
-    return found
-
-
 def _room(name: str) -> str:
     return (name.split(".") + [""])[1]
+
+
+def _is_pure(name: str) -> bool:
+    _, room, *rest = (*name.split("."), "")
+    return room == "core" or (room == "protocols" and len(rest) > 1 and rest[1] in PURE)
+
+
+def _is_group(name: str) -> bool:
+    """Whether it is a package of pure modules, named to import one of them."""
+    return MODULES[name].name == "__init__.py"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -106,6 +106,19 @@ def test_modules_import_downwards_only(name: str) -> None:
     assert inner <= ALLOWED[room] | {"errors", room}
 
 
+# What each folder of a kind of storage may import of the others.
+KNOWN_STORAGES: dict[str, set[str]] = {"local": set(), "multipart": set(), "s3": {"multipart"}}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("flask_resumable.storage.")])
+def test_kinds_of_storage_do_not_know_one_another(name: str) -> None:
+    """A disk and an object store know only what is beside both; a store knows what works over all stores."""
+    folder = name.split(".")[2]
+    imported = {(name.split(".") + [""])[2] for name in _imports(name) if name.startswith("flask_resumable.storage")}
+    if folder in KNOWN_STORAGES:
+        assert imported & set(KNOWN_STORAGES) <= KNOWN_STORAGES[folder] | {folder}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_backends_are_known_only_where_they_belong(name: str) -> None:
     """Flask, the ORM and the rest of the world are imported only by the rooms that are about them."""
@@ -113,6 +126,30 @@ def test_backends_are_known_only_where_they_belong(name: str) -> None:
         top = imported.split(".")[0]
         if top in OUTSIDE:
             assert _room(name) in OUTSIDE[top], f"{name} imports {top}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_folders_that_are_apart_stay_apart(name: str) -> None:
+    """A protocol knows no other, a database no other; what they share knows none of them, but for the list of them."""
+    _, room, *rest = (*name.split("."), "", "")
+    folders, lists = APART.get(room, (set(), set()))
+    allowed = ({rest[0]} | ON_TOP_OF.get(rest[0], set())) & folders or (folders if rest[0] in lists else set())
+    if name == f"flask_resumable.{room}" and room in ("repositories", "storage"):
+        allowed = folders  # it chooses
+    found = {imported.split(".")[2] for imported in _imports(name) if imported.startswith(f"flask_resumable.{room}.")}
+    assert found & folders <= allowed
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if _is_pure(name)])
+def test_rules_and_messages_are_pure(name: str) -> None:
+    """They import the standard library, the rules and each other."""
+    for imported in _imports(name):
+        top, _, inner = imported.partition(".")
+        if top == "flask_resumable":
+            is_fine = not inner or _is_pure(imported) or inner in ("errors", "protocols.reply") or _is_group(imported)
+            assert is_fine, f"{name} imports {imported}"
+        else:
+            assert top in sys.stdlib_module_names, f"{name} imports {imported}"
 
 
 def test_there_is_no_import_cycle() -> None:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from flask_resumable.blueprints.body import RequestBody
-from flask_resumable.blueprints.body import TURN
+from flask_resumable.wsgi.body import RequestBody
+from flask_resumable.wsgi.body import TURN
 
 
 def test_a_fast_client_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:

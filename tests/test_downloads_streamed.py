@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from flask_resumable import FlaskResumable
-from flask_resumable.blueprints.excerpt import BLOCK
+from flask_resumable.downloads.stream import BLOCK
 from flask_resumable.interfaces import Storage
 from flask_resumable.storage.local import LocalStorage
 from tests.conformance.tus_client import metadata

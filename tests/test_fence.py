@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.fence import CLOSED
-from flask_resumable.storage.fence import Fence
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.fence import CLOSED
+from flask_resumable.storage.local.fence import Fence
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def test_a_writer_that_does_not_come_to_be_gives_all_back(tmp_path: Path) -> Non
     upload = Upload(id="1" * 32, length=10, status=Status.ACTIVE, created_at=datetime(2026, 1, 2, tzinfo=UTC))
     with storage.writer(upload, 0, 5) as writer:
         writer.write(b"abc")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/dev/fd"))
     for start, number, error in ((7, 6, BytesLost), (3, 1, ClaimLost)):
         with pytest.raises(error):
             storage.writer(upload, start, number)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/dev/fd")) == before
     with storage.writer(upload, 3, 6) as writer:
         writer.write(b"def")

@@ -14,9 +14,9 @@ from gunicorn.http.body import Body
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.unreader import SocketUnreader
 
-from flask_resumable.blueprints.gunicorn_body import GunicornFrames
-from flask_resumable.blueprints.gunicorn_body import is_framed
-from flask_resumable.blueprints.sources import BLOCK_SIZE
+from flask_resumable.wsgi.gunicorn import GunicornFrames
+from flask_resumable.wsgi.gunicorn import is_framed
+from flask_resumable.wsgi.sources import BLOCK_SIZE
 
 CONTENT = random.Random(8).randbytes(3_000_000)
 

@@ -20,8 +20,8 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.http.body import LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
-from flask_resumable.blueprints.body import RequestBody
 from flask_resumable.interfaces import Incoming
+from flask_resumable.wsgi.body import RequestBody
 
 CONTENT = random.Random(9).randbytes(300_000)
 SIZE = 1_000_000  # bytes announced
@@ -115,15 +115,6 @@ def test_taking_never_waits(ends: Ends, environ: Any) -> None:
         before = time.monotonic()
         assert [incoming.take() for _ in range(100)] == [None] * 100
         assert time.monotonic() - before < PATIENCE
-
-
-def test_what_was_sent_before_an_interruption_can_still_be_taken(ends: Ends) -> None:
-    """It is in the kernel, and stays there until somebody has taken it."""
-    with RequestBody(ends.gunicorn(), IDLE).incoming(SIZE) as incoming:
-        ends.client.sendall(CONTENT[:90_000])
-        incoming.interrupt()
-        assert all_there_is(incoming) == CONTENT[:90_000]
-        assert incoming.take() == b""
 
 
 def test_frames_are_read_by_waiting_and_taken_by_anybody(ends: Ends) -> None:

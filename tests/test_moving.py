@@ -25,8 +25,8 @@ from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.models.interface import UploadView
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.signals import on_complete
-from flask_resumable.storage.chunk_folder import ChunkFolder
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
@@ -284,6 +284,20 @@ def test_relative_paths_stay_in_the_upload_folder(tmp_path: Path, target: str) -
             upload.move_to(target)
 
     site = Site(tmp_path, complete)
+    url = site.send()
+    site.is_right(url, site.folder / url.rpartition("/")[2])
+
+
+def test_unfinished_files_are_left_alone_by_whatever_name(tmp_path: Path) -> None:
+    """A link leads to them here; on a file system that ignores case, ``.PARTIAL`` does."""
+
+    def complete(upload: Any) -> None:
+        with pytest.raises(ValueError):
+            upload.move_to("alias/file")
+
+    site = Site(tmp_path, complete)
+    site.folder.mkdir(parents=True)
+    (site.folder / "alias").symlink_to(".partial")
     url = site.send()
     site.is_right(url, site.folder / url.rpartition("/")[2])
 

@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from flask_resumable.blueprints import pipes
-from flask_resumable.blueprints.pipes import hand_back_pipe
-from flask_resumable.blueprints.pipes import LEAST
-from flask_resumable.blueprints.pipes import MAX_SPARE_PIPES
-from flask_resumable.blueprints.pipes import Pipe
-from flask_resumable.blueprints.pipes import take_pipe
-from flask_resumable.storage.files import splice_all
+from flask_resumable.storage.local.files import splice_all
+from flask_resumable.wsgi import pipes
+from flask_resumable.wsgi.pipes import hand_back_pipe
+from flask_resumable.wsgi.pipes import LEAST
+from flask_resumable.wsgi.pipes import MAX_SPARE_PIPES
+from flask_resumable.wsgi.pipes import Pipe
+from flask_resumable.wsgi.pipes import take_pipe
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "splice"), reason="This system cannot splice.")
 
 ROOT = Path(__file__).resolve().parents[1]
 PRELUDE = """
 import fcntl, os, resource
-from flask_resumable.blueprints import pipes
-from flask_resumable.blueprints.pipes import hand_back_pipe, take_pipe
+from flask_resumable.wsgi import pipes
+from flask_resumable.wsgi.pipes import hand_back_pipe, take_pipe
 """
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 _TESTS = """
 import os, time
 from functools import partial
-from flask_resumable.repositories.embedded import embedded_repository
+from flask_resumable.repositories.sql.embedded import embedded_repository
 from flask_resumable.testing import processes
 
 def pid(repository, number):

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyMixin
-from flask_resumable.repositories.direct import Direct
+from flask_resumable.repositories.sql.sqlite import Direct
 from tests.conformance.tus_client import Body
 from tests.conformance.tus_client import OCTETS
 from tests.conformance.tus_client import Tus

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flask_resumable.errors import Unavailable
-from flask_resumable.repositories.direct import Direct
-from flask_resumable.repositories.embedded import embedded_repository
+from flask_resumable.repositories.sql.embedded import embedded_repository
+from flask_resumable.repositories.sql.sqlite import Direct
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import take

@@ -7,29 +7,44 @@ from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from typing import cast
 
 import pytest
 from flask import Flask
 
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
-from flask_resumable.settings import FlowSettings
-from flask_resumable.settings import read_settings
-from flask_resumable.settings import Settings
+from flask_resumable.extension import sections
+from flask_resumable.protocols.flow.settings import FlowSettings
+from flask_resumable.protocols.tus.settings import TusSettings
+from flask_resumable.settings.app import Settings
+from flask_resumable.settings.base import ProtocolSettings
+from flask_resumable.settings.base import read_settings
+from flask_resumable.settings.storage import ChunkSettings
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def _settings(**config: Any) -> Settings:
+def _read(config: dict[str, Any]) -> list[Any]:
     app = Flask("app", instance_path="/instance")
     app.config.update(config)
-    return read_settings(app)[0]
+    return read_settings(app.config, sections(app))
+
+
+def _settings(**config: Any) -> Settings:
+    return cast(Settings, _read(config)[0])
+
+
+def _chunk_settings(**config: Any) -> ChunkSettings:
+    return cast(ChunkSettings, _read(config)[1])
+
+
+def _tus_settings(**config: Any) -> TusSettings:
+    return cast(TusSettings, _read(config)[2])
 
 
 def _flow_settings(**config: Any) -> FlowSettings:
-    app = Flask("app", instance_path="/instance")
-    app.config.update(config)
-    return read_settings(app)[1]
+    return cast(FlowSettings, _read(config)[3])
 
 
 def test_defaults_lie_in_the_instance_folder() -> None:
@@ -41,16 +56,16 @@ def test_defaults_lie_in_the_instance_folder() -> None:
 
 def test_the_protocols_prefix_comes_first() -> None:
     """``TUS_X`` wins over ``RESUMABLE_X``, and either over the default."""
-    assert _settings(RESUMABLE_MAX_SIZE=1).max_size == 1
-    assert _settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=2).max_size == 2
-    assert _settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=None).max_size is None
+    assert _tus_settings(RESUMABLE_MAX_SIZE=1).max_size == 1
+    assert _tus_settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=2).max_size == 2
+    assert _tus_settings(RESUMABLE_MAX_SIZE=1, TUS_MAX_SIZE=None).max_size is None
 
 
 def test_protocols_differ_where_they_are_told_to() -> None:
     """A common key counts for both protocols, one with a prefix for its own only."""
     config = {"RESUMABLE_MAX_SIZE": 1, "FLOW_MAX_SIZE": 2}
-    assert (_settings(**config).max_size, _flow_settings(**config).max_size) == (1, 2)
-    assert (_settings().upload_url, _flow_settings().upload_url) == ("/files/", "/flow/")
+    assert (_tus_settings(**config).max_size, _flow_settings(**config).max_size) == (1, 2)
+    assert (_tus_settings().upload_url, _flow_settings().upload_url) == ("/files/", "/flow/")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +81,7 @@ def test_protocols_differ_where_they_are_told_to() -> None:
 )
 def test_any_setting_of_the_chunks_folder_chooses_it(config: dict[str, Any], apart: bool) -> None:
     """Chunks are kept apart and merged as soon as one of the settings that only make sense then is set."""
-    assert _flow_settings(**config).keeps_chunks_apart == apart
+    assert _chunk_settings(**config).keeps_chunks_apart == apart
 
 
 @pytest.mark.parametrize("key", ["FLOW_UPLOAD_DIR", "TUS_TEMP_DIR", "RESUMABLE_UPLOAD_URL"])
@@ -78,16 +93,44 @@ def test_settings_of_the_other_protocol_are_slips(key: str) -> None:
 
 def test_the_seeds_settings_mean_what_they_did() -> None:
     """The five documented names of the older package work, and their kinds of value."""
-    settings = _settings(
-        TUS_UPLOAD_URL="/up",
-        TUS_UPLOAD_DIR=Path("/data/%Y"),
-        TUS_MAX_SIZE=2**32,
-        TUS_EXPIRATION=timedelta(hours=2),
-        TUS_CHUNK_SIZE=8192,
-    )
-    assert settings.upload_url == "/up/"
-    assert settings.upload_dir == "/data/%Y"
-    assert (settings.max_size, settings.expiration, settings.chunk_size) == (2**32, timedelta(hours=2), 8192)
+    config = {
+        "TUS_UPLOAD_URL": "/up",
+        "TUS_UPLOAD_DIR": Path("/data/%Y"),
+        "TUS_MAX_SIZE": 2**32,
+        "TUS_EXPIRATION": timedelta(hours=2),
+        "TUS_CHUNK_SIZE": 8192,
+    }
+    tus, settings = _tus_settings(**config), _settings(**config)
+    assert (tus.upload_url, tus.max_size, tus.expiration) == ("/up/", 2**32, timedelta(hours=2))
+    assert (settings.upload_dir, settings.digest_block_size) == ("/data/%Y", 8192)
+
+
+def test_a_setting_may_have_two_names() -> None:
+    """An alias sets it as the name does, which wins."""
+    assert _settings(RESUMABLE_DIGEST_BLOCK_SIZE=5).digest_block_size == 5
+    assert _settings(TUS_CHUNK_SIZE=6, TUS_DIGEST_BLOCK_SIZE=5).digest_block_size == 5
+
+
+@pytest.mark.parametrize(
+    ("slip", "right"),
+    [
+        ("TUS_MAXSIZE", "TUS_MAX_SIZE"),
+        ("FLOW_MAX_CHUNK", "FLOW_MAX_CHUNKS"),
+        ("RESUMABLE_LEESE", "RESUMABLE_LEASE"),
+        ("FLOW_UPLOAD_DIR", "RESUMABLE_UPLOAD_DIR or TUS_UPLOAD_DIR"),
+        ("TUS_MAX_CHUNKS", "FLOW_MAX_CHUNKS or RESUMABLE_MAX_CHUNKS"),
+    ],
+)
+def test_a_slip_is_told_with_the_right_name(slip: str, right: str) -> None:
+    """Under every prefix, a name that does not exist is refused, with the name that was meant."""
+    with pytest.raises(ConfigurationError, match=f"{slip}: unknown setting; did you mean {right}"):
+        _settings(**{slip: 5})
+
+
+def test_a_slip_like_nothing_is_told_alone() -> None:
+    """No name is suggested that has nothing to do with it."""
+    with pytest.raises(ConfigurationError, match=r"TUS_XYZZY: unknown setting$"):
+        _settings(TUS_XYZZY=5)
 
 
 WRONG: dict[str, list[Any]] = {
@@ -125,7 +168,8 @@ WRONG: dict[str, list[Any]] = {
     "FLOW_ENABLED": ["no"],
     "FLOW_TEST_METHODS": [["DELETE"], "GET"],
     "FLOW_MAX_CHUNKS": [0],
-    "FLOW_REMEMBER": [-1],
+    "FLOW_COMPLETED_TTL": [-1],
+    "FLOW_CANCELLED_TTL": [0],
     "FLOW_IDENTITY_PARAMETERS": ["album", 5, [5], [""], ["a", "a"], ["flowChunkNumber"], ["resumableIdentifier"]],
     "RESUMABLE_IDENTITY_PARAMETERS": [["album", "chunkNumber"], None],
     "FLOW_HASH_NAME_CALLBACK": ["sha1"],
@@ -190,13 +234,17 @@ def test_settings_are_read_once(tmp_path: Path) -> None:
 def test_the_readme_has_every_setting() -> None:
     """The tables in the README name each setting, its default and its meaning, and no other."""
     found = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", README.read_text(), re.MULTILINE)
-    assert found == [(item.name.upper(), _row(item)) for item in (*fields(Settings), *_flow_only())]
-
-
-def _flow_only() -> list[Any]:
-    """Settings of flow.js that tus has not, or that differ."""
-    shared = {item.name: item for item in fields(Settings)}
-    return [item for item in fields(FlowSettings) if item.name not in shared or _row(item) != _row(shared[item.name])]
+    of_all = fields(ProtocolSettings)
+    own = [
+        item
+        for kind in (TusSettings, FlowSettings)
+        for item in fields(kind)
+        if not any(item.name == other.name and _row(item) == _row(other) for other in of_all)
+    ]
+    common = [item for item in of_all if item.name != "upload_url"]
+    assert found == [
+        (item.name.upper(), _row(item)) for item in (*common, *own, *fields(ChunkSettings), *fields(Settings))
+    ]
 
 
 def _row(item: Any) -> str:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from datetime import timedelta
 from datetime import UTC
 from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Storage
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.chunk_folder import ChunkFolder
-from flask_resumable.storage.files import copy_range
-from flask_resumable.storage.files import translated
+from flask_resumable.storage.file_io import translated
+from flask_resumable.storage.local import files
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local import writer as writing
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
+from flask_resumable.storage.local.files import copy_range
+from flask_resumable.storage.local.files import sync_content
+from flask_resumable.storage.local.files import sync_directory
+from flask_resumable.storage.local.files import sync_file
 from flask_resumable.testing import StorageContract
 from flask_resumable.testing.chunks import FUTURE
 from flask_resumable.testing.storage import finish as _finish
@@ -154,7 +161,7 @@ def test_a_failed_sync_is_not_retried(tmp_path: Path, monkeypatch: pytest.Monkey
     with storage.writer(_upload(), 0, 1) as writer:
         writer.write(b"0123")
         with monkeypatch.context() as patch:
-            patch.setattr(os, "fdatasync", fail)
+            patch.setattr(writing, "sync_content", fail)
             with pytest.raises(Unavailable):
                 writer.flush()
         with pytest.raises(Unavailable):
@@ -166,7 +173,7 @@ def test_a_failed_sync_is_not_retried(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_errors_of_the_system_are_told_apart(number: int, error: type[Exception]) -> None:
     """A full disk is told from a broken one."""
-    with pytest.raises(error), translated():
+    with pytest.raises(error), translated:
         raise OSError(number, "no")
 
 
@@ -187,7 +194,14 @@ def test_copies_fall_back_to_reading(two_files: tuple[int, int], monkeypatch: py
     def refuse(*arguments: object) -> int:
         raise OSError(errno.EXDEV, "not here")
 
-    monkeypatch.setattr(os, "copy_file_range", refuse)
+    monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+    assert copy_range(*two_files, 2, 5) == 7
+    assert os.pread(two_files[1], 99, 0) == b"\0\x0001234"
+
+
+def test_copies_need_no_kernel_that_can_copy(two_files: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no such call on macOS, nor where it was built for an old Linux."""
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
     assert copy_range(*two_files, 2, 5) == 7
     assert os.pread(two_files[1], 99, 0) == b"\0\x0001234"
 
@@ -196,6 +210,96 @@ def test_copies_of_too_little_fail(two_files: tuple[int, int]) -> None:
     """A source that is shorter than it should be is an error, not a shorter copy."""
     with pytest.raises(OSError, match="shorter"):
         copy_range(*two_files, 0, 6)
+
+
+class Syncs:
+    """Notes which calls sync a descriptor, and lets them fail."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.errors: dict[str, int] = {}
+        patch.setattr(os, "fsync", lambda descriptor: self._ask("fsync"))
+        patch.setattr(os, "fdatasync", lambda descriptor: self._ask("fdatasync"), raising=False)
+        patch.setattr(fcntl, "fcntl", lambda descriptor, command: self._ask(f"fcntl {command}"))
+
+    def _ask(self, call: str) -> None:
+        self.asked.append(call)
+        if call in self.errors:
+            raise OSError(self.errors[call], "no")
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> Syncs:
+    """The calls of macOS, which has a command more. Its ``fdatasync``, should Python offer it, does less."""
+    syncs = Syncs(monkeypatch)
+    monkeypatch.setattr(files, "_TO_THE_PLATTER", 51)
+    return syncs
+
+
+@pytest.mark.parametrize("sync", [sync_content, sync_file])
+def test_on_macos_a_sync_reaches_the_platter(mac: Syncs, sync: Callable[[int], None]) -> None:
+    """``fsync`` would leave the bytes in the drive's cache, where a loss of power finds them."""
+    sync(3)
+    assert mac.asked == ["fcntl 51"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EINVAL, errno.ENOTTY])
+def test_a_share_that_cannot_be_told_to_is_synced_as_it_can(mac: Syncs, number: int) -> None:
+    """A file system that does not know the command gets the next best."""
+    mac.errors["fcntl 51"] = number
+    sync_content(3)
+    assert mac.asked == ["fcntl 51", "fsync"]
+
+
+def test_after_a_sync_that_failed_no_other_is_believed(mac: Syncs) -> None:
+    """The second one may report success for bytes that the first one has lost."""
+    mac.errors["fcntl 51"] = errno.EIO
+    with pytest.raises(OSError, match="no"):
+        sync_content(3)
+    assert mac.asked == ["fcntl 51"]
+
+
+def test_where_there_is_no_way_to_sync_contents_alone_files_are_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some BSDs have neither call."""
+    syncs = Syncs(monkeypatch)
+    monkeypatch.setattr(files, "_TO_THE_PLATTER", None)
+    sync_content(3)
+    monkeypatch.delattr(os, "fdatasync")
+    sync_content(3)
+    assert syncs.asked == ["fdatasync", "fsync"]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems refuse that, and nothing else can be done there; a disk that is broken is told."""
+    syncs = Syncs(monkeypatch)
+    monkeypatch.setattr(files, "_TO_THE_PLATTER", None)
+    before = len(os.listdir("/dev/fd"))
+    syncs.errors["fsync"] = errno.EINVAL
+    sync_directory(str(tmp_path))
+    syncs.errors["fsync"] = errno.EIO
+    with pytest.raises(OSError, match="no"):
+        sync_directory(str(tmp_path))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_chunk_locks_of_a_process_that_died_go_with_the_rest(tmp_path: Path) -> None:
+    """Where a chunk's lock is a file, a crash leaves it. It is never in the way, and removed when nobody knows the
+    upload any more; one that was touched lately keeps all of them.
+    """
+    storage = LocalStorage(tmp_path / "uploads")
+    _put(storage, _upload(), b"0123")
+    work = storage.root / ".partial"
+    for name in (f"{_upload().id}.lock.7", f"{_upload().id}.lock.12", f"{_upload(2).id}.lock.1", "mine.lock.1"):
+        (work / name).touch()
+    old = NOW.timestamp()
+    for file in work.iterdir():
+        os.utime(file, (old, old))
+    os.utime(work / f"{_upload(2).id}.lock.1")
+    found = dict(storage.orphans(NOW + timedelta(days=1)))
+    assert {*found} == {_upload().id}
+    assert found[_upload().id]() == 4
+    assert {path.name for path in work.iterdir()} == {f"{_upload(2).id}.lock.1", "mine.lock.1"}
+    assert {*dict(storage.orphans(FUTURE))} == {_upload(2).id}
 
 
 @pytest.mark.parametrize("size", [20, 5_000_000])

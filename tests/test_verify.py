@@ -22,12 +22,12 @@ from click.testing import Result
 from flask import Flask
 
 from flask_resumable import FlaskResumable
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
+from flask_resumable.service.verify import Findings
+from flask_resumable.service.verify import Verifier
 from flask_resumable.storage.local import LocalStorage
-from flask_resumable.verifying import Findings
-from flask_resumable.verifying import Verifier
 from tests.conformance.tus_client import PARTIAL
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
@@ -71,8 +71,8 @@ def site(app: Flask) -> Site:
 
 def _summary(verified: int, damaged: int = 0, busy: int = 0, failed: int = 0, orphans: int = 0) -> str:
     return (
-        f"{verified} uploads verified, {damaged} damaged, {busy} busy, {failed} failed; "
-        f"{orphans} leftovers, which delete_expired removes.\n"
+        f"Uploads verified: {verified}, damaged: {damaged}, busy: {busy}, failed: {failed}. "
+        f"Orphans: {orphans}; 'flask tus delete_expired' removes them.\n"
     )
 
 
@@ -310,14 +310,14 @@ def test_live_traffic_is_never_damage(site: Site) -> None:
             rounds += 1
     thread.join()
     assert failures == []
-    assert site.verify().output.startswith("90 uploads verified, 0 damaged")
+    assert site.verify().output.startswith("Uploads verified: 90, damaged: 0")
 
 
 def test_storages_that_cannot_be_verified_say_so(app: Flask) -> None:
     """An error with a reason, rather than silence that looks like health."""
     app.config["FLOW_ENABLED"] = False
     result = Site(app, storage=MemoryStorage()).verify()
-    assert result.exit_code == 1 and "cannot be verified" in result.output
+    assert result.exit_code == 1 and "does not support verification" in result.output
 
 
 @pytest.fixture

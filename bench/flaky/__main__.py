@@ -79,7 +79,7 @@ class Run:
                 try:
                     self._measure(server, name)
                 except NotAvailable as error:
-                    _say(f"{server}, {name}: left out, {error}")
+                    _statements(f"{server}, {name}: left out, {error}")
                     self.left_out.append(f"{TITLES[server]}, {name}: {error}")
 
     def _settings(self, server: str) -> Sequence[str]:
@@ -101,15 +101,15 @@ class Run:
             if "polled" in self.options.parts:
                 outcome.polled = polling.polled(site, self.source, self.sizes.polled)
         self.outcomes.append(outcome)
-        _say("\n".join(report.lines(outcome)))
+        _statements("\n".join(report.lines(outcome)))
         if self.options.logs:
-            _say(f"  log: {(home / 'log.txt').read_text(errors='replace')[-3000:]}")
+            _statements(f"  log: {(home / 'log.txt').read_text(errors='replace')[-3000:]}")
 
     def _setting(self, name: str) -> Setting:
         """Start what it needs, once."""
         if name.startswith("s3-") and self._store is None:
             self._store = self.stack.enter_context(backends.store(self.home / "store"))
-            _say(f"S3 is {self._store.title}.")
+            _statements(f"S3 is {self._store.title}.")
         if name.endswith("-postgresql") and self._database is None:
             self._database = self.stack.enter_context(backends.postgresql())
         return Setting(
@@ -152,11 +152,11 @@ def main() -> int:
     print(text)
     if options.output:
         report.write(options.output, text)
-        _say(f"Written to {options.output}.")
+        _statements(f"Written to {options.output}.")
     return 1 if any(outcome.troubles() for outcome in run.outcomes if outcome.server in OURS) else 0
 
 
-def _say(text: str) -> None:
+def _statements(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

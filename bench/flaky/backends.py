@@ -18,8 +18,8 @@ from bench.measure import free_port
 from bench.measure import NotAvailable
 from bench.measure import running
 from bench.servers import program
-from tests.databases.servers import Missing
 from tests.databases.servers import PostgreSQL
+from tests.prerequisites import Missing
 
 KEYS = ("flaky", "flaky-secret")  # of the S3 server
 PREFIX = "up/"  # of the uploads in a bucket

@@ -24,6 +24,7 @@ _NOT_SENT = 0x894B  # SIOCOUTQNSD: bytes that the kernel has taken and not sent 
 _BUSY = 423
 _RECORD, _FRAMING = 16 * 1024, 22  # bytes of a record of TLS, and around it
 _TICKETS = 1.0  # seconds to wait for the session tickets of TLS 1.3, which the server sends after the handshake
+_NEXT_TICKET = 0.03  # seconds after the first one in which the second one comes, each with a segment of its own
 _AGAIN = 0.02  # seconds until a client asks again that was told to
 
 
@@ -43,6 +44,7 @@ class Connection:
     """One connection, which may end in any way."""
 
     def __init__(self, site: Site) -> None:
+        self._site = site
         plain = socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = site.tls.wrap_socket(plain, server_hostname="127.0.0.1") if site.tls else plain
@@ -58,6 +60,8 @@ class Connection:
 
     def start_patch(self, path: str, offset: int, size: int) -> None:
         """Send the head of a PATCH."""
+        if self._site.tls:
+            self.is_answered(_NEXT_TICKET)
         content = {"Content-Type": "application/offset+octet-stream", "Content-Length": size}
         self.start("PATCH", path, {"Upload-Offset": offset, **content})
 

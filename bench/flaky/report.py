@@ -140,7 +140,7 @@ def lines(outcome: Outcome) -> list[str]:
 def write(page: Path, text: str) -> None:
     """Replace what stands between the markers of a page."""
     if not page.exists():
-        page.write_text("# Links that break\n\n<!-- flaky -->\n<!-- /flaky -->\n")
+        page.write_text("# Broken connections\n\n<!-- flaky -->\n<!-- /flaky -->\n")
     pattern = re.compile(r"(?<=<!-- flaky -->\n).*?(?=<!-- /flaky -->)", re.DOTALL)
     page.write_text(pattern.sub(lambda _: f"\n{text.strip()}\n\n", page.read_text(), count=1))
 

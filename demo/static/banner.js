@@ -13,11 +13,11 @@ export class Banner {
   }
 
   lost() {
-    this.#show("lost", "Connection lost, retrying. Uploads go on; what the server has is not sent again.");
+    this.#show("lost", "Connection lost, retrying. Uploads will continue. What the server has is not sent again.");
   }
 
   resumed(name, where) {
-    this.#show("good", `${name} goes on ${where}.`);
+    this.#show("good", `${name} continues ${where}.`);
   }
 
   back() {

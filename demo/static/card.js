@@ -6,11 +6,11 @@ import { announce, copyFrom, fromTemplate, part, removeRow, setText } from "./pa
 
 const STATES = {
   waiting: "Waiting for its turn",
-  starting: "Asking the server",
+  starting: "Contacting the server",
   sending: "Uploading",
   paused: "Paused",
   retrying: "Connection lost",
-  failed: "Not accepted",
+  failed: "Failed",
   done: "Complete",
   cancelled: "Cancelled",
 };
@@ -97,11 +97,11 @@ function numbers(transfer) {
 /** What a person may want to know about this state, in one sentence. */
 function note(transfer) {
   const { state, message, resumedFrom, resumes } = transfer;
-  if (state === "retrying") return `${message || "Nothing is lost."} Retrying; what the server has is not sent again.`;
+  if (state === "retrying") return `${message || "Nothing is lost."} Retrying. What the server has is not sent again.`;
   if (message) return message;
   if (state === "sending" && resumedFrom !== null) return `Resumed ${transfer.whereResumed}.`;
-  if (state === "done" && resumes) return `Arrived whole; resumed ${resumes === 1 ? "once" : `${count(resumes)} times`}.`;
-  if (state === "paused") return "Resume whenever you like, even after a reload: choose the same file again.";
+  if (state === "done" && resumes) return `Arrived intact; resumed ${resumes === 1 ? "once" : `${count(resumes)} times`}.`;
+  if (state === "paused") return "Resume whenever you like. After a reload, choose the same file again.";
   return "";
 }
 

@@ -43,7 +43,7 @@ export class Earlier {
     const name = record.name ?? "a file";
     setText(part(element, "name"), name);
     const input = part(element, "choice");
-    input.setAttribute("aria-label", `Choose ${name} again to go on`);
+    input.setAttribute("aria-label", `Choose ${name} again to continue`);
     input.addEventListener("change", () => this.#goOn(element, record, input.files[0]));
     part(element, "forget").setAttribute("aria-label", `Forget ${name}`);
     part(element, "forget").addEventListener("click", async () => {
@@ -58,7 +58,7 @@ export class Earlier {
     if (this.#memory.isOf(record, fingerprint)) {
       this.#take(file);
     } else {
-      setText(part(element, "note"), `That is another file. This one has ${size(record.size)} and has not changed since.`);
+      setText(part(element, "note"), `That is another file, or it has changed. Choose the original, which has ${size(record.size)}.`);
     }
   }
 }
@@ -70,6 +70,6 @@ function isOld(record) {
 
 function update(element, { record, received, isBusy }) {
   const share = percent(record.size ? received / record.size : 1);
-  const elsewhere = isBusy ? " · another window may still be sending it; going on here takes over" : "";
-  setText(part(element, "numbers"), `${share} of ${size(record.size)} are on the server${elsewhere}`);
+  const elsewhere = isBusy ? " · another window may still be sending it; continuing here takes over" : "";
+  setText(part(element, "numbers"), `${share} of ${size(record.size)} is on the server${elsewhere}`);
 }

@@ -90,7 +90,7 @@ export class FlowTransfer extends Transfer {
     this.located(id);
     this.#there = { here, all };
     this.goesOn(received);
-    if (complete) this.message = "The server had it already: nothing was sent.";
+    if (complete) this.message = "The server already had this file. Nothing was sent.";
   }
 
   #heard(file, chunk) {

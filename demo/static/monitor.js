@@ -25,7 +25,7 @@ export class Monitor extends EventTarget {
     let isBusy = false;
     try {
       const response = await fetch(this.#url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-      if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+      if (!response.ok) throw new Error(`The server responded with ${response.status}.`);
       const news = await response.json();
       isBusy = news.unfinished.length > 0;
       this.dispatchEvent(new CustomEvent("news", { detail: news }));

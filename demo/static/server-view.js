@@ -28,7 +28,7 @@ export class ServerView {
     showRows(part(this.#root, "finished"), finished, keyOf, (upload) => this.#createFinished(upload), updateFinished);
     part(this.#root, "no-unfinished").hidden = unfinished.length > 0;
     part(this.#root, "no-finished").hidden = finished.length > 0;
-    setText(part(this.#root, "worker"), `Answered by worker ${news.worker}`);
+    setText(part(this.#root, "worker"), `Served by worker ${news.worker}`);
   }
 
   #createFinished(upload) {
@@ -84,7 +84,7 @@ export class ServerView {
     try {
       await tus.Upload.terminate(new URL(upload.url, document.baseURI).href);
       this.#gone.add(upload.id);
-      announce(`${upload.name} is deleted.`);
+      announce(`${upload.name} was deleted.`);
       this.#refresh();
     } catch {
       setText(part(row, "result"), "It could not be deleted.");
@@ -107,7 +107,7 @@ function arm(button) {
 
 async function digestOnServer(upload) {
   const response = await fetch(upload.digest_url, { cache: "no-store" });
-  if (!response.ok) throw new Error(`the server answered ${response.status}.`);
+  if (!response.ok) throw new Error(`the server responded with ${response.status}.`);
   return (await response.json()).sha256;
 }
 
@@ -117,7 +117,7 @@ function reading(done, total) {
 
 function verdict(local, remote) {
   if (!local) return "This page no longer has your copy. Choose it to compare:";
-  return local === remote ? "Identical to your copy, byte for byte." : "This is not what you have here!";
+  return local === remote ? "Identical to your copy, byte for byte." : "This is not the same as your copy!";
 }
 
 function createUnfinished(upload) {

@@ -176,9 +176,9 @@ export class Transfer extends EventTarget {
   async failed(attempt, status, message) {
     // 409 and 423 mean that the server is ahead of us or busy with us: ask again where it is.
     if (status >= 400 && status < 500 && status !== 409 && status !== 423) {
-      this.#giveUp(message || `The server answered ${status}.`);
+      this.#giveUp(message || `The server responded with ${status}.`);
     } else if (status === 0 && !(await isReadable(this.file))) {
-      if (attempt.isCurrent) this.#giveUp("The file has changed or is gone; choose it again.");
+      if (attempt.isCurrent) this.#giveUp("The file has changed or is gone. Choose it again.");
     } else if (attempt.isCurrent) {
       this.#retryLater(message);
     }

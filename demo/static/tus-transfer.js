@@ -84,8 +84,8 @@ export class TusTransfer extends Transfer {
     if (request.getMethod() !== "HEAD") return;
     const status = response.getStatus();
     // tus-js-client would take any answer but 423 for "gone" and begin from zero, even one from a server in trouble.
-    if (status >= 500) throw new Error(`The server answered ${status}.`);
-    if (status === 404 || status === 410) this.message = "The server no longer had the first part; starting again.";
+    if (status >= 500) throw new Error(`The server responded with ${status}.`);
+    if (status === 404 || status === 410) this.message = "The server no longer has the first part. Starting again.";
     if (status !== 200) return;
     this.goesOn((this.resumedFrom ?? 0) + Number(response.getHeader("Upload-Offset"))); // parts add up
   }

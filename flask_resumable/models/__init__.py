@@ -1,4 +1,4 @@
-"""Models of an upload for the app's own database. Each is imported when it is first asked for, with its ORM."""
+"""Models of an upload for the app's own database. Each is imported, along with its ORM, on first access."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def __getattr__(name: str) -> Any:
         if _MODULES[name] != "mongoengine":
             raise
         raise ConfigurationError(
-            f"{name} needs {error.name}, not installed: pip install 'Flask-Resumable[mongoengine]'."
+            f"{name} needs {error.name}, which is not installed: run pip install 'Flask-Resumable[mongoengine]'."
         ) from error

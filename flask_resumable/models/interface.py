@@ -1,121 +1,131 @@
-"""What every model of an upload offers to the app, whatever database keeps it."""
+"""What every model of an upload offers to the app, whichever database it belongs to."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
-from typing import cast
 from typing import Protocol
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from flask import current_app
+from flask import Flask
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Status
+from ..core.upload import Upload
 from . import upload as promised
 
 if TYPE_CHECKING:
-    # For the checkers, every model is an Upload by name: they do not see that a column is a value on an instance. Not
-    # at run time, when the metaclass of a protocol and that of an ORM would clash.
+    # Type checkers do not see that a column is a plain value on instances, so they are told that every model is an
+    # Upload. At run time, the metaclass of a protocol would clash with that of an ORM.
     _Promised = promised.Upload
 else:
     _Promised = object
 
 
-class _Files(Protocol):
-    """What of the extension's state a model needs."""
+class Files(Protocol):
+    """Access to the bytes of an app's uploads."""
 
-    open: Callable[[Upload], BinaryIO]
-    path: Callable[[Upload], Path | None]
-    digest: Callable[[Upload, str], str]
+    def open(self, upload: Upload) -> BinaryIO: ...
+
+    def path(self, upload: Upload) -> Path | None: ...
+
+    def digest(self, upload: Upload, name: str) -> str: ...
 
     def is_busy(self, upload: Upload) -> bool: ...
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
 
-def _files() -> _Files:
-    return cast(_Files, current_app.extensions["resumable"].files)
+_files_of: WeakKeyDictionary[Flask, Files] = WeakKeyDictionary()
+
+
+def bind_files(app: Flask, files: Files) -> None:
+    """Make models in a context of ``app`` access their bytes through ``files``."""
+    _files_of[app] = files
+
+
+def _files() -> Files:
+    return _files_of[current_app._get_current_object()]  # type: ignore[attr-defined]
 
 
 class UploadInterface(_Promised):
-    """An upload as hooks and views see it: what :class:`~flask_resumable.Upload` promises, for any model."""
+    """The attributes and methods that :class:`~flask_resumable.Upload` promises, for models of any kind."""
 
     if TYPE_CHECKING:
 
         def as_upload(self) -> Upload:
-            """This record as the frozen value that the rules work on; each model has its own."""
+            """Return this record as the frozen value that the rules work on. Each model implements this."""
 
         def _set_storage(self, stored: JSONObject) -> None:
-            """Show where the bytes are by now, without a change that the app's session would save."""
+            """Set where the bytes are now, without marking the instance as changed in the app's session."""
 
     @property
     def filename(self) -> str | None:
-        """The client's name for the file. Never use it as a path."""
+        """The file name that the client sent. Never use it as a path."""
         return self.as_upload().metadata.filename
 
     @property
     def received(self) -> int:
-        """How many bytes have been received in all, chunks after a gap included."""
+        """The number of bytes received in total, including chunks after a gap."""
         return self.as_upload().received.total
 
     @property
     def complete(self) -> bool:
-        """Whether every byte is here and ``on_complete`` has returned."""
+        """Whether every byte has arrived and ``on_complete`` has returned."""
         return self.as_upload().status is Status.COMPLETE
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is only a part for another upload (tus concatenation)."""
+        """Whether this is a partial upload (tus concatenation)."""
         return self.as_upload().is_partial
 
     @property
     def is_final(self) -> bool:
-        """Whether it is made of other uploads (tus concatenation)."""
+        """Whether this is a final upload, made of partial ones (tus concatenation)."""
         return self.as_upload().is_final
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request was working on it when it was loaded."""
+        """Whether a request was working on the upload when it was loaded."""
         return _files().is_busy(self.as_upload())
 
     @property
     def path(self) -> Path | None:
-        """Where the bytes lie; ``None`` if they are not in a local file. See :attr:`flask_resumable.Upload.path`."""
+        """The file with the bytes, or ``None`` if there is no local file. See :attr:`flask_resumable.Upload.path`."""
         return _files().path(self.as_upload())
 
     def move_to(self, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path | None:
-        """Put the finished file elsewhere, in ``on_complete``. See :meth:`flask_resumable.Upload.move_to`."""
+        """Move the file of a complete upload. See :meth:`flask_resumable.Upload.move_to`."""
         self._set_storage(_files().move(self.as_upload(), target, overwrite=overwrite).storage)
         return self.path
 
     def open(self) -> BinaryIO:
-        """The bytes so far, readable and seekable."""
+        """Open the bytes received so far for reading. See :meth:`flask_resumable.Upload.open`."""
         return _files().open(self.as_upload())
 
     def digest(self, name: str) -> str:
-        """A hexadecimal digest of the bytes so far. See :meth:`flask_resumable.Upload.digest`."""
+        """Return a hexadecimal digest of the bytes. See :meth:`flask_resumable.Upload.digest`."""
         return _files().digest(self.as_upload(), name)
 
     @property
     def md5(self) -> str:
-        """``digest("md5")``, which reads the whole file."""
+        """The MD5 digest of the bytes. Computing it reads the whole file."""
         return self.digest("md5")
 
     @property
     def created_on(self) -> datetime:
-        """Another name for ``created_at``."""
+        """An alias of ``created_at``."""
         return self.as_upload().created_at
 
 
 class UploadView(UploadInterface):
-    """A read-only upload, for repositories that have no model of their own."""
+    """A read-only upload, for repositories that do not use a model."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload

@@ -1,4 +1,4 @@
-"""The fields of an upload, for MongoEngine. No rules, no updates: those are in ``sansio`` and ``repositories``."""
+"""The fields of an upload for MongoEngine. The rules are in ``core``, the queries in ``repositories``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from datetime import datetime
 from datetime import UTC
 from typing import Any
 
+from mongoengine import BooleanField
 from mongoengine import DateTimeField
 from mongoengine import Document
 from mongoengine import LongField
 from mongoengine import StringField
 from mongoengine.base import BaseField
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
+from .record import FORMAT
 from .record import upload_from
 
 
 class UtcDateTimeField(DateTimeField):  # type: ignore[misc]
-    """Aware UTC in Python, whether the connection is ``tz_aware`` or not. MongoDB keeps milliseconds."""
+    """Stores times in UTC and returns aware ones, whether the connection is ``tz_aware`` or not, in milliseconds."""
 
     def to_mongo(self, value: Any) -> Any:
         return _utc(value) if isinstance(value, datetime) else super().to_mongo(value)
@@ -36,7 +38,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 class JSONField(BaseField):  # type: ignore[misc]
-    """Any JSON, kept as text: BSON refuses keys and numbers that JSON allows."""
+    """Stores JSON as text, because BSON rejects some keys and numbers that JSON allows."""
 
     def to_mongo(self, value: Any) -> str:
         return json.dumps(value)
@@ -46,41 +48,51 @@ class JSONField(BaseField):  # type: ignore[misc]
 
 
 class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
-    """Subclass for a document of the app: ``class Upload(MongoengineBaseModel)``, with any fields of its own.
+    """A base class for your own document of uploads, with any fields you like::
 
-    Collection, further indexes and ``db_alias`` go into the subclass's ``meta``. The fields here are kept by the
-    extension; read them, query by them, but leave them alone.
+        class Upload(MongoengineBaseModel):
+            caption = StringField()
+
+            meta = {"collection": "uploads"}
+
+        uploads = FlaskResumable(app, model=Upload)
+
+    Set the collection, ``db_alias`` and further indexes in ``meta``. The extension maintains the fields below: read
+    and query them, but do not change them.
     """
 
     id = StringField(primary_key=True)
-    key = StringField()  # how clients find it that name their uploads themselves
-    request_key = StringField()  # how a creation that is repeated finds it
+    client_key = StringField()  # finds the upload for clients that choose their own identifier
+    request_key = StringField()  # finds the upload for a creation that is sent again
     owner = StringField()
     status = StringField(required=True)
-    length = LongField()  # bytes; missing while deferred
-    offset = LongField(default=0)  # bytes received from the start on
-    islands = JSONField()  # chunks beyond the offset
-    # As the client sent it, in base64: keys and values in here may be anything, "$set" and NUL included.
+    length = LongField()  # in bytes; missing until the client declares it
+    offset = LongField(default=0)  # bytes received from the start, without a gap
+    chunks = JSONField()  # chunks received beyond the offset
+    # As the client sent it, base64-encoded, because keys and values may be anything, even "$set" or NUL.
     raw_metadata = StringField(db_field="metadata", default="")
     concat = StringField()  # the Upload-Concat header
-    kind = StringField()  # "partial", "final" or missing, as concat says
-    storage = JSONField()  # the storage's own notes
+    concat_kind = StringField()  # "partial", "final" or missing, taken from concat
+    awaits_completion = BooleanField(default=False)  # true until a client says that the upload is complete
+    answer = JSONField()  # what on_complete returned
+    format = LongField(default=FORMAT)  # the version of the fields' formats
+    storage = JSONField()  # the storage's own data
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)
     updated_at = UtcDateTimeField()  # when a request last claimed or saved it
     expires_at = UtcDateTimeField()
-    removable_at = UtcDateTimeField()  # what delete_expired goes by
+    removable_at = UtcDateTimeField()  # what delete_expired selects by
     claimed_until = UtcDateTimeField()
     claimed_by = StringField()  # the process that holds the claim
-    asked = StringField()  # what another request asks of that process
-    fence = LongField(default=0)  # grows with every claim
-    version = LongField(default=0)  # grows with every change
+    asked = StringField()  # what another request asks that process to do
+    fence = LongField(default=0)  # incremented by every claim
+    version = LongField(default=0)  # incremented by every change
 
     meta = {
         "abstract": True,
-        "strict": False,  # a newer version of this package may have written the record
+        "strict": False,  # the record may come from a newer version of this package
         "indexes": [
-            {"fields": ["key"], "unique": True, "sparse": True},
+            {"fields": ["client_key"], "unique": True, "sparse": True},
             {"fields": ["request_key"], "unique": True, "sparse": True},
             "removable_at",
             ("status", "id"),
@@ -91,17 +103,17 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
 
     @property
     def metadata(self) -> UploadMetadata:
-        """What the client says about the file."""
+        """The metadata that the client sent."""
         return UploadMetadata(self.raw_metadata or "")
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})
 
     def _set_storage(self, stored: JSONObject) -> None:
-        self._data["storage"] = dict(stored)  # not as a change: save() must not run ahead of the upload's own state
+        self._data["storage"] = dict(stored)  # bypasses change tracking: a save() in the hook must not write it
 
 
 class MongoengineModel(MongoengineBaseModel):
-    """Ready-made: ``FlaskResumable(app, model=MongoengineModel)`` keeps uploads in ``resumable_uploads``."""
+    """A ready-made document, stored in ``resumable_uploads``: ``FlaskResumable(app, model=MongoengineModel)``."""
 
     meta = {"collection": "resumable_uploads"}

@@ -1,28 +1,35 @@
-"""An upload as the fields of a record, whatever database keeps it: names, and the way there and back."""
+"""Converts uploads to the fields of a record and back, for any database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..sansio.concat import Concat
-from ..sansio.metadata import UploadMetadata
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
+from ..core.answer import Answer
+from ..core.concat import Concat
+from ..core.metadata import UploadMetadata
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..errors import Unavailable
 
-# The fields that make an Upload; kept apart from those that only the repository reads.
+FORMAT = 1  # the version of the records written here; see docs/models.md
+
+# The fields that make up an Upload, apart from those that only the repository reads.
 FIELDS = (
     "id",
-    "key",
+    "client_key",
     "request_key",
     "owner",
     "status",
     "length",
     "offset",
-    "islands",
+    "chunks",
     "raw_metadata",
     "concat",
+    "awaits_completion",
+    "answer",
+    "format",
     "storage",
     "created_at",
     "updated_at",
@@ -33,25 +40,45 @@ FIELDS = (
     "asked",
     "version",
 )
-# What only the repository reads: for its queries, its races and what it remembers.
-OWN_FIELDS = ("kind", "digests", "removable_at")
-# What a save writes: all that has not been said for good at the creation, and is not kept for races or remembered. What
-# is not written leaves its indexes alone.
-STATE_FIELDS = ("status", "length", "offset", "islands", "storage", "updated_at", "expires_at", "removable_at")
+# The fields that only the repository reads: for its queries and for remembered digests.
+OWN_FIELDS = ("concat_kind", "digests", "removable_at")
+# The fields that a save writes: those that can change after creation, apart from claims and digests. The indexes of
+# other fields are left alone.
+STATE_FIELDS = (
+    "status",
+    "length",
+    "offset",
+    "chunks",
+    "awaits_completion",
+    "storage",
+    "updated_at",
+    "expires_at",
+    "removable_at",
+)
 
 
 def upload_from(record: Mapping[Any, Any]) -> Upload:
-    """The frozen value of a record; its times are aware."""
+    """Return a record as a frozen upload. Its times must be aware.
+
+    :raises Unavailable: A later version of this package wrote the record, in a format that this version does not know.
+    """
+    if (record["format"] or FORMAT) > FORMAT:
+        raise Unavailable(
+            f"The record of upload {record['id']} has format {record['format']}, but this version of flask_resumable "
+            f"supports formats up to {FORMAT} only: upgrade flask_resumable."
+        )
     return Upload(
         id=record["id"],
-        key=record["key"],
+        client_key=record["client_key"],
         request_key=record["request_key"],
         owner=record["owner"],
         status=Status(record["status"]),
         length=record["length"],
-        received=_received(record["offset"], record["islands"]),
+        received=_received(record["offset"], record["chunks"]),
         metadata=UploadMetadata(record["raw_metadata"]),
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
+        awaits_completion=bool(record["awaits_completion"]),
+        answer=None if record["answer"] is None else Answer.from_record(record["answer"]),
         storage=record["storage"] or {},
         created_at=record["created_at"],
         updated_at=record["updated_at"],
@@ -64,31 +91,32 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
     )
 
 
-def _received(offset: int, islands: Mapping[str, Any] | None) -> ByteRanges:
-    if not islands:
+def _received(offset: int, chunks: Mapping[str, Any] | None) -> ByteRanges:
+    if not chunks:
         return ByteRanges.prefix(offset)
-    unit = islands["unit"]
-    return ByteRanges(offset, unit, int(islands["chunks"], 16) << offset // unit, islands["end"])
+    unit = chunks["unit"]
+    return ByteRanges(offset, unit, int(chunks["bits"], 16) << offset // unit, chunks["end"])
 
 
-def _islands(received: ByteRanges) -> dict[str, Any] | None:
-    """The chunks beyond the offset: hexadecimal digits, the lowest bit being the chunk with the offset in it."""
+def _chunks(received: ByteRanges) -> dict[str, Any] | None:
+    """Return the chunks beyond the offset, as hex digits whose lowest bit is the chunk that contains the offset."""
     if not received.chunks:
         return None
     return {
         "unit": received.unit,
         "end": received.end,
-        "chunks": f"{received.chunks >> received.offset // received.unit:x}",
+        "bits": f"{received.chunks >> received.offset // received.unit:x}",
     }
 
 
 def state_of(upload: Upload) -> dict[str, Any]:
-    """The fields of an upload that a save writes: ``STATE_FIELDS``."""
+    """Return the fields that a save writes: ``STATE_FIELDS``."""
     return {
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
-        "islands": _islands(upload.received),
+        "chunks": _chunks(upload.received),
+        "awaits_completion": upload.awaits_completion,
         "storage": dict(upload.storage) or None,
         "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,
@@ -97,20 +125,27 @@ def state_of(upload: Upload) -> dict[str, Any]:
 
 
 def values_of(upload: Upload) -> dict[str, Any]:
-    """All fields that say what the upload is."""
+    """Return all fields that describe the upload."""
     return {
         **state_of(upload),
-        "key": upload.key,
+        "client_key": upload.client_key,
         "request_key": upload.request_key,
         "owner": upload.owner,
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,
-        "kind": _kind(upload),
+        "concat_kind": _concat_kind(upload),
+        "answer": answer_of(upload),
+        "format": FORMAT,
         "created_at": upload.created_at,
     }
 
 
-def _kind(upload: Upload) -> str | None:
+def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None
     return "final" if upload.concat.is_final else "partial"
+
+
+def answer_of(upload: Upload) -> dict[str, Any] | None:
+    """Return the app's answer as it is stored in a record."""
+    return None if upload.answer is None else upload.answer.to_record()

@@ -1,4 +1,4 @@
-"""The columns of an upload, for SQLAlchemy. No rules, no statements: those are in ``sansio`` and ``repositories``."""
+"""The columns of an upload for SQLAlchemy. The rules are in ``core``, the queries in ``repositories``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy import Index
 from sqlalchemy import JSON
 from sqlalchemy import MetaData
+from sqlalchemy import SmallInteger
 from sqlalchemy import String
 from sqlalchemy import Table
 from sqlalchemy import Text
@@ -24,16 +25,17 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..sansio.metadata import UploadMetadata
-from ..sansio.upload import JSONObject
-from ..sansio.upload import Upload
+from ..core.metadata import UploadMetadata
+from ..core.upload import JSONObject
+from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
+from .record import FORMAT
 from .record import upload_from
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC in Python, naive UTC in the database: some databases drop zones and fractions without a word."""
+    """Stores naive UTC and returns aware UTC, because some databases silently drop time zones and fractions."""
 
     impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     cache_ok = True
@@ -46,7 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class _Metadata:
-    """``upload.metadata`` is the client's; ``Model.metadata``, on the class, stays SQLAlchemy's."""
+    """Returns the client's metadata on instances (``upload.metadata``) and SQLAlchemy's on the class."""
 
     def __init__(self, tables: MetaData | None = None) -> None:
         self._tables = tables
@@ -64,38 +66,47 @@ class _Metadata:
 
 
 class SQLAlchemyMixin(UploadInterface):
-    """Mix into a model of the app: ``class Upload(SQLAlchemyMixin, db.Model)``, with any columns of its own.
+    """A mixin for your own model of uploads, with any columns you like::
 
-    The columns here are kept by the extension; read them, query by them, but leave them alone.
+        class Upload(SQLAlchemyMixin, db.Model):
+            caption: Mapped[str | None]
+
+        uploads = FlaskResumable(app, model=Upload, db=db)
+
+    The extension maintains the columns below: read and query them, but do not change them.
     """
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex: no collation can fold it
-    key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
-    request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # what a repeated creation finds it by
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex, which no collation changes
+    client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
+    request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # finds the upload for a repeated creation
     owner: Mapped[str | None] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16))
-    length: Mapped[int | None] = mapped_column(BigInteger)  # bytes; NULL while deferred
-    offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start on
-    islands: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks beyond the offset
-    # Text in any encoding a client likes, but as base64: no database can choke on it.
+    length: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; NULL until the client declares it
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start, without a gap
+    chunks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks received beyond the offset
+    # As the client sent it, base64-encoded, so that any database can store it, whatever its encoding.
     raw_metadata: Mapped[str] = mapped_column("metadata", Text, default="")
-    # The Upload-Concat header; MySQL's TEXT ends at 64 KiB.
+    # The Upload-Concat header. MySQL's TEXT ends at 64 KiB.
     concat: Mapped[str | None] = mapped_column(Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"))
-    kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, as concat says
-    storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own notes
+    concat_kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, taken from concat
+    # True until a client says that the upload is complete, even if every byte has arrived.
+    awaits_completion: Mapped[bool] = mapped_column(default=False)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what on_complete returned
+    format: Mapped[int] = mapped_column(SmallInteger, default=FORMAT)  # the version of the columns' formats
+    storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own data
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when a request last claimed or saved it
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired goes by
+    removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired selects by
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_by: Mapped[str | None] = mapped_column(String(64))  # the process that holds the claim
-    asked: Mapped[str | None] = mapped_column(String(32), index=True)  # what another request asks of that process
-    fence: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every claim
-    version: Mapped[int] = mapped_column(BigInteger, default=0)  # grows with every change
+    asked: Mapped[str | None] = mapped_column(String(32), index=True)  # what another request asks that process to do
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)  # incremented by every claim
+    version: Mapped[int] = mapped_column(BigInteger, default=0)  # incremented by every change
 
     if TYPE_CHECKING:
-        metadata: Any  # on instances an UploadMetadata; declarative bases say that it is a MetaData
+        metadata: Any  # an UploadMetadata on instances; declarative bases declare it as a MetaData
     else:
         metadata = _Metadata()
 
@@ -108,7 +119,7 @@ class SQLAlchemyMixin(UploadInterface):
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)
 def _add_indexes(mapper: Mapper[Any], cls: type[Any]) -> None:
-    """For ``FlaskResumable.uploads``, page by page. Not in ``__table_args__``, which are the app's."""
+    """Add the indexes for ``FlaskResumable.uploads``. Not in ``__table_args__``, which belong to the app's model."""
     table = mapper.local_table
     if isinstance(table, Table) and not any(index.info.get("resumable") for index in table.indexes):
         # Apps whose uploads have no owners are spared the first one, where that can be said.
@@ -120,16 +131,18 @@ def _add_indexes(mapper: Mapper[Any], cls: type[Any]) -> None:
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)
 def _keep_both_metadata(mapper: Mapper[Any], cls: type[Any]) -> None:
-    """A model with a bind key gets a ``metadata`` of its own, which would hide the client's."""
+    """Keep the client's metadata reachable if the model has a ``metadata`` of its own, as with a bind key."""
     tables = vars(cls).get("metadata")
     if isinstance(tables, MetaData):
         type.__setattr__(cls, "metadata", _Metadata(tables))
 
 
 class SQLAlchemyModel(SQLAlchemyMixin):
-    """Ready-made: ``FlaskResumable(app, model=SQLAlchemyModel, db=db)`` maps it to the table ``resumable_uploads``.
+    """A ready-made model: ``FlaskResumable(app, model=SQLAlchemyModel, db=db)`` uses the table ``resumable_uploads``.
 
-    The mapped class is ``resumable.model``; import that for queries.
+    This class itself is abstract. Query the mapped class, which is ``resumable.model``::
+
+        db.session.scalars(select(uploads.model).where(uploads.model.status == "complete"))
     """
 
     __abstract__ = True

@@ -1,4 +1,4 @@
-"""What every upload offers to the app, whatever keeps its state: the type for annotations."""
+"""The type of an upload, for annotations in the app."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import BinaryIO
 from typing import Protocol
 from typing import TYPE_CHECKING
 
-from ..sansio.metadata import UploadMetadata
+from ..core.metadata import UploadMetadata
 
 if TYPE_CHECKING:
-    # The checkers bring typing_extensions along; at run time, nobody asks for the default.
+    # Type checkers bring typing_extensions along. At run time, the default is not needed.
     from typing_extensions import TypeVar
 
     UploadT = TypeVar("UploadT", bound="Upload", default="Upload")
@@ -23,7 +23,7 @@ else:
 
 
 class Upload(Protocol):
-    """An upload, as hooks get it and as :meth:`FlaskResumable.get` returns it.
+    """An upload, as hooks receive it and as :meth:`FlaskResumable.get` returns it.
 
     Use it to annotate your hooks::
 
@@ -31,112 +31,119 @@ class Upload(Protocol):
             def on_complete(self, upload: Upload) -> None:
                 app.logger.info("%r: %d bytes", upload.filename, upload.length)
 
-    The object itself is an instance of your model, with your own columns, or a read-only view if you have no model. To
-    annotate with your model, name it in the base class: ``class Uploads(FlaskResumable[MyUpload])``.
+    The object is an instance of your model, with your own columns, or a read-only view if you have no model. To use
+    your model in annotations, name it in the base class: ``class Uploads(FlaskResumable[MyUpload])``.
 
-    Sizes are in bytes, times are in UTC with time zone. All that a client says (:attr:`filename`, :attr:`metadata`) is
-    only that: show it, but never build a path from it. Reading bytes needs an app context.
+    Sizes are in bytes. Times are aware and in UTC. Clients choose :attr:`filename` and :attr:`metadata`: you can show
+    them, but never build a path from them. Reading bytes needs an app context.
     """
 
     @property
     def id(self) -> str:
-        """32 hexadecimal digits, the last part of the upload's URL."""
+        """The id: 32 hexadecimal digits, the last part of the upload's URL."""
         ...
 
     @property
     def filename(self) -> str | None:
-        """The client's name for the file, if it has told one. Never use it as a path."""
+        """The file name that the client sent, if any. Never use it as a path."""
         ...
 
     @property
     def metadata(self) -> UploadMetadata:
-        """All that the client says about the file: a mapping of strings.
+        """The metadata that the client sent, as a mapping of strings.
 
-        ``upload.metadata.get("album")``, or ``upload.metadata.value_bytes("album")`` for what need not be text.
+        ::
+
+            album = upload.metadata.get("album")
+            thumbnail = upload.metadata.value_bytes("thumbnail")  # a value that is not text
         """
         ...
 
     @property
     def raw_metadata(self) -> str:
-        """The same as it was sent in the ``Upload-Metadata`` header."""
+        """The metadata as it was sent in the ``Upload-Metadata`` header."""
         ...
 
     @property
     def length(self) -> int | None:
-        """The size of the whole file; ``None`` as long as the client has not told it."""
+        """The size of the whole file in bytes, or ``None`` while the client has not declared it."""
         ...
 
     @property
     def offset(self) -> int:
-        """How many bytes have been received from the start of the file, without a gap."""
+        """The number of bytes received from the start of the file, without a gap."""
         ...
 
     @property
     def received(self) -> int:
-        """How many bytes have been received in all, chunks after a gap included."""
+        """The number of bytes received in total, including chunks after a gap."""
         ...
 
     @property
     def status(self) -> str:
-        """``"new"``, ``"active"``, ``"finishing"``, ``"complete"``; on the way out, ``"deleting"`` or ``"gone"``."""
+        """The status of the upload.
+
+        ``"new"`` while ``on_create`` runs, ``"active"`` while bytes arrive, ``"finishing"`` while ``on_complete`` runs,
+        then ``"complete"``. An upload that is being removed is ``"deleting"``, then ``"gone"``.
+        """
         ...
 
     @property
     def complete(self) -> bool:
-        """Whether every byte is here and ``on_complete`` has returned."""
+        """Whether every byte has arrived and ``on_complete`` has returned."""
         ...
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is only a part for another upload (tus concatenation)."""
+        """Whether this is a partial upload (tus concatenation)."""
         ...
 
     @property
     def is_final(self) -> bool:
-        """Whether it is made of other uploads (tus concatenation)."""
+        """Whether this is a final upload, made of partial ones (tus concatenation)."""
         ...
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request was working on it when it was loaded. Not for hooks: there, their own request is."""
+        """Whether a request was working on the upload when it was loaded. In a hook, that is the hook's own request."""
         ...
 
     @property
     def owner(self) -> str | None:
-        """Who created it, as ``current_owner`` said it, in text; ``None``: nobody in particular."""
+        """The owner who created the upload, as ``current_owner`` returned it, in text; ``None`` if it has no owner."""
         ...
 
     @property
     def created_at(self) -> datetime:
-        """When it was created."""
+        """When the upload was created."""
         ...
 
     @property
     def created_on(self) -> datetime:
-        """Another name for :attr:`created_at`."""
+        """An alias of :attr:`created_at`."""
         ...
 
     @property
     def updated_at(self) -> datetime | None:
-        """When a request last worked on it."""
+        """When a request last worked on the upload."""
         ...
 
     @property
     def expires_at(self) -> datetime | None:
-        """Until when it must be complete; ``None``: it never expires. What is complete does not expire."""
+        """When the upload expires unless it is complete by then. ``None`` if it never expires."""
         ...
 
     @property
     def path(self) -> Path | None:
-        """Where the bytes lie: the finished file, or the unfinished one; ``None`` if they are not in a local file.
+        """The file with the bytes, finished or not, or ``None`` if there is no local file.
 
-        The file stays the upload's: to have it elsewhere, call :meth:`move_to`. If you move it by other means and
+        The file belongs to the upload. To have it elsewhere, call :meth:`move_to`. If you move it in another way and
         something fails afterwards, its bytes are lost.
         """
         ...
 
     def open(self) -> BinaryIO:
-        """The bytes so far, readable and seekable, wherever they are stored. Close it when you are done.
+        """Open the bytes received so far for reading, wherever they are stored. The stream is seekable; close it.
 
         ::
 
@@ -148,36 +155,42 @@ class Upload(Protocol):
         ...
 
     def digest(self, name: str) -> str:
-        """A hexadecimal digest of the bytes so far; computed when first asked for, remembered until the bytes change.
+        """Return a hexadecimal digest of the bytes received so far.
 
-        ::
+        It is computed once and remembered until more bytes arrive::
 
             assert upload.digest("sha256") == upload.metadata["sha256"]
 
-        :param name: What :func:`hashlib.new` takes: ``"sha256"``, ``"md5"`` ...
+        :param name: A name that :func:`hashlib.new` accepts, such as ``"sha256"`` or ``"md5"``.
+        :raises ValueError: There is no such algorithm.
+        :raises Unavailable: The storage cannot be reached.
         """
         ...
 
     @property
     def md5(self) -> str:
-        """``digest("md5")``. It reads the whole file: for a large one, ask in a task queue and not in a hook."""
+        """The MD5 digest. Computing it reads the whole file, so for large files use a task queue instead of a hook."""
         ...
 
     def move_to(self, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path | None:
-        """Put the finished file where the app wants it; only in ``on_complete``. The new :attr:`path`.
-
-        From there it is read, downloaded, verified and deleted. If the hook fails or the server dies, it is as if
-        nothing had been moved, and the hook is called again.
+        """Move the finished file to where you want it. Call this in ``on_complete`` only.
 
         ::
 
             def on_complete(self, upload: Upload) -> None:
                 upload.move_to(f"csv/{upload.id}.csv")
 
-        :param target: A path below the upload folder, or an absolute one anywhere on this machine. In S3: a key below
-            the prefix, or with a ``/`` in front anywhere in the bucket. Folders are made.
-        :param overwrite: Whether something that is there already may be replaced.
-        :raises FileExistsError: Something is there.
-        :raises ValueError: A relative path leads out of the upload folder, or to where unfinished files are.
+        From then on the file is read, downloaded, verified and deleted there. If the hook fails or the server crashes,
+        the file is where it was before, and the hook is called again.
+
+        :param target: A path within the upload folder, or an absolute path on this machine. With S3, a key below the
+            prefix, or one anywhere in the bucket if it starts with ``/``. Missing folders are created.
+        :param overwrite: Whether to replace an existing file.
+        :return: The new :attr:`path`.
+        :raises FileExistsError: A file exists there, and ``overwrite`` is false.
+        :raises ValueError: A relative path leads out of the upload folder, or to where unfinished files are kept.
+        :raises RuntimeError: ``on_complete`` is not running for this upload, or the storage cannot move files.
+        :raises Unavailable: The storage cannot be reached.
         """
+
         ...

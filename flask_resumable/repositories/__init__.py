@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from ..interfaces import StateRepository
-    from ..settings import Settings
+    from ..settings.app import Settings
 
 _ready_made: WeakKeyDictionary[Any, type[Any]] = WeakKeyDictionary()
 
@@ -48,7 +48,7 @@ def _is_document(model: Any) -> bool:
 
 
 def _checked_document(model: Any) -> type[Any]:
-    if model._meta.get("abstract"):
+    if getattr(model, "_meta", {}).get("abstract"):
         raise ConfigurationError(f"model={model.__name__} is abstract: subclass it, or pass MongoengineModel.")
     document: type[Any] = model
     return document
@@ -70,13 +70,13 @@ def _ready_made_for(db: Any, base: type[Any]) -> type[Any]:
 def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Settings) -> StateRepository:
     """The repository for the app's model, or for the embedded database."""
     if model is None:
-        from .embedded import embedded_repository
+        from .sql.embedded import embedded_repository
 
         return embedded_repository(settings.database_uri, durable=settings.durability != "none")
     if _is_document(model):
-        from .app_mongo import mongo_repository
+        from .mongo.factory import mongo_repository
 
         return mongo_repository(app, model, settings)
-    from .app_database import app_repository
+    from .sql.factory import app_repository
 
     return app_repository(app, model, db, settings)

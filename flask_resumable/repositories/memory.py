@@ -12,17 +12,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ..core.answer import Answer
+from ..core.owner import ANYBODY
+from ..core.owner import Anybody
+from ..core.upload import LEAVING
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..models.interface import UploadView
-from ..sansio.owner import ANYBODY
-from ..sansio.owner import Anybody
-from ..sansio.upload import LEAVING
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class MemoryRepository:
         return self._find(upload_id).upload
 
     def find(self, key: str) -> Upload:
-        return self._first(lambda upload: upload.key == key, key)
+        return self._first(lambda upload: upload.client_key == key, key)
 
     def find_request(self, request_key: str) -> Upload:
         return self._first(lambda upload: upload.request_key == request_key, request_key)
@@ -135,10 +136,13 @@ class MemoryRepository:
         if hook is not None:
             self.call(upload, hook)
 
-    def settle(self, upload: Upload, claim: Claim, hook: Callable[[Any], object], *, until: datetime | None) -> None:
+    def save_with_hook(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
         self._held(claim)
-        self.call(upload, hook)
+        upload = replace(upload, answer=hook(UploadView(upload)))
         self.save(upload, claim, until=until)
+        return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
         hook(UploadView(upload))
@@ -192,7 +196,7 @@ class MemoryRepository:
             if upload.id in wanted and (upload.status is not Status.COMPLETE or upload.is_partial)
         }
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Nothing is held."""
 
     def digest(self, upload: Upload, name: str) -> str | None:
@@ -250,7 +254,7 @@ class MemoryRepository:
 
 
 def _is_named_alike(one: Upload, other: Upload) -> bool:
-    if one.key is not None and one.key == other.key:
+    if one.client_key is not None and one.client_key == other.client_key:
         return True
     return one.request_key is not None and one.request_key == other.request_key
 

@@ -7,13 +7,13 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .chunk_folder import ChunkFolder as ChunkFolder
-    from .local import LocalStorage as LocalStorage
+    from .local.chunk_folder import ChunkFolder as ChunkFolder
+    from .local.storage import LocalStorage as LocalStorage
     from .s3 import S3Storage as S3Storage
 
 __all__ = ["ChunkFolder", "LocalStorage", "S3Storage"]
 
-_MODULES = {"ChunkFolder": "chunk_folder", "LocalStorage": "local", "S3Storage": "s3"}
+_MODULES = {"ChunkFolder": "local.chunk_folder", "LocalStorage": "local", "S3Storage": "s3"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
 from typing import cast
+
+from .file_io import translated
 
 SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk that are kept in memory: all of one of flow.js's default size
 
@@ -14,10 +17,10 @@ SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk that are kept in memory: all of
 class Spool(io.RawIOBase):
     """Written once, then read from the start, in the blocks that came: they are kept as they are, not copied together.
 
-    :param directory: Where the file is made, should there be need for one.
+    :param directory: Where the file is made, and the folder too, should there be need for one.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: str | Path) -> None:
         self._directory = directory
         self._blocks: list[memoryview] = []
         self._size = 0
@@ -25,22 +28,27 @@ class Spool(io.RawIOBase):
         self._file: BinaryIO | None = None
 
     def write(self, block: bytes | memoryview) -> int:  # type: ignore[override]
-        """Append. The block must not change afterwards."""
-        if self._file is None and self._size + len(block) > SPOOL_SIZE:
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._directory, buffering=0))
-            blocks, self._blocks = self._blocks, []
-            for kept in blocks:
-                self._append(kept)
-        self._append(memoryview(block))
+        """Append. The block must not change afterwards.
+
+        :raises StorageFull: There is no room for the file.
+        :raises Unavailable: It cannot be made, or written to.
+        """
         self._size += len(block)
+        self._blocks.append(memoryview(block))
+        if self._size > SPOOL_SIZE:
+            with translated:
+                self._spill()
         return len(block)
 
-    def _append(self, block: memoryview) -> None:
+    def _spill(self) -> None:
+        """Put what is in memory into the file."""
         if self._file is None:
-            self._blocks.append(block)
-            return
-        while block:
-            block = block[self._file.write(block) :]
+            os.makedirs(self._directory, exist_ok=True)
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._directory, buffering=0))
+        for block in self._blocks:
+            while block:
+                block = block[self._file.write(block) :]
+        self._blocks = []
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """To a position that is counted from the start."""
@@ -66,7 +74,7 @@ class Spool(io.RawIOBase):
         return cast(bytes, block)  # all that is done with it can be done with a memoryview
 
     def close(self) -> None:
-        """Forget it."""
+        """Free the memory, or remove the file."""
         self._blocks = []
         if self._file is not None:
             self._file.close()

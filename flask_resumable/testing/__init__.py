@@ -1,4 +1,4 @@
-"""Contracts to run on a repository or a storage of one's own, with pytest: those that all that are here must meet.
+"""Contracts for repositories, storages and object stores: pytest classes that every implementation must pass.
 
 ::
 
@@ -10,19 +10,21 @@
         def repository(self):
             return MyRepository()      # empty
 
-For a repository that several processes share, subclass :class:`SharedRepositoryContract` and add ``opener``. For a
-storage, subclass :class:`StorageContract` and add ``storage`` and ``kept``.
+If several processes share the repository, subclass :class:`SharedRepositoryContract` and add ``opener``. For a storage,
+subclass :class:`StorageContract` and add ``storage`` and ``kept``. For an object store, subclass
+:class:`ObjectStoreContract` and add ``store``; the storage on top of it passes the :class:`StorageContract`.
 """
 
 from __future__ import annotations
 
 import pytest
 
-for _module in ("chunks", "claims", "processes", "records", "repository", "storage"):
+for _module in ("chunks", "claims", "object_store", "processes", "records", "repository", "storage"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
+from .object_store import ObjectStoreContract  # noqa: E402
 from .repository import RepositoryContract  # noqa: E402
 from .repository import SharedRepositoryContract  # noqa: E402
 from .storage import StorageContract  # noqa: E402
 
-__all__ = ["RepositoryContract", "SharedRepositoryContract", "StorageContract"]
+__all__ = ["ObjectStoreContract", "RepositoryContract", "SharedRepositoryContract", "StorageContract"]

@@ -1,4 +1,4 @@
-"""What a state repository must do with claims, hooks and races."""
+"""Tests for a state repository: claims, hooks and races."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..interfaces import StateRepository
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .samples import an_upload
 from .samples import claim_free
 from .samples import id_of
@@ -30,10 +30,10 @@ from .samples import take
 
 
 class ClaimContract:
-    """Who may change an upload, and what comes of it."""
+    """Who may change an upload, and with what effect."""
 
     def test_the_newest_claim_wins(self, repository: StateRepository) -> None:
-        """After a claim, the former holder can neither save, renew nor remove; its release frees nothing."""
+        """After a newer claim, the former holder can neither save, renew nor remove, and its release has no effect."""
         old = repository.add(an_upload(), until=SOON)
         upload, new = take(repository)
         assert new.fence > old.fence
@@ -42,7 +42,7 @@ class ClaimContract:
             lambda: repository.renew(old, until=SOON),
             lambda: repository.rehearse_removal(upload, old),
             lambda: repository.remove(upload, old),
-            lambda: repository.settle(upload, old, lambda instance: None, until=None),
+            lambda: repository.save_with_hook(upload, old, lambda instance: None, until=None),
         ]
         for act in acts:
             with pytest.raises(ClaimLost):
@@ -53,24 +53,24 @@ class ClaimContract:
         assert repository.get(id_of(1)).offset == 3
 
     def test_a_holder_that_has_come_to_the_end_is_not_taken_over(self, repository: StateRepository) -> None:
-        """Who was asked to let go may have gone on to finish the upload by then; its hook must not run twice."""
+        """A holder that was asked to let go may be finishing the upload by now, and its hook must not run twice."""
         claim = repository.add(an_upload(), until=SOON, by="a")
         asked = repository.get(id_of(1))
         repository.save(replace(asked, status=Status.FINISHING), claim, until=SOON)
         with pytest.raises(UploadLocked):
             repository.claim(id_of(1), now=NOW, until=SOON, known=asked, by="b", over=asked.fence)
-        found = repository.get(id_of(1))  # but if it is known to be gone by now
+        found = repository.get(id_of(1))  # unless it is known to be gone
         repository.claim(id_of(1), now=NOW, until=SOON, known=found, by="b", over=found.fence)
 
     def test_a_fence_is_never_reused(self, repository: StateRepository) -> None:
-        """A claim after a release is a new one."""
+        """A claim after a release has a new fence."""
         first = repository.add(an_upload(), until=SOON)
         repository.release(first)
         assert take(repository)[1].fence > first.fence
 
     @pytest.mark.parametrize("status", [status for status in Status if status is not Status.GONE])
     def test_a_claim_is_respected_until_it_has_run_out(self, repository: StateRepository, status: Status) -> None:
-        """Whatever the upload is doing, a holder is not interrupted by chance."""
+        """Whatever the status of the upload, a holder is not interrupted by accident."""
         repository.add(an_upload(status=status), until=SOON)
         with pytest.raises(UploadLocked):
             claim_free(repository)
@@ -78,7 +78,7 @@ class ClaimContract:
 
     @pytest.mark.parametrize("status", [Status.ACTIVE, Status.FINISHING])
     def test_a_claim_whose_holder_is_gone_is_not_respected(self, repository: StateRepository, status: Status) -> None:
-        """Whoever knows that the holder has died takes its claim at once; one that came since then is respected."""
+        """The claim of a holder that is known to have died can be replaced at once, but not one made since then."""
         repository.add(an_upload(status=status), until=SOON, by="a")
         known = repository.get(id_of(1))
         assert known.claimed_by == "a"
@@ -91,7 +91,7 @@ class ClaimContract:
                 repository.claim(id_of(1), now=NOW, until=SOON, known=knows, over=known.fence)
 
     def test_what_a_holder_has_received_can_be_told_by_others(self, repository: StateRepository) -> None:
-        """Telling leaves the claim as it is, and never undoes what the holder has saved meanwhile."""
+        """Telling leaves the claim unchanged, and never undoes what the holder has saved in the meantime."""
         claim = repository.add(an_upload(), until=SOON, by="a")
         known = repository.get(id_of(1))
         assert repository.tell(replace(known, received=ByteRanges.prefix(3)))
@@ -105,7 +105,7 @@ class ClaimContract:
         assert not repository.tell(replace(told, received=ByteRanges.prefix(4)))
 
     def test_a_wish_waits_for_the_holder_that_it_is_about(self, repository: StateRepository) -> None:
-        """It is found with the holder's claim until that saves, releases or loses it; a later one never gets it."""
+        """The holder finds it until it saves, releases or loses its claim. A later holder never gets it."""
         repository.add(an_upload(2), until=SOON)
         assert [*repository.asked()] == []
         claim = repository.add(an_upload(), until=SOON)
@@ -130,7 +130,7 @@ class ClaimContract:
                 known = repository.get(id_of(1))
 
     def test_saving_renews_or_gives_up_the_claim(self, repository: StateRepository) -> None:
-        """A save moves the claim's end, or ends it; so does renewing."""
+        """A save extends the claim or ends it, and renewing extends it."""
         claim = repository.add(an_upload(), until=SOON)
         repository.renew(claim, until=LATER)
         assert repository.get(id_of(1)).claimed_until == LATER
@@ -140,7 +140,7 @@ class ClaimContract:
         assert repository.get(id_of(1)).claimed_until is None
 
     def test_every_change_has_its_version(self, repository: StateRepository) -> None:
-        """Claims, saves, renewals and releases all leave another version behind."""
+        """Every claim, save, renewal and release changes the version."""
         claim = repository.add(an_upload(), until=SOON)
         versions = [repository.get(id_of(1)).version]
         acts: list[Callable[[], object]] = [
@@ -158,12 +158,12 @@ class ClaimContract:
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
         seen: list[str] = []
         done = an_upload(status=Status.COMPLETE)
-        repository.settle(done, claim, lambda instance: seen.append(instance.status), until=None)
+        repository.save_with_hook(done, claim, lambda instance: seen.append(instance.status), until=None)
         assert seen == ["complete"]
         assert repository.get(id_of(1)).status is Status.COMPLETE
 
     def test_notes_that_a_hook_changes_are_saved(self, repository: StateRepository) -> None:
-        """The hook may move the bytes: the record tells where they are by then."""
+        """If the hook moves the bytes, the record says where they are afterwards."""
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
         notes: dict[str, object] = {"path": "before", "size": 1}
         done = an_upload(status=Status.COMPLETE, storage=notes)
@@ -172,22 +172,22 @@ class ClaimContract:
             notes.clear()
             notes["path"] = "after"
 
-        repository.settle(done, claim, hook, until=None)
+        repository.save_with_hook(done, claim, hook, until=None)
         assert repository.get(done.id).storage == {"path": "after"}
 
     def test_a_failing_hook_leaves_the_state(self, repository: StateRepository) -> None:
-        """If the hook raises, the upload is as it was, and its exception comes through."""
+        """If the hook raises, the upload is unchanged and the exception propagates."""
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)
 
         def hook(instance: Any) -> None:
             raise LookupError("no")
 
         with pytest.raises(LookupError):
-            repository.settle(an_upload(status=Status.COMPLETE), claim, hook, until=None)
+            repository.save_with_hook(an_upload(status=Status.COMPLETE), claim, hook, until=None)
         assert repository.get(id_of(1)).status is Status.FINISHING
 
     def test_amending_respects_claims_and_refusals(self, repository: StateRepository) -> None:
-        """A change without a claim waits for the living, may refuse, and may find that there is nothing to do."""
+        """A change without a claim respects living claims, may raise to refuse, and may change nothing."""
         claim = repository.add(an_upload(), until=SOON)
 
         def refuse(upload: Upload) -> Upload:
@@ -204,7 +204,7 @@ class ClaimContract:
             repository.amend(id_of(2), refuse, now=NOW)
 
     def test_amending_ends_a_claim_that_has_run_out(self, repository: StateRepository) -> None:
-        """Whoever slept through the end of its claim cannot undo what was changed meanwhile."""
+        """A holder that slept past the end of its claim cannot undo what was changed in the meantime."""
         claim = repository.add(an_upload(), until=SOON)
         repository.amend(id_of(1), lambda upload: replace(upload, received=ByteRanges.prefix(3)), now=SOON)
         with pytest.raises(ClaimLost):
@@ -212,7 +212,7 @@ class ClaimContract:
         assert repository.get(id_of(1)).offset == 3
 
     def test_a_claim_does_not_believe_what_is_no_longer_so(self, repository: StateRepository) -> None:
-        """``known`` from before another's save: the claim comes with what was saved, and with a new fence."""
+        """If ``known`` is older than another save, the claim returns what was saved, and has a new fence."""
         claim = repository.add(an_upload(), until=None)
         stale = repository.get(id_of(1))
         repository.save(_with_bytes(3), claim, until=None)
@@ -224,7 +224,7 @@ class ClaimContract:
         assert repository.get(id_of(1)).offset == 5
 
     def test_a_claim_looks_itself_who_holds_the_upload(self, repository: StateRepository) -> None:
-        """A holder that ``known`` does not show is respected; one that has let go since then is in nobody's way."""
+        """A holder that ``known`` does not show is respected. One that has let go since then is not."""
         claim = repository.add(an_upload(), until=SOON)
         held = repository.get(id_of(1))
         repository.release(claim)
@@ -235,8 +235,8 @@ class ClaimContract:
         repository.claim(id_of(1), now=NOW, until=SOON, known=free, over=repository.get(id_of(1)).fence)
 
     def test_amending_does_not_believe_what_is_no_longer_so(self, repository: StateRepository) -> None:
-        """``known`` from before another's change: both changes are there. A holder who came since then is respected,
-        one that has gone is not.
+        """If ``known`` is older than another change, both changes are kept. A holder that appeared since then is
+        respected, one that has let go is not.
         """
         claim = repository.add(an_upload(), until=SOON)
         held = repository.get(id_of(1))
@@ -254,7 +254,7 @@ class ClaimContract:
         assert repository.get(id_of(1)).received == received
 
     def test_an_upload_that_is_gone_is_gone_whoever_knew_it(self, repository: StateRepository) -> None:
-        """With ``known`` from before the removal, neither a claim nor a change finds it, nor brings it back."""
+        """If ``known`` is older than the removal, neither a claim nor a change finds the upload or brings it back."""
         claim = repository.add(an_upload(), until=None)
         known = repository.get(id_of(1))
         repository.remove(known, claim)
@@ -269,7 +269,7 @@ class ClaimContract:
                 act()
 
     def test_changes_side_by_side_are_all_kept(self, repository: StateRepository) -> None:
-        """Many ranges that are added at once are all there in the end, each answered with a record that has it."""
+        """When many ranges are added at once, none is lost, and each call returns a record that has its range."""
         repository.add(an_upload(length=160), until=None)
 
         def add(number: int) -> bool:
@@ -284,7 +284,7 @@ class ClaimContract:
         assert repository.get(id_of(1)).received == ByteRanges.prefix(160)
 
     def test_racing_creations_have_one_winner(self, repository: StateRepository) -> None:
-        """Of many records with one id, one is created."""
+        """Of many records with the same id, one is created."""
         barrier = threading.Barrier(8)
 
         def create(number: int) -> bool:
@@ -299,7 +299,7 @@ class ClaimContract:
             assert sum(pool.map(create, range(8))) == 1
 
     def test_racing_claims_all_count(self, repository: StateRepository) -> None:
-        """Each of many claims gets a fence of its own, and only the last can save."""
+        """Each of many claims gets its own fence, and only the last one can save."""
         repository.add(an_upload(), until=None)
 
         def claim(number: int) -> list[int]:

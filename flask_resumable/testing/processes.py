@@ -1,4 +1,4 @@
-"""What a state repository must do when four processes share it."""
+"""Tests for a state repository that four processes share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..interfaces import StateRepository
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .samples import an_upload
 from .samples import claim_free
 from .samples import id_of
@@ -29,11 +29,11 @@ from .samples import SOON
 from .samples import take
 
 PROCESSES = 4
-PATIENCE = 120  # seconds for all processes to start
+PATIENCE = 120  # seconds until all processes must have started
 
 Work = Callable[[StateRepository, int], Any]
 _here: dict[str, Any] = {}  # what a process of the pool works with
-_pools: dict[bytes, ProcessPoolExecutor] = {}  # the last one: starting it takes longer than any test
+_pools: dict[bytes, ProcessPoolExecutor] = {}  # the latest pool, which is kept because starting one takes so long
 
 
 class ProcessContract:
@@ -41,14 +41,14 @@ class ProcessContract:
 
     @pytest.fixture
     def together(self, opener: Callable[[], StateRepository]) -> Callable[[Work], list[Any]]:
-        """Do some work in four processes at the same time; their results."""
+        """A function that runs some work in four processes at the same time and returns their results."""
         pool = _pool(opener)
         return lambda work: [*pool.map(_do, [work] * PROCESSES, range(PROCESSES))]
 
     def test_processes_that_race_for_a_key_have_one_winner(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Of the records that four processes create with one key, each with another id, one is created."""
+        """Of the records that four processes create with the same key but different ids, one is created."""
         winners = together(_create_by_key)
         assert sorted(number for some in winners for number, _ in some) == [*range(50)]
         for number, upload_id in (pair for some in winners for pair in some):
@@ -57,7 +57,7 @@ class ProcessContract:
     def test_processes_that_race_for_a_request_key_have_one_winner(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Of the records that four processes create for one repeated request, one is created, which all can find."""
+        """Of the records that four processes create for the same request, one is created, and all can find it."""
         winners = together(_create_by_request)
         assert sorted(number for some in winners for number, _ in some) == [*range(50)]
         for number, upload_id in (pair for some in winners for pair in some):
@@ -66,7 +66,7 @@ class ProcessContract:
     def test_processes_count_every_byte_once(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Four processes that take one upload from each other 200 times each lose and double nothing."""
+        """Four processes that take over one upload from each other 200 times lose and duplicate no byte."""
         repository.add(an_upload(length=None), until=None)
         together(_count_up)
         assert repository.get(id_of(1)).offset == 800
@@ -74,7 +74,7 @@ class ProcessContract:
     def test_processes_that_race_for_claims_get_one_each(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Every claim has a fence of its own, and what is held politely is held by one."""
+        """Every claim has its own fence, and a claim that respects others is held by one process only."""
         repository.add(an_upload(), until=None)
         for number in range(2, 32):
             repository.add(an_upload(number, status=Status.FINISHING), until=None)
@@ -85,7 +85,7 @@ class ProcessContract:
     def test_processes_that_add_ranges_side_by_side_lose_none(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Ranges of one upload that come in through four processes are all there in the end."""
+        """Ranges that arrive through four processes are all there in the end."""
         repository.add(an_upload(length=160), until=None)
         together(_add_ranges)
         assert repository.get(id_of(1)).received == ByteRanges.prefix(160)
@@ -93,7 +93,7 @@ class ProcessContract:
     def test_processes_that_finish_one_upload_call_its_hook_once(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
     ) -> None:
-        """Of four processes that find an upload to be finished, one calls the hook and completes it."""
+        """Of four processes that find an upload ready, one calls the hook and completes it."""
         for number in range(1, 31):
             repository.add(an_upload(number, status=Status.FINISHING), until=None)
         called = together(_finish)
@@ -118,7 +118,7 @@ def _open(opener: Callable[[], StateRepository], barrier: Barrier) -> None:
 
 
 def _end_with_parent() -> None:
-    """Tests that are killed cannot end their processes, which would wait for work for ever."""
+    """End this process with its parent: if the tests are killed, it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -131,7 +131,7 @@ def _do(work: Work, number: int) -> Any:
 
 
 def _create_by_key(repository: StateRepository, process: int) -> list[tuple[int, str]]:
-    return _create(repository, process, "key")
+    return _create(repository, process, "client_key")
 
 
 def _create_by_request(repository: StateRepository, process: int) -> list[tuple[int, str]]:
@@ -192,5 +192,5 @@ def _finish(repository: StateRepository, process: int) -> list[str]:
             continue
         if upload.status is Status.FINISHING:
             done = upload.to(Status.COMPLETE)
-            repository.settle(done, claim, lambda instance: called.append(instance.id), until=SOON)
+            repository.save_with_hook(done, claim, lambda instance: called.append(instance.id), until=SOON)
     return called

@@ -1,4 +1,4 @@
-"""What a state repository must do with records: keep, find, list, forget."""
+"""Tests for a state repository: keeping, finding, listing and removing records."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from ..core.answer import Answer
+from ..core.concat import Concat
+from ..core.metadata import UploadMetadata
+from ..core.owner import ANYBODY
+from ..core.ranges import ByteRanges
+from ..core.upload import MAX_LENGTH
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import UploadExists
 from ..errors import UploadNotFound
 from ..interfaces import StateRepository
-from ..sansio.concat import Concat
-from ..sansio.metadata import UploadMetadata
-from ..sansio.owner import ANYBODY
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import MAX_LENGTH
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .samples import an_upload
 from .samples import id_of
 from .samples import LATER
@@ -28,19 +29,21 @@ from .samples import take
 
 
 class RecordContract:
-    """One record, and many."""
+    """What is expected of one record, and of many."""
 
     def test_an_upload_comes_back_as_it_was_saved(self, repository: StateRepository) -> None:
-        """Every field survives: large numbers, times with their fractions, any metadata, ranges, notes."""
+        """Every field survives: large numbers, fractions of seconds, any metadata, ranges and the storage's data."""
         upload = an_upload(
             length=MAX_LENGTH,
             received=ByteRanges.prefix(5).add(2**61, MAX_LENGTH - 1, 2**60),
             metadata=UploadMetadata.from_header("filename 8J+Zgg==,null AA==,empty"),
             concat=Concat.from_header("final;/files/" + id_of(7) + " " + id_of(8)),
             owner="Ünicode 🙂",
-            key="ab" * 32,
+            client_key="ab" * 32,
             request_key="cd" * 32,
             expires_at=LATER,
+            awaits_completion=True,
+            answer=Answer("Grüße", {"X-File": "1"}, 201),
             storage={"path": "a/b", "parts": [1, {"n": None}]},
         )
         repository.add(upload, until=None)
@@ -48,40 +51,54 @@ class RecordContract:
         assert replace(back, version=0, fence=0) == upload
         assert back.created_at.utcoffset() == timedelta(0)
 
+    def test_what_a_hook_answers_is_kept(self, repository: StateRepository) -> None:
+        """The answer is saved along with the state, and later saves leave it alone."""
+        repository.add(an_upload(status=Status.ACTIVE), until=None)
+        answer = Answer(b"\xff", {"X-File": "1"})
+        upload, claim = take(repository)
+        settled = repository.save_with_hook(upload.to(Status.FINISHING), claim, lambda instance: answer, until=SOON)
+        assert settled.answer == answer
+        repository.save(settled.to(Status.COMPLETE), claim, until=None)
+        assert repository.get(upload.id).answer == answer
+
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
-        """Neither reading nor claiming invents a record."""
+        """Neither reading nor claiming creates a record."""
         with pytest.raises(UploadNotFound):
             repository.get(id_of(1))
         with pytest.raises(UploadNotFound):
             take(repository)
 
     def test_an_id_is_taken_once(self, repository: StateRepository) -> None:
-        """The second record of one id is refused, and the first is unharmed."""
+        """A second record with the same id is refused, and the first one is unchanged."""
         repository.add(an_upload(), until=None)
         with pytest.raises(UploadExists):
             repository.add(an_upload(length=99), until=None)
         assert repository.get(id_of(1)).length == 10
 
     def test_a_key_is_taken_once(self, repository: StateRepository) -> None:
-        """Uploads that clients have named are found by that name, which only one can have; most have none."""
+        """Uploads are found by the key that their client chose. A key is unique, and most uploads have none."""
         for number in (1, 2):
             repository.add(an_upload(number), until=None)
-        repository.add(an_upload(3, key="aa"), until=None)
+        repository.add(an_upload(3, client_key="aa"), until=None)
         with pytest.raises(UploadExists):
-            repository.add(an_upload(4, key="aa"), until=None)
+            repository.add(an_upload(4, client_key="aa"), until=None)
         assert repository.find("aa").id == id_of(3)
-        repository.amend(id_of(3), lambda upload: replace(upload, key=None), now=NOW)
+        repository.amend(id_of(3), lambda upload: replace(upload, client_key=None), now=NOW)
         with pytest.raises(UploadNotFound):
             repository.find("aa")
-        repository.add(an_upload(4, key="aa"), until=None)
+        repository.add(an_upload(4, client_key="aa"), until=None)
 
     def test_a_request_key_is_taken_once(self, repository: StateRepository) -> None:
-        """A creation that is repeated finds the first one; keys of the two kinds do not stand in each other's way."""
+        """A repeated creation finds the first one. Keys of the two kinds do not conflict with each other."""
         for number in (1, 2):
             repository.add(an_upload(number), until=None)
         claim = repository.add(an_upload(3, request_key="aa"), until=SOON)
-        repository.add(an_upload(4, key="aa", request_key="bb"), until=None)
-        for clash in ({"request_key": "aa"}, {"key": "cc", "request_key": "bb"}, {"key": "aa", "request_key": "cc"}):
+        repository.add(an_upload(4, client_key="aa", request_key="bb"), until=None)
+        for clash in (
+            {"request_key": "aa"},
+            {"client_key": "cc", "request_key": "bb"},
+            {"client_key": "aa", "request_key": "cc"},
+        ):
             with pytest.raises(UploadExists):
                 repository.add(an_upload(5, **clash), until=None)
         repository.save(replace(repository.get(id_of(3)), received=ByteRanges.prefix(4)), claim, until=None)
@@ -97,8 +114,8 @@ class RecordContract:
         assert repository.find_request("aa").id == id_of(6)
 
     def test_removing_leaves_nothing(self, repository: StateRepository) -> None:
-        """A removed record is gone, and its hook is told afterwards with the upload as it was."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        """A removed record is gone, and its hook is called afterwards with the upload as it was."""
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         seen: list[Any] = []
 
         def hook(instance: Any) -> None:
@@ -106,11 +123,11 @@ class RecordContract:
             with pytest.raises(UploadNotFound):
                 repository.get(id_of(1))
 
-        repository.remove(repository.get(id_of(1)), hold, hook)
+        repository.remove(repository.get(id_of(1)), claim, hook)
         assert seen == [(id_of(1), 4)]
 
     def test_a_rehearsed_removal_removes_nothing(self, repository: StateRepository) -> None:
-        """It only finds out whether the record could go; the claim holds on."""
+        """It only checks whether the record may be removed, and the claim stays valid."""
         claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         before = repository.get(id_of(1))
         repository.rehearse_removal(before, claim)
@@ -118,7 +135,7 @@ class RecordContract:
         repository.save(before, claim, until=None)
 
     def test_expired_uploads_are_found_by_pages(self, repository: StateRepository) -> None:
-        """Every unclaimed upload whose time has come is listed once, the longest overdue first; no other is."""
+        """Every unclaimed upload that is due is listed once, the longest overdue first, and no other is."""
         overdue = [an_upload(number, expires_at=NOW - timedelta(seconds=number % 3)) for number in range(1, 8)]
         others = [
             an_upload(20, expires_at=LATER),
@@ -130,8 +147,8 @@ class RecordContract:
         halfway = an_upload(25, expires_at=None, status=Status.DELETING, created_at=NOW - timedelta(days=1))
         for upload in (*overdue, *others, part, halfway):
             repository.add(upload, until=None)
-        repository.add(an_upload(26, expires_at=NOW), until=SOON)  # somebody is at it
-        repository.add(an_upload(27, expires_at=NOW), until=NOW)  # somebody was
+        repository.add(an_upload(26, expires_at=NOW), until=SOON)  # claimed
+        repository.add(an_upload(27, expires_at=NOW), until=NOW)  # its claim has expired
 
         buried = an_upload(28, expires_at=NOW - timedelta(days=2), status=Status.GONE)
         repository.add(buried, until=None)
@@ -146,7 +163,7 @@ class RecordContract:
         assert [upload.removable_at for upload in found] == sorted(upload.removable_at or NOW for upload in found)
 
     def test_pending_uploads_are_those_that_wait_for_the_server(self, repository: StateRepository) -> None:
-        """Uploads with a hook undone are listed, and final uploads that wait for their parts."""
+        """Uploads whose hook has not run are listed, and final uploads that wait for their parts."""
         final = Concat.from_header("final;" + id_of(9))
         repository.add(an_upload(1, status=Status.FINISHING), until=None)
         repository.add(an_upload(2, concat=final), until=None)
@@ -159,14 +176,14 @@ class RecordContract:
         assert not repository.awaiting(id_of(8))
 
     def test_uploads_are_listed_by_pages_and_status(self, repository: StateRepository) -> None:
-        """Listing goes by id, and may be narrowed to one status."""
+        """Uploads are listed by id, and the list can be limited to one status."""
         for number in range(1, 6):
             repository.add(an_upload(number, status=Status.COMPLETE if number % 2 else Status.ACTIVE), until=None)
         assert [upload.id for upload in repository.list(status=None, limit=2, after=id_of(2))] == [id_of(3), id_of(4)]
         assert [upload.id for upload in repository.list(status="active", limit=9)] == [id_of(2), id_of(4)]
 
     def test_an_instance_is_found_by_its_id(self, repository: StateRepository) -> None:
-        """What the app gets outside of hooks has what hooks get; an id that is not there finds nothing."""
+        """Instances outside of hooks have the same attributes as in hooks. An unknown id finds nothing."""
         upload = an_upload(received=ByteRanges.prefix(4), owner="7", metadata=UploadMetadata("filename YS50eHQ="))
         repository.add(upload, until=None)
         found = repository.instance(id_of(1))
@@ -176,7 +193,7 @@ class RecordContract:
         assert repository.instance(id_of(2)) is None
 
     def test_instances_are_found_by_pages_status_and_owner(self, repository: StateRepository) -> None:
-        """Finding goes by id. Parts come only if they are wanted, and what is on its way out only by that status."""
+        """Instances are found by id. Parts are included on request only; uploads being removed, by status only."""
         partial = Concat("partial")
         statuses = {1: Status.ACTIVE, 2: Status.COMPLETE, 3: Status.DELETING, 4: Status.GONE, 5: Status.COMPLETE}
         for number, status in statuses.items():
@@ -199,7 +216,7 @@ class RecordContract:
         assert found(owner="8") == []
 
     def test_what_may_have_unfinished_bytes_is_known(self, repository: StateRepository) -> None:
-        """Published uploads and strangers have no unfinished bytes; all others may."""
+        """Published uploads and unknown ids have no unfinished bytes. All others may have some."""
         repository.add(an_upload(1), until=None)
         repository.add(an_upload(2, status=Status.COMPLETE), until=None)
         repository.add(an_upload(3, status=Status.COMPLETE, concat=Concat("partial")), until=None)
@@ -208,39 +225,41 @@ class RecordContract:
         assert repository.unfinished([]) == set()
 
     def test_digests_are_remembered_until_the_bytes_change(self, repository: StateRepository) -> None:
-        """Several digests can be kept; new bytes make all of them unknown."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        """Several digests can be remembered, and new bytes invalidate them all."""
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         upload = repository.get(id_of(1))
         assert repository.digest(upload, "md5") is None
         repository.remember_digest(upload, "md5", "aa")
         repository.remember_digest(upload, "sha1", "bb")
         assert (repository.digest(upload, "md5"), repository.digest(upload, "sha1")) == ("aa", "bb")
         more = replace(upload, received=ByteRanges.prefix(5))
-        repository.save(more, hold, until=SOON)
+        repository.save(more, claim, until=SOON)
         assert repository.digest(more, "md5") is None
         repository.remember_digest(upload, "md5", "stale")
         assert repository.digest(more, "md5") is None
 
     def test_digests_of_bytes_that_were_lost_are_forgotten(self, repository: StateRepository) -> None:
-        """An upload that has lost bytes and got others instead has no digest, though it is as long as before."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
+        """An upload that lost bytes and received others instead has no digest, although its length is the same."""
+        claim = repository.add(an_upload(received=ByteRanges.prefix(4)), until=SOON)
         upload = repository.get(id_of(1))
         repository.remember_digest(upload, "md5", "aa")
         for offset in (3, 4):
-            repository.save(replace(upload, received=ByteRanges.prefix(offset)), hold, until=SOON)
+            repository.save(replace(upload, received=ByteRanges.prefix(offset)), claim, until=SOON)
         assert repository.digest(upload, "md5") is None
 
     def test_a_digest_from_within_a_hook_is_kept(self, repository: StateRepository) -> None:
-        """What on_complete has computed need not be computed again."""
-        hold = repository.add(an_upload(received=ByteRanges.prefix(10), status=Status.FINISHING), until=SOON)
+        """A digest that on_complete computed does not need to be computed again."""
+        claim = repository.add(an_upload(received=ByteRanges.prefix(10), status=Status.FINISHING), until=SOON)
         done = an_upload(received=ByteRanges.prefix(10), status=Status.COMPLETE)
-        repository.settle(done, hold, lambda instance: repository.remember_digest(done, "md5", "aa"), until=None)
+        repository.save_with_hook(
+            done, claim, lambda instance: repository.remember_digest(done, "md5", "aa"), until=None
+        )
         assert repository.digest(done, "md5") == "aa"
         repository.call(done, lambda instance: repository.remember_digest(done, "sha1", "bb"))
         assert (repository.digest(done, "md5"), repository.digest(done, "sha1")) == ("aa", "bb")
 
     def test_moments_are_kept_whatever_their_zone(self, repository: StateRepository) -> None:
-        """A time with another offset from UTC comes back as the same moment."""
+        """A time with another UTC offset comes back as the same moment."""
         elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
         repository.add(an_upload(created_at=elsewhere, expires_at=elsewhere), until=None)
         back = repository.get(id_of(1))
@@ -249,19 +268,19 @@ class RecordContract:
         assert not repository.expired(NOW - timedelta(milliseconds=1), limit=9)
 
     def test_any_json_is_kept_for_the_storage(self, repository: StateRepository) -> None:
-        """A storage's notes may have keys and texts that databases are sensitive about."""
+        """The storage's data may have keys and strings that need special care in databases."""
         notes = {"$set": 1, "a.b": [True, None], "": {"\x00": "nul \x00"}, "pi": 3.5}
         repository.add(an_upload(storage=notes), until=None)
         assert repository.get(id_of(1)).storage == notes
 
     def test_metadata_may_be_long_and_strange(self, repository: StateRepository) -> None:
-        """The longest header that the settings allow comes back letter by letter, and so do its odd keys."""
+        """The longest header that the settings allow comes back unchanged, and so do unusual keys."""
         metadata = UploadMetadata.from_header("$where.a MQ==,__proto__ MQ==,big " + "QUFB" * 16_000)
         repository.add(an_upload(metadata=metadata), until=None)
         assert repository.get(id_of(1)).metadata.raw == metadata.raw
 
     def test_many_parts_can_be_listed(self, repository: StateRepository) -> None:
-        """A final upload may be made of thousands of parts."""
+        """A final upload may consist of thousands of parts."""
         concat = Concat.from_header("final;" + " ".join(f"/files/{id_of(number)}" for number in range(5000)))
         repository.add(an_upload(concat=concat), until=None)
         assert repository.get(id_of(1)).concat == concat

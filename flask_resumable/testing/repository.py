@@ -1,4 +1,4 @@
-"""All that a state repository must do; see :class:`~flask_resumable.interfaces.StateRepository`."""
+"""The contract of a state repository; see :class:`~flask_resumable.interfaces.StateRepository`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .records import RecordContract
 
 
 class RepositoryContract(RecordContract, ClaimContract):
-    """For a repository that lives in one process. Subclass it and override ``repository``."""
+    """Tests a repository that a single process uses. Subclass it and override the fixture ``repository``."""
 
     @pytest.fixture
     def repository(self) -> StateRepository:
-        """The repository under test, without any records."""
+        """The repository under test, empty."""
         raise NotImplementedError("Override the fixture 'repository' in your test class.")
 
 
 class SharedRepositoryContract(RepositoryContract, ProcessContract):
-    """For a repository that several processes share. Override ``repository`` and ``opener``."""
+    """Tests a repository that several processes share. Override the fixtures ``repository`` and ``opener``."""
 
     @pytest.fixture
     def opener(self) -> Callable[[], StateRepository]:
-        """What opens the repository of the fixture ``repository`` once more, in another process.
+        """A function that opens the repository of the fixture ``repository`` once more, in another process.
 
-        It is pickled for its way there: a function at the top of a module, or a ``functools.partial`` of one.
+        It is pickled, so use a function at the top level of a module, or a ``functools.partial`` of one.
         """
         raise NotImplementedError("Override the fixture 'opener' in your test class.")

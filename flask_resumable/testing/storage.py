@@ -1,4 +1,4 @@
-"""All that a storage must do; see :class:`~flask_resumable.interfaces.Storage`."""
+"""The contract of a storage; see :class:`~flask_resumable.interfaces.Storage`."""
 
 from __future__ import annotations
 
@@ -11,55 +11,54 @@ from datetime import UTC
 
 import pytest
 
-from ..abilities import Concatenates
-from ..abilities import Paced
+from ..core.concat import Concat
+from ..core.ranges import ByteRanges
+from ..core.upload import Status
+from ..core.upload import Upload
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
-from ..sansio.concat import Concat
-from ..sansio.ranges import ByteRanges
-from ..sansio.upload import Status
-from ..sansio.upload import Upload
 from .chunks import ChunkContract
 from .chunks import FUTURE
 from .samples import an_upload
 
-BLOCKS = 7  # in which content is written
+BLOCKS = 7  # the number of blocks that content is written in
 
 
 def put(
     storage: Storage, upload: Upload, content: bytes, *, start: int = 0, fence: int = 1, is_late: bool = False
 ) -> Upload:
-    """Write as a request does; the upload as its record would say.
+    """Write content as a request does, and return the upload as its record would show it.
 
-    :param is_late: The request has been overtaken: nothing is saved on the way, and its record is never told.
+    :param is_late: Whether another request has taken over, so that nothing is saved on the way.
     """
     with storage.writer(upload, start, fence) as writer:
+        paced = writer.capabilities.paced
         step = max(1, len(content) // BLOCKS)
         for at in range(0, len(content), step):
             writer.write(content[at : at + step])
-            if not is_late and isinstance(writer, Paced) and writer.is_due:
-                writer.checkpoint(counts=True)
-                writer.saved()
+            if not is_late and paced is not None and paced.is_due:
+                paced.checkpoint(counts=True)
+                paced.saved()
         stored = writer.flush()
     return replace(upload, received=ByteRanges.prefix(start + len(content)), storage=stored)
 
 
 def finish(storage: Storage, upload: Upload, fence: int = 1) -> Upload:
-    """Publish; the upload as its record would say."""
+    """Publish the upload, and return it as its record would show it."""
     return replace(upload, storage=storage.finish(upload, fence), status=Status.COMPLETE)
 
 
 def read(storage: Storage, upload: Upload) -> bytes:
-    """All bytes."""
+    """Return all bytes of the upload."""
     with storage.open(upload) as stream:
         return stream.read()
 
 
 class StorageContract(ChunkContract):
-    """For any storage. Subclass it and override ``storage`` and ``kept``.
+    """Tests a storage. Subclass it and override the fixtures ``storage`` and ``kept``.
 
-    What is written are ten digits, each ``times`` times.
+    The content consists of ten digits, each repeated ``times`` times.
     """
 
     @pytest.fixture
@@ -69,28 +68,28 @@ class StorageContract(ChunkContract):
 
     @pytest.fixture
     def kept(self) -> Callable[[], set[str]]:
-        """What tells the names of all files, objects or rows that the storage keeps at this moment."""
+        """A function that returns the names of all files, objects or rows that the storage has at the moment."""
         raise NotImplementedError("Override the fixture 'kept' in your test class.")
 
     @pytest.fixture
     def times(self) -> int:
-        """How large the contents are: override it for a storage that handles large ones otherwise."""
+        """The size of the contents. Override it if the storage treats large ones differently."""
         return 1
 
     @pytest.fixture
     def content(self, times: int) -> Callable[[str], bytes]:
-        """What makes content of digits."""
+        """A function that turns digits into content."""
         return lambda digits: b"".join(digit.encode() * times for digit in digits)
 
     @pytest.fixture
     def upload(self, times: int) -> Upload:
-        """An upload that will have all ten digits."""
+        """An upload that expects all ten digits."""
         return an_upload(length=10 * times)
 
     def test_bytes_come_back(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], times: int
     ) -> None:
-        """What is written by two requests is read as a whole once it is finished; the stream can be rewound."""
+        """Content that was written by two requests is read as a whole once finished. The stream is seekable."""
         upload = put(storage, upload, content("01234"))
         upload = put(storage, upload, content("56789"), start=5 * times, fence=2)
         done = finish(storage, upload, 2)
@@ -105,7 +104,7 @@ class StorageContract(ChunkContract):
     def test_many_small_requests_add_up(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], times: int
     ) -> None:
-        """Each request may bring as little as it likes."""
+        """Each request may bring very little."""
         whole, step = content("0123456789"), max(1, times // 5)
         for fence, start in enumerate(range(0, len(whole), step), 1):
             upload = put(storage, upload, whole[start : start + step], start=start, fence=fence)
@@ -114,20 +113,20 @@ class StorageContract(ChunkContract):
     def test_a_length_may_be_declared_late(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes]
     ) -> None:
-        """The first bytes come before it is known how many there will be."""
+        """The first bytes may arrive before the length is known."""
         begun = put(storage, replace(upload, length=None), content("012"))
         start = begun.offset
         upload = put(storage, replace(begun, length=upload.length), content("3456789"), start=start, fence=2)
         assert read(storage, finish(storage, upload, 2)) == content("0123456789")
 
     def test_an_empty_upload_is_an_empty_file(self, storage: Storage) -> None:
-        """An upload without bytes is finished without a write."""
+        """An upload without bytes can be finished without a write."""
         assert read(storage, finish(storage, an_upload(length=0))) == b""
 
     def test_a_late_writer_changes_nothing(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes]
     ) -> None:
-        """Once a newer claim has opened the upload, nothing that the older writer does gets into it."""
+        """Once a newer claim has opened the upload, nothing that the older writer does changes it."""
         with storage.writer(upload, 0, 1) as old:
             old.write(content("ab"))
             with storage.writer(upload, 0, 2) as new:
@@ -143,7 +142,7 @@ class StorageContract(ChunkContract):
     def test_a_late_opener_changes_nothing(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], times: int
     ) -> None:
-        """Nor does an older claim that opens the upload only after a newer one has."""
+        """An older claim that opens the upload after a newer one cannot change it, either."""
         half = put(storage, upload, content("01234"), fence=2)
         with suppress(ClaimLost):
             put(storage, upload, content("abcdefghij"), fence=1, is_late=True)
@@ -153,7 +152,7 @@ class StorageContract(ChunkContract):
     def test_a_finished_upload_cannot_be_changed(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes]
     ) -> None:
-        """A writer that slept through the end of the upload changes nothing."""
+        """A writer that slept past the end of the upload changes nothing."""
         with storage.writer(upload, 0, 1) as old:
             done = finish(storage, put(storage, upload, content("0123456789"), fence=2), 2)
             with suppress(ClaimLost):
@@ -161,22 +160,22 @@ class StorageContract(ChunkContract):
                 old.flush()
         assert read(storage, done) == content("0123456789")
 
-    def test_a_writer_after_the_end_leaves_only_a_stray(
+    def test_a_writer_after_the_end_leaves_only_orphans(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
-        """A writer that opens after the end cannot reach the finished bytes, and what it leaves can be discarded."""
+        """A writer that opens after the end cannot change the finished bytes, and what it leaves can be discarded."""
         done = finish(storage, put(storage, upload, content("0123456789"), fence=2), 2)
         before = kept()
         with suppress(ClaimLost):
             put(storage, upload, content("abcdefghij"), is_late=True)
         assert read(storage, done) == content("0123456789")
-        storage.discard_stray(done)
+        storage.remove_orphans(done)
         assert kept() == before
 
     def test_finishing_may_be_repeated(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
-        """A finish that was interrupted after publishing is done again without harm, by another claim, too."""
+        """Finishing again after an interruption, even under another claim, does no harm."""
         upload = put(storage, upload, content("0123456789"))
         first = storage.finish(upload, 1)
         before = kept()
@@ -188,7 +187,7 @@ class StorageContract(ChunkContract):
     def test_what_never_counted_is_not_published(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], times: int
     ) -> None:
-        """Bytes of which the record was never told are overwritten, or cut off."""
+        """Bytes that were never recorded are overwritten or cut off."""
         half = put(storage, upload, content("01234"))
         put(storage, half, content("xxxxx"), start=5 * times, fence=2, is_late=True)
         half = put(storage, half, content("567"), start=5 * times, fence=3)
@@ -198,7 +197,7 @@ class StorageContract(ChunkContract):
     def test_missing_bytes_are_noticed(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], times: int
     ) -> None:
-        """An upload whose saved bytes are not there is not continued or finished, and goes on from where they end."""
+        """An upload with missing bytes is neither continued nor finished, and resumes where they end."""
         upload = put(storage, upload, content("0123"))
         with pytest.raises(BytesLost) as caught:
             storage.finish(upload, 1)
@@ -211,12 +210,12 @@ class StorageContract(ChunkContract):
     def test_deleting_leaves_nothing(
         self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
     ) -> None:
-        """Unfinished or finished, an upload is removed without a trace, twice if need be."""
+        """Finished or not, an upload is removed without a trace, even if that is repeated."""
         uploads = [replace(upload, id=an_upload(number).id) for number in range(1, 5)]
         half = put(storage, uploads[0], content("0123"))
         done = finish(storage, put(storage, uploads[1], content("0123456789")))
         unnoted = put(storage, uploads[2], content("0123456789"))
-        storage.finish(unnoted, 1)  # published, but the record does not know
+        storage.finish(unnoted, 1)  # published, but not recorded
         for upload in (half, done, unnoted, half, done, uploads[3]):
             storage.delete(upload)
         assert kept() == set()
@@ -224,9 +223,10 @@ class StorageContract(ChunkContract):
     def test_parts_are_put_together(
         self, storage: Storage, content: Callable[[str], bytes], times: int, kept: Callable[[], set[str]]
     ) -> None:
-        """A final upload has its parts' bytes in order, a part that is listed twice twice; the parts stay."""
-        if not isinstance(storage, Concatenates):
-            pytest.skip("this storage does not concatenate")
+        """A final upload has the bytes of its parts in order. A part may be listed twice. The parts stay."""
+        concatenation = storage.capabilities.concatenation
+        if concatenation is None:
+            pytest.skip("this storage does not support concatenation")
         parts = []
         for number, digits in ((1, "012"), (2, ""), (3, "3456")):
             part = an_upload(number, length=len(digits) * times, concat=Concat("partial"))
@@ -234,7 +234,7 @@ class StorageContract(ChunkContract):
             parts.append(finish(storage, part))
         final = an_upload(9, length=10 * times)
         for fence in (1, 2):
-            stored = storage.concatenate(final, [parts[0], parts[1], parts[2], parts[0]], fence)
+            stored = concatenation.concatenate(final, [parts[0], parts[1], parts[2], parts[0]], fence)
         final = replace(final, storage=stored, received=ByteRanges.prefix(10 * times))
         assert read(storage, finish(storage, final, 2)) == content("0123456012")
         assert read(storage, parts[2]) == content("3456")
@@ -251,7 +251,8 @@ class StorageContract(ChunkContract):
         times: int,
         kept: Callable[[], set[str]],
     ) -> None:
-        """Unfinished bytes are listed once they are old enough, and removing them tells how many there were."""
+        """Unfinished bytes are listed once they are old enough, and removing them returns how many there were."""
+
         half = put(storage, upload, content("0123"))
         done = finish(storage, put(storage, replace(upload, id=an_upload(2).id), content("0123456789")))
         assert not list(storage.orphans(datetime.now(UTC) - timedelta(hours=1)))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from typing import Self
 
+from tests.prerequisites import require_program
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -15,15 +17,18 @@ class BrowserError(Exception):
     """The browser could not do what it was told."""
 
 
-class Browser:
-    """One window with a profile of its own."""
+class Chromium:
+    """A browser without windows.
 
-    def __init__(self, executable: str, home: Path, **options: Any) -> None:
-        options = {"executable": executable, "viewport": {"width": 1100, "height": 900}} | options
+    :param home: Where it logs.
+    """
+
+    def __init__(self, executable: str, home: Path) -> None:
+        node = require_program("node", "apt-get install nodejs")
         self._log = home / "browser.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["node", "driver.mjs", str(home / "profile"), json.dumps(options)],
+                [node, "driver.mjs", executable],
                 cwd=HERE,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -32,12 +37,42 @@ class Browser:
             )
         self._read()
 
+    def close(self) -> None:
+        """End it."""
+        with self._process:  # closes the pipes, which ends the driver, which ends the browser
+            pass
+
+    def do(self, command: str, **args: Any) -> Any:
+        """Give an order to the driver, and wait for what comes of it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"command": command, **args}) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BrowserError(self._log.read_text())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BrowserError(answer["error"])
+        return answer.get("result")
+
+
+class Browser:
+    """One window with a profile of its own."""
+
+    def __init__(self, chromium: Chromium, **options: Any) -> None:
+        self._chromium = chromium
+        self._options = {"viewport": {"width": 1100, "height": 900}} | options
+
     def __enter__(self) -> Self:
+        self._window = self._chromium.do("open", **self._options)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._process:  # closes the pipes, which ends the driver, which ends the browser
-            pass
+        self._do("close")
 
     def take_clock(self) -> None:
         """From the next page on, time can be moved with :meth:`forward`."""
@@ -106,17 +141,4 @@ class Browser:
         return [text for text in self._do("complaints") if not any(part in text for part in expected)]
 
     def _do(self, command: str, **args: Any) -> Any:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"command": command, **args}) + "\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def _read(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise BrowserError(self._log.read_text())
-        answer = json.loads(line)
-        if "error" in answer:
-            raise BrowserError(answer["error"])
-        return answer.get("result")
+        return self._chromium.do(command, window=self._window, **args)

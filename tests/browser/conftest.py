@@ -1,24 +1,23 @@
-"""The demo behind a gate, and a browser in front of it."""
+"""The demo behind a proxy, and a browser in front of it."""
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from tests.npm import demand_packages
+from tests.prerequisites import require_npm_packages
+from tests.prerequisites import require_program
 
 from .browser import Browser
+from .browser import Chromium
 from .demo_server import DemoServer
 from .demo_server import ROOT
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (ROOT / "demo", HERE)
@@ -27,52 +26,52 @@ MakeFile = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """The system's browser, with everything from npm in place."""
-    chromium, *others = (shutil.which(name) for name in ("chromium", "node", "npm"))
-    if chromium is None or None in others:
-        _give_up("chromium, node or npm is missing: apt-get install chromium nodejs npm")
+    executable = require_program("chromium", "apt-get install chromium")
     for folder in PACKAGES:
-        demand_packages(folder)
-    return chromium
+        require_npm_packages(folder)
+    chromium = Chromium(executable, tmp_path_factory.mktemp("chromium"))
+    yield chromium
+    chromium.close()
 
 
-def _give_up(message: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[DemoServer]:
-    """The demo, running; it may not fail at anything."""
-    server = DemoServer(tmp_path)
-    server.start()
+@pytest.fixture(scope="session")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+    """The demo, for all tests."""
+    server = DemoServer(tmp_path_factory.mktemp("demo"))
     yield server
     server.kill()
-    assert "Traceback" not in server.log
 
 
 @pytest.fixture
-def gate(server: DemoServer) -> Iterator[Gate]:
+def server(lasting_server: DemoServer) -> Iterator[DemoServer]:
+    """The demo, running, without any upload; it may not fail at anything. Tests may kill and restart it."""
+    lasting_server.renew()
+    yield lasting_server
+    assert "Traceback" not in lasting_server.log
+
+
+@pytest.fixture
+def proxy(server: DemoServer) -> Iterator[Proxy]:
     """The way to the server."""
-    with Gate(server.port) as gate:
-        yield gate
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
+def browser(chromium: Chromium) -> Iterator[Browser]:
     """A browser that may complain of nothing."""
-    with Browser(chromium, tmp_path) as browser:
+    with Browser(chromium) as browser:
         yield browser
         assert browser.complaints() == []
 
 
 @pytest.fixture
-def page(browser: Browser, gate: Gate) -> Page:
-    """The demo's page, through the gate."""
+def page(browser: Browser, proxy: Proxy) -> Page:
+    """The demo's page, through the proxy."""
     page = Page(browser)
-    browser.goto(gate.url)
+    browser.goto(proxy.url)
     return page
 
 

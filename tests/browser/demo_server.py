@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -17,9 +18,12 @@ from typing import Any
 
 from tests.ports import free_port
 
+from .waiting import PATIENCE
 from .waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
+TCP = Path("/proc/net/tcp")  # on Linux
+OPEN = ("01", "08")  # established, and closed by the client only
 WAYS = {  # to start it; the first is what ``make demo`` does
     "gunicorn": ("-m gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:{port} {app}:create_app()"),
     "flask": "-m flask --app {app} run --port {port}",
@@ -46,7 +50,9 @@ class DemoServer:
         self.folder = home / "uploads"
         self._log = home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
-        settings = {"UPLOAD_DIR": str(self.folder), "DATABASE_URI": f"sqlite:///{home / 'state.sqlite'}"} | settings
+        self._logged = 0  # bytes that do not count any more
+        self.database = home / "state.sqlite"
+        settings = {"UPLOAD_DIR": str(self.folder), "DATABASE_URI": f"sqlite:///{self.database}"} | settings
         self._environ = {f"FLASK_RESUMABLE_{name}": json.dumps(value) for name, value in settings.items()}
         self._environ |= {"PORT": str(self.port), "PYTHONPATH": str(ROOT), **(environ or {})}
 
@@ -62,6 +68,19 @@ class DemoServer:
                 start_new_session=True,
             )
         until(self._answers, "the server starts")
+
+    def renew(self) -> None:
+        """Start, if it is not running, and forget all uploads and all that was logged."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        until(lambda: not self._connections(), "what other tests have sent is done with")
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE, isolation_level=None)) as connection:
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                connection.execute(f"DELETE FROM {table}")
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                path.unlink()
+        self._logged = self._log.stat().st_size
 
     def clean(self) -> None:
         """What cron does: remove what has expired."""
@@ -80,11 +99,20 @@ class DemoServer:
     @property
     def log(self) -> str:
         """What it printed."""
-        return self._log.read_text()
+        return self._log.read_bytes()[self._logged :].decode()
 
     def _answers(self) -> bool:
         assert self._process is not None and self._process.poll() is None, self.log
         return self._listens()
+
+    def _connections(self) -> list[str]:
+        """Those that the server has not closed yet, as the kernel shows them."""
+        if not TCP.exists():
+            return []
+        fields = [line.split() for line in TCP.read_text().splitlines()[1:]]
+        return [
+            remote for _, local, remote, state, *_ in fields if local.endswith(f":{self.port:04X}") and state in OPEN
+        ]
 
     def _listens(self) -> bool:
         try:

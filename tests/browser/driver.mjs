@@ -1,9 +1,9 @@
 // A Chromium at the end of a pipe: one JSON command a line on stdin, one JSON answer a line on stdout.
+// It has any number of windows, each with cookies and storage of its own; `open` tells the number of a new one.
 
 import readline from "node:readline";
 import { chromium } from "playwright-core";
 
-const [profile, options] = [process.argv[2], JSON.parse(process.argv[3])];
 const ARGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -14,26 +14,22 @@ const ARGS = [
   "--disable-sync",
 ];
 
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: options.executable,
-  headless: true,
-  args: ARGS,
-  timeout: 60_000,
-  viewport: options.viewport,
-  colorScheme: options.colorScheme,
-  permissions: ["clipboard-read", "clipboard-write"],
-});
-const page = context.pages()[0] ?? (await context.newPage());
-page.setDefaultTimeout(60_000);
+const browser = await chromium.launch({ executablePath: process.argv[2], headless: true, args: ARGS, timeout: 60_000 });
 
-// What a person would find in the browser's console; the tests look at it in the end.
-const complaints = [];
-page.on("pageerror", (error) => complaints.push(String(error)));
-page.on("console", (message) => {
-  if (message.type() === "error") complaints.push(message.text());
-});
+async function open(options) {
+  const context = await browser.newContext({ permissions: ["clipboard-read", "clipboard-write"], ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  // What a person would find in the browser's console; the tests look at it in the end.
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(message.text());
+  });
+  return commands(context, page, complaints);
+}
 
-const COMMANDS = {
+const commands = (context, page, complaints) => ({
   takeClock: () => page.clock.install(),
   forward: ({ seconds }) => page.clock.fastForward(seconds * 1000),
   goto: ({ url }) => page.goto(url).then(() => null),
@@ -61,17 +57,20 @@ const COMMANDS = {
   offline: ({ isOffline }) => context.setOffline(isOffline),
   screenshot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
   complaints: () => complaints,
-};
+  close: () => context.close(),
+});
 
+const windows = [];
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  const { command, ...args } = JSON.parse(line);
+  const { command, window, ...args } = JSON.parse(line);
   let answer;
   try {
-    answer = { result: (await COMMANDS[command](args)) ?? null };
+    if (command === "open") answer = { result: windows.push(await open(args)) - 1 };
+    else answer = { result: (await windows[window][command](args)) ?? null };
   } catch (error) {
     answer = { error: String(error.stack ?? error) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
-await context.close();
+await browser.close();

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .clients import Client
 from .clients import elsewhere
 from .clients import PAGES
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .demo_server import sha256
-from .gate import Gate
+from .proxy import Proxy
 from .waiting import until
 
 pytestmark = pytest.mark.browser
@@ -44,10 +45,10 @@ def server(other_origin: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert "Traceback" not in server.log
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all these tests."""
-    with Browser(chromium, tmp_path_factory.mktemp("browser")) as browser:
+@pytest.fixture
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """A browser that may complain of what the server refuses to other origins."""
+    with Browser(chromium) as browser:
         yield browser
 
 
@@ -58,15 +59,15 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["same", "other"])
-def origin(request: pytest.FixtureRequest, gate: Gate, other_origin: str) -> str:
+def origin(request: pytest.FixtureRequest, proxy: Proxy, other_origin: str) -> str:
     """Where the page comes from."""
-    return gate.url if request.param == "same" else other_origin
+    return proxy.url if request.param == "same" else other_origin
 
 
 @pytest.fixture
-def client(library: str, origin: str, gate: Gate, browser: Browser) -> Client:
-    """A page that uploads through the gate."""
-    return Client(browser, library, origin, f"{gate.url}/flow/")
+def client(library: str, origin: str, proxy: Proxy, browser: Browser) -> Client:
+    """A page that uploads through the proxy."""
+    return Client(browser, library, origin, f"{proxy.url}/flow/")
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def file(make_file: MakeFile, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def halfway(client: Client, gate: Gate, server: DemoServer, file: Path) -> Client:
+def halfway(client: Client, proxy: Proxy, server: DemoServer, file: Path) -> Client:
     """In the middle of sending the file: the server has some of it, and waits for the rest."""
-    gate.let(SIZE // 3)
+    proxy.let(SIZE // 3)
     client.begin(chunkSize=CHUNK, chunkRetryInterval=200, maxChunkRetries=300)
     client.send(file)
     until(lambda: server.received() >= SIZE // 6, "the server has some chunks")
@@ -133,10 +134,10 @@ def test_folder(client: Client, server: DemoServer, make_file: MakeFile) -> None
 
 
 @same_origin
-def test_pause(halfway: Client, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_pause(halfway: Client, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A paused upload goes on with the chunks that were on their way."""
     halfway.browser.evaluate("client.pause()")
-    gate.let(None)
+    proxy.let(None)
     halfway.browser.evaluate("void (client instanceof Flow ? client.resume() : client.upload())")
     halfway.wait()
     assert halfway.count("POST") == CHUNKS
@@ -144,11 +145,11 @@ def test_pause(halfway: Client, gate: Gate, server: DemoServer, file: Path) -> N
 
 
 @pytest.mark.parametrize("asks_status", [False, True])
-def test_reload(asks_status: bool, halfway: Client, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_reload(asks_status: bool, halfway: Client, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """After a reload only what is missing is sent; with the status resource nothing is asked chunk by chunk."""
     halfway.browser.reload()
     there = server.received() // CHUNK
-    gate.let(None)
+    proxy.let(None)
     halfway.begin(chunkSize=CHUNK, asksStatus=asks_status)
     halfway.send(file)
     halfway.wait()
@@ -157,12 +158,12 @@ def test_reload(asks_status: bool, halfway: Client, gate: Gate, server: DemoServ
     assert halfway.count("POST") <= CHUNKS - there
 
 
-def test_cancel(halfway: Client, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_cancel(halfway: Client, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """Cancelling removes what the server had, and a chunk that comes late does not bring it back."""
     params = halfway.browser.evaluate("new URLSearchParams(describe(client.files[0])).toString()")
     assert halfway.browser.evaluate(f"cancel('{halfway.target}')") == 204
     until(lambda: not server.parts(), "the bytes are removed")
-    gate.let(None)
+    proxy.let(None)
     late = f"fetch('{halfway.target}?{params}', {{ method: 'POST', body: new Uint8Array({CHUNK}) }})"
     assert halfway.browser.evaluate(f"{late}.then((answer) => answer.status)") == 404
     assert (server.uploads()["unfinished"], server.parts()) == ([], [])
@@ -170,21 +171,21 @@ def test_cancel(halfway: Client, gate: Gate, server: DemoServer, file: Path) -> 
 
 
 @same_origin
-def test_server_killed(halfway: Client, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_server_killed(halfway: Client, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """When the server is killed and comes back, the library's retries finish the file, and no saved chunk is lost."""
     saved = server.received()
     server.kill()
     server.start()
     assert server.received() >= saved
-    gate.let(None)
+    proxy.let(None)
     assert halfway.wait()["failed"] == {}
     assert sha256(file) in server.digests()
 
 
-def test_stranger(library: str, gate: Gate, browser: Browser, server: DemoServer, file: Path) -> None:
+def test_stranger(library: str, proxy: Proxy, browser: Browser, server: DemoServer, file: Path) -> None:
     """A page of an origin that may not upload learns nothing and leaves nothing."""
     with elsewhere(PAGES) as stranger:
-        client = Client(browser, library, stranger, f"{gate.url}/flow/")
+        client = Client(browser, library, stranger, f"{proxy.url}/flow/")
         client.begin(maxChunkRetries=0)
         client.send(file)
         story = client.wait()
@@ -205,19 +206,19 @@ def test_page_that_is_open_for_long(
     server.start()
     try:
         file = make_file("film.mp4", SIZE)
-        with Gate(server.port) as gate:
-            client = Client(browser, library, gate.url, f"{gate.url}/flow/")
-            gate.let(SIZE // 3)
+        with Proxy(server.port) as proxy:
+            client = Client(browser, library, proxy.url, f"{proxy.url}/flow/")
+            proxy.let(SIZE // 3)
             client.begin(chunkSize=CHUNK, chunkRetryInterval=200, maxChunkRetries=300)
             client.send(file)
             until(lambda: server.received() >= SIZE // 6, "the server has some chunks")
             browser.evaluate("client.pause()")
-            gate.cut()  # a chunk that was still on its way would prolong the upload
+            proxy.cut()  # a chunk that was still on its way would prolong the upload
             time.sleep(5)  # until it has expired
             if is_cleaned:
                 server.clean()
                 assert server.parts() == []
-            gate.let(None)
+            proxy.let(None)
             browser.evaluate("void (client instanceof Resumable ? client.upload() : client.resume())")
             until(lambda: client.story()["succeeded"].get(file.name, {}).get("complete"), "the file is complete")
             story = client.story()

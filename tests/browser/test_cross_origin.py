@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .clients import elsewhere
 from .conftest import HERE
 from .demo_server import DemoServer
@@ -34,9 +35,9 @@ def other_origin() -> Iterator[str]:
 
 
 @pytest.fixture
-def upload(chromium: str, tmp_path: Path, other_origin: str) -> Iterator[Callable[[DemoServer], Any]]:
+def upload(chromium: Chromium, other_origin: str) -> Iterator[Callable[[DemoServer], Any]]:
     """Upload from the other origin; returns what tus-js-client came to."""
-    with Browser(chromium, tmp_path) as browser:
+    with Browser(chromium) as browser:
         browser.goto(other_origin)
         yield lambda server: browser.evaluate(f'uploadTo("{server.url}/files/", {list(CONTENT)})')
 

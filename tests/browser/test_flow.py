@@ -12,8 +12,8 @@ from .browser import Browser
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .demo_server import sha256
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 from .waiting import until
 
 pytestmark = pytest.mark.browser
@@ -25,9 +25,9 @@ SIZE = CHUNKS * 256 * KiB + 11  # the last chunk takes what is left
 
 
 @pytest.fixture
-def page(browser: Browser, gate: Gate) -> Page:
+def page(browser: Browser, proxy: Proxy) -> Page:
     """The page with flow.js chosen."""
-    browser.goto(f"{gate.url}#flow")
+    browser.goto(f"{proxy.url}#flow")
     return Page(browser, "flow")
 
 
@@ -38,9 +38,9 @@ def file(make_file: MakeFile) -> Path:
 
 
 @pytest.fixture
-def halfway(page: Page, gate: Gate, server: DemoServer, file: Path) -> Page:
+def halfway(page: Page, proxy: Proxy, server: DemoServer, file: Path) -> Page:
     """The page in the middle of sending the file: the server has some of it, and waits for the rest."""
-    gate.let(3 * MiB)
+    proxy.let(3 * MiB)
     page.send_in_pieces(256 * KiB)
     page.choose(file)
     until(lambda: server.received() >= MiB, "the server has some chunks")
@@ -56,7 +56,7 @@ def resumed(page: Page) -> int:
 
 
 @pytest.mark.parametrize("method", ["multipart", "octet"])
-def test_file_arrives_whole(method: str, page: Page, gate: Gate, server: DemoServer, make_file: MakeFile) -> None:
+def test_file_arrives_whole(method: str, page: Page, proxy: Proxy, server: DemoServer, make_file: MakeFile) -> None:
     """A file lies on the server byte for byte, after one question and one request for each chunk."""
     file = make_file("photo.jpg", 10 * 64 * KiB + 7)
     page.send_in_pieces(64 * KiB)
@@ -64,10 +64,10 @@ def test_file_arrives_whole(method: str, page: Page, gate: Gate, server: DemoSer
     page.choose(file)
     page.wait_until("photo.jpg", "done")
     assert server.digests() == [sha256(file)]
-    assert gate.count("GET /flow/status?") == 1
-    assert gate.count("GET /flow/?") == 0
-    assert gate.count("POST /flow/") == 10
-    assert gate.count("POST /flow/?protocol=flow.js&flowChunkNumber=") == (10 if method == "octet" else 0)
+    assert proxy.count("GET /flow/status?") == 1
+    assert proxy.count("GET /flow/?") == 0
+    assert proxy.count("POST /flow/") == 10
+    assert proxy.count("POST /flow/?protocol=flow.js&flowChunkNumber=") == (10 if method == "octet" else 0)
     page.browser.wait_for(page.finished("photo.jpg"))
 
 
@@ -95,20 +95,20 @@ def test_folder(page: Page, server: DemoServer, make_file: MakeFile) -> None:
     assert len(server.digests()) == 2
 
 
-def test_pause(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_pause(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A paused upload sends nothing, and goes on with the chunks that are missing."""
     halfway.press("film.mp4", "Pause")
     halfway.wait_until("film.mp4", "paused")
     halfway.press("film.mp4", "Resume")
-    gate.let(64 * KiB)
+    proxy.let(64 * KiB)
     assert resumed(halfway) >= 4
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
-    assert halfway.note("film.mp4") == "Arrived whole; resumed once."
+    assert halfway.note("film.mp4") == "Arrived intact; resumed once."
     assert server.digests() == [sha256(file)]
 
 
-def test_reload(halfway: Page, gate: Gate, server: DemoServer, file: Path, make_file: MakeFile) -> None:
+def test_reload(halfway: Page, proxy: Proxy, server: DemoServer, file: Path, make_file: MakeFile) -> None:
     """After a reload the page offers the upload, takes only the same file for it, and sends only what is missing."""
     halfway.browser.reload()
     offer = halfway.earlier()
@@ -116,58 +116,58 @@ def test_reload(halfway: Page, gate: Gate, server: DemoServer, file: Path, make_
     halfway.browser.choose(make_file("other.mp4", SIZE), within=f"{offer} input")
     halfway.browser.wait_for(f'{offer} :text-matches("^That is another file")')
 
-    gate.requests.clear()
-    gate.let(64 * KiB)
+    proxy.requests.clear()
+    proxy.let(64 * KiB)
     halfway.browser.choose(file, within=f"{offer} input")  # in chunks of the old size, whatever is chosen now
     there = resumed(halfway)
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
     assert there >= 4
-    assert gate.count("POST /flow/") == CHUNKS - there
-    assert gate.count("GET /flow/?") == 0
+    assert proxy.count("POST /flow/") == CHUNKS - there
+    assert proxy.count("GET /flow/?") == 0
     halfway.browser.wait_for(offer, "detached")
 
 
-def test_status_cannot_be_read(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_status_cannot_be_read(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """Where the one question fails, each chunk is asked for, and only what is missing is sent."""
     halfway.browser.reload()
     halfway.browser.evaluate(
         'void (globalThis.fetch = ((fetch) => (url, ...rest) => `${url}`.includes("/flow/status?")'
         " ? Promise.reject(new TypeError()) : fetch(url, ...rest))(fetch))"
     )
-    gate.requests.clear()
-    gate.let(None)
+    proxy.requests.clear()
+    proxy.let(None)
     halfway.choose(file)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
-    assert gate.count("GET /flow/?") == CHUNKS
-    assert gate.count("POST /flow/") <= CHUNKS - 4
+    assert proxy.count("GET /flow/?") == CHUNKS
+    assert proxy.count("POST /flow/") <= CHUNKS - 4
 
 
-def test_server_killed(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_server_killed(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """When the server is killed and comes back, the upload goes on by itself, and no saved chunk is sent again."""
     saved = server.received()
     server.kill()
     halfway.wait_until("film.mp4", "retrying")
     server.start()
-    gate.let(64 * KiB)
+    proxy.let(64 * KiB)
     assert resumed(halfway) * 256 * KiB >= saved
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
     assert server.uploads()["unfinished"] == []
 
 
-def test_connection_reset(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_connection_reset(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """An upload whose connections break goes on by itself."""
-    gate.cut()
-    gate.let(None)
+    proxy.cut()
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
 
 
-def test_cancel(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_cancel(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """Cancelling removes what the server had; what comes late is refused, but the same file is welcome."""
     assert len(server.parts()) == 1
     record = json.loads(
@@ -178,7 +178,7 @@ def test_cancel(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> No
     until(lambda: not server.uploads()["unfinished"], "the upload is removed")
     until(lambda: not server.parts(), "its bytes are removed")
 
-    gate.let(None)
+    proxy.let(None)
     late = f'fetch("/flow/?{record["query"]}", {{ method: "POST", body: new Uint8Array({256 * KiB}) }})'
     assert halfway.browser.evaluate(f"{late}.then((answer) => answer.status)") == 404
     assert (server.uploads()["unfinished"], server.parts()) == ([], [])
@@ -188,16 +188,16 @@ def test_cancel(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> No
     assert server.digests() == [sha256(file)]
 
 
-def test_had_already(page: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_had_already(page: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A file that the server got a moment ago is not sent again."""
     page.choose(file)
     page.wait_until("film.mp4", "done")
     page.press("film.mp4", "Dismiss")
-    gate.requests.clear()
+    proxy.requests.clear()
     page.choose(file)
     page.wait_until("film.mp4", "done")
-    assert page.note("film.mp4") == "The server had it already: nothing was sent."
-    assert gate.count("POST /flow/") == 0
+    assert page.note("film.mp4") == "The server already had this file. Nothing was sent."
+    assert proxy.count("POST /flow/") == 0
     assert len(server.digests()) == 1
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .conftest import MakeFile
 from .demo_server import DemoServer
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 
 pytestmark = pytest.mark.browser
 
@@ -19,17 +18,17 @@ OVERHANG = "document.documentElement.scrollWidth - innerWidth"
 
 
 @pytest.mark.parametrize("tab", ["tus", "flow"])
-def test_phone(tab: str, chromium: str, tmp_path: Path, gate: Gate, make_file: MakeFile) -> None:
+def test_phone(tab: str, chromium: Chromium, proxy: Proxy, make_file: MakeFile) -> None:
     """Nothing hangs over the edge of a narrow screen, long names and commands included."""
     name = "a-name-without-any-blank-that-is-much-longer-than-a-phone-is-wide-" * 2 + ".txt"
-    with Browser(chromium, tmp_path, viewport={"width": 360, "height": 740}) as browser:
+    with Browser(chromium, viewport={"width": 360, "height": 740}) as browser:
         page = Page(browser, tab)
-        browser.goto(f"{gate.url}#{tab}")
+        browser.goto(f"{proxy.url}#{tab}")
         page.choose(make_file(name, 1000))
         browser.wait_for(page.finished(name))
         browser.click(f'{page.finished(name)} button:text-is("Verify")')
         browser.wait_for(f'{page.finished(name)}[data-verified="true"]')
-        gate.let(3000)
+        proxy.let(3000)
         page.choose(make_file("2" + name, 10_000))
         browser.wait_for(page.under_way())
         browser.evaluate('document.querySelectorAll("details").forEach((details) => (details.open = true))')
@@ -37,9 +36,9 @@ def test_phone(tab: str, chromium: str, tmp_path: Path, gate: Gate, make_file: M
 
 
 @pytest.mark.parametrize(("scheme", "is_bright"), [("light", True), ("dark", False)])
-def test_colour_scheme(chromium: str, tmp_path: Path, server: DemoServer, scheme: str, is_bright: bool) -> None:
+def test_colour_scheme(chromium: Chromium, server: DemoServer, scheme: str, is_bright: bool) -> None:
     """The page is bright or dark, as the person's system asks."""
-    with Browser(chromium, tmp_path, colorScheme=scheme) as browser:
+    with Browser(chromium, colorScheme=scheme) as browser:
         browser.goto(server.url)
         assert (browser.evaluate(BRIGHTNESS) > 128) is is_bright
 

@@ -12,12 +12,13 @@ from shutil import copyfile
 import pytest
 
 from .browser import Browser
+from .browser import Chromium
 from .clients import PAGES
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .demo_server import ROOT
 from .demo_server import sha256
-from .gate import Gate
+from .proxy import Proxy
 from .waiting import until
 
 pytestmark = pytest.mark.browser
@@ -43,7 +44,7 @@ Start = Callable[..., DemoServer]
 
 
 @pytest.fixture
-def start(chromium: str, tmp_path: Path) -> Iterator[Start]:
+def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
     """Start an app in a folder of its own, with flow.js where the README says; two processes."""
     started: list[DemoServer] = []
 
@@ -81,19 +82,19 @@ def test_readme_page_that_is_open_for_long(
     """
     server = start("readme_app", code("README.md", "flow.min.js"), EXPIRATION)
     file = make_file("film.mp4", 8 * MiB + 11)
-    with Gate(server.port) as gate:
-        browser.goto(gate.url)
+    with Proxy(server.port) as proxy:
+        browser.goto(proxy.url)
         browser.evaluate("void (globalThis.alarms = [], globalThis.alert = (text) => alarms.push(text))")
-        gate.let(4 * MiB)
+        proxy.let(4 * MiB)
         browser.choose(file, within="#files")
         until(lambda: chunks_sent(browser) >= 2, "the server has some chunks")
         browser.evaluate("flow.pause()")
-        gate.cut()  # a chunk that was still on its way would prolong the upload
+        proxy.cut()  # a chunk that was still on its way would prolong the upload
         time.sleep(EXPIRATION + 1)
         if is_cleaned:
             server.clean()
             assert server.parts() == []
-        gate.let(None)
+        proxy.let(None)
         browser.evaluate("flow.resume()")
         until(lambda: server.digests(), "the file is complete")
         until(lambda: not browser.evaluate("flow.isUploading()"), "the page is done")

@@ -8,38 +8,40 @@ from pathlib import Path
 
 import pytest
 
+from tests.prerequisites import require_program
+
 from .browser import Browser
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .demo_server import sha256
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 from .waiting import until
 
 pytestmark = pytest.mark.browser
 
 MiB = 1024 * 1024
-SIZE = 16 * MiB + 11  # more than the browser's socket swallows while the gate is shut
+SIZE = 16 * MiB + 11  # more than the browser's socket swallows while the proxy is shut
 
 
 @pytest.fixture
 def file(make_file: MakeFile) -> Path:
-    """A file that takes a while, as long as the gate holds it back."""
+    """A file that takes a while, as long as the proxy holds it back."""
     return make_file("film.mp4", SIZE)
 
 
 @pytest.fixture
-def page(browser: Browser, gate: Gate) -> Page:
+def page(browser: Browser, proxy: Proxy) -> Page:
     """The page, with a clock that can be moved."""
     browser.take_clock()
-    browser.goto(gate.url)
+    browser.goto(proxy.url)
     return Page(browser)
 
 
 @pytest.fixture
-def halfway(page: Page, gate: Gate, server: DemoServer, file: Path) -> Page:
+def halfway(page: Page, proxy: Proxy, server: DemoServer, file: Path) -> Page:
     """The page in the middle of sending the file: the server has some of it, and waits for the rest."""
-    gate.let(3 * MiB)
+    proxy.let(3 * MiB)
     page.choose(file)
     until(lambda: server.offset() >= MiB, "the server has saved a part of the file")
     return page
@@ -51,29 +53,29 @@ def wait_until_resumed(page: Page) -> int:
     return int("".join(re.findall(r"\d+", page.note("film.mp4"))))
 
 
-def test_pause(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_pause(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A paused upload goes on where it stopped, although the server still waits on the old connection."""
     halfway.press("film.mp4", "Pause")
     halfway.wait_until("film.mp4", "paused")
     halfway.press("film.mp4", "Resume")
     assert wait_until_resumed(halfway) >= MiB
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
 
 
-def test_connection_reset(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_connection_reset(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """An upload whose connection breaks goes on by itself."""
-    gate.cut()
-    gate.let(64 * 1024)  # Chromium first repeats the broken request by itself, at an offset that is no longer right
+    proxy.cut()
+    proxy.let(64 * 1024)  # Chromium first repeats the broken request by itself, at an offset that is no longer right
     assert wait_until_resumed(halfway) >= MiB
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
-    assert halfway.note("film.mp4") == "Arrived whole; resumed once."
+    assert halfway.note("film.mp4") == "Arrived intact; resumed once."
     assert server.digests() == [sha256(file)]
 
 
-def test_server_killed(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_server_killed(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """When the server is killed and comes back, the upload goes on by itself, and nothing of what was saved is lost."""
     saved = server.offset()
     server.kill()
@@ -81,15 +83,15 @@ def test_server_killed(halfway: Page, gate: Gate, server: DemoServer, file: Path
     halfway.browser.wait_for('#banner:text-matches("^Connection lost")')
     server.start()
     assert wait_until_resumed(halfway) >= saved
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
     assert server.uploads()["unfinished"] == []
 
 
-def test_server_killed_in_parallel(page: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_server_killed_in_parallel(page: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """An upload in parallel parts survives a killed server, too."""
-    gate.let(4 * MiB)
+    proxy.let(4 * MiB)
     page.send_in_parts(3)
     page.choose(file)
     until(lambda: server.offset() >= 2 * MiB, "the server has saved a part of the file")
@@ -97,35 +99,35 @@ def test_server_killed_in_parallel(page: Page, gate: Gate, server: DemoServer, f
     page.wait_until("film.mp4", "retrying")
     server.start()
     until(lambda: wait_until_resumed(page) > 0, "the parts tell one by one where they go on")
-    gate.let(None)
+    proxy.let(None)
     page.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
 
 
-def test_offline(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_offline(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A browser that was without a network for a while goes on by itself."""
     halfway.browser.go_offline()
-    gate.cut()
+    proxy.cut()
     halfway.wait_until("film.mp4", "retrying")
     halfway.browser.go_offline(False)
     assert wait_until_resumed(halfway) >= MiB
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
 
 
-def test_silent_connection(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_silent_connection(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """A connection that has died without a sign is given up in a while, and a new one goes on."""
-    gate.freeze()
-    gate.let(None)
+    proxy.freeze()
+    proxy.let(None)
     halfway.browser.forward(30)
     halfway.wait_until("film.mp4", "done")
     # Twice, if what the dead connection had sent came after the page had asked how far the upload is.
-    assert halfway.note("film.mp4") in ("Arrived whole; resumed once.", "Arrived whole; resumed 2 times.")
+    assert halfway.note("film.mp4") in ("Arrived intact; resumed once.", "Arrived intact; resumed 2 times.")
     assert server.digests() == [sha256(file)]
 
 
-def test_reload(halfway: Page, gate: Gate, server: DemoServer, file: Path, make_file: MakeFile) -> None:
+def test_reload(halfway: Page, proxy: Proxy, server: DemoServer, file: Path, make_file: MakeFile) -> None:
     """After a reload the page offers the upload, takes only the same file for it, and goes on where it was."""
     halfway.browser.reload()
     offer = '[data-part="earlier"] .row'
@@ -135,13 +137,13 @@ def test_reload(halfway: Page, gate: Gate, server: DemoServer, file: Path, make_
 
     halfway.browser.choose(file, within=f"{offer} input")
     assert wait_until_resumed(halfway) >= MiB
-    gate.let(None)
+    proxy.let(None)
     halfway.wait_until("film.mp4", "done")
     assert server.digests() == [sha256(file)]
     halfway.browser.wait_for(offer, "detached")
 
 
-def test_forget(halfway: Page, gate: Gate, server: DemoServer) -> None:
+def test_forget(halfway: Page, proxy: Proxy, server: DemoServer) -> None:
     """What an earlier visit left can be thrown away, here and on the server."""
     halfway.browser.reload()
     halfway.browser.click('[data-part="earlier"] button:text-is("Forget")')
@@ -151,12 +153,13 @@ def test_forget(halfway: Page, gate: Gate, server: DemoServer) -> None:
     assert halfway.browser.texts('[data-part="earlier"] .row') == []
 
 
-def test_curl_goes_on(halfway: Page, gate: Gate, server: DemoServer, file: Path) -> None:
+def test_curl_goes_on(halfway: Page, proxy: Proxy, server: DemoServer, file: Path) -> None:
     """The commands that the card shows finish a paused upload from a shell, and the page finds it finished."""
+    require_program("curl", "apt-get install curl")
     halfway.press("film.mp4", "Pause")
     halfway.wait_until("film.mp4", "paused")
     commands = halfway.browser.text(f'{halfway.card("film.mp4")} [data-part="curl"]')
-    gate.let(None)
+    proxy.let(None)
     done = subprocess.run(["sh", "-c", commands], cwd=file.parent, capture_output=True, text=True)
     assert "204" in done.stdout.splitlines()[0], done
     assert server.digests() == [sha256(file)]

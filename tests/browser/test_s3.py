@@ -16,8 +16,8 @@ from .browser import Browser
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .demo_server import sha256
-from .gate import Gate
 from .page import Page
+from .proxy import Proxy
 from .waiting import until
 
 pytestmark = pytest.mark.browser
@@ -64,11 +64,11 @@ def digests(bucket: Any) -> list[str]:
 
 @pytest.mark.parametrize("tab", ["tus", "flow"])
 def test_file_arrives_in_the_bucket(
-    tab: str, browser: Browser, gate: Gate, server: DemoServer, bucket: Any, make_file: MakeFile
+    tab: str, browser: Browser, proxy: Proxy, server: DemoServer, bucket: Any, make_file: MakeFile
 ) -> None:
     """A file of several parts is one object, equal byte for byte, and there is nothing beside it."""
     file = make_file("film.mp4", 19 * MiB + 5)
-    browser.goto(f"{gate.url}#{tab}")
+    browser.goto(f"{proxy.url}#{tab}")
     page = Page(browser, tab)
     page.choose(file)
     page.wait_until("film.mp4", "done")
@@ -78,18 +78,18 @@ def test_file_arrives_in_the_bucket(
 
 @pytest.mark.parametrize("tab", ["tus", "flow"])
 def test_a_killed_server_goes_on_from_the_bucket(
-    tab: str, browser: Browser, gate: Gate, server: DemoServer, bucket: Any, make_file: MakeFile
+    tab: str, browser: Browser, proxy: Proxy, server: DemoServer, bucket: Any, make_file: MakeFile
 ) -> None:
     """kill -9 in the middle: the client goes on by itself, and the object is whole."""
     file = make_file("film.mp4", 24 * MiB + 5)
-    browser.goto(f"{gate.url}#{tab}")
+    browser.goto(f"{proxy.url}#{tab}")
     page = Page(browser, tab)
-    gate.let(14 * MiB)
+    proxy.let(14 * MiB)
     page.choose(file)
     until(lambda: server.received() >= 8 * MiB, "the server has a part")
     server.kill()
     server.start()
-    gate.let(None)
+    proxy.let(None)
     page.wait_until("film.mp4", "done")
     assert digests(bucket) == [sha256(file)]
     assert [*bucket.multipart_uploads.all()] == []

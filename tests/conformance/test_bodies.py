@@ -1,4 +1,4 @@
-"""tus 1.0, PATCH: how a body may arrive, stop, and meet another request (T30-T35).
+"""tus 1.0, PATCH: how a body may arrive, stop, and meet another request.
 
 A server's socket is played by an object here; real servers and real sockets are in tests/live.
 """
@@ -38,7 +38,7 @@ CHUNKED_CUTS: dict[str, bytes | Exception] = {
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_t30_what_arrived_before_a_cut_is_kept(server: Server, cut: str) -> None:
+def test_what_arrived_before_a_cut_is_kept(server: Server, cut: str) -> None:
     """A body that ends before its Content-Length is told to resume, and HEAD offers every byte that arrived."""
     url = server.tus.new(1000)
     server.tus.patch(url, 0, b"a" * 100)
@@ -51,7 +51,7 @@ def test_t30_what_arrived_before_a_cut_is_kept(server: Server, cut: str) -> None
 
 
 @pytest.mark.parametrize("cut", CHUNKED_CUTS)
-def test_t30_what_arrived_before_a_cut_chunked_body_is_kept(server: Server, cut: str) -> None:
+def test_what_arrived_before_a_cut_chunked_body_is_kept(server: Server, cut: str) -> None:
     """A chunked body that breaks off is no different."""
     url = server.tus.new(1000)
     interrupted(server.tus.patch(url, 0, Body(b"b" * 400, CHUNKED_CUTS[cut]), chunked=True), 400)
@@ -59,7 +59,7 @@ def test_t30_what_arrived_before_a_cut_chunked_body_is_kept(server: Server, cut:
     assert server.content(url) == b"b" * 400
 
 
-def test_t30_a_cut_before_the_first_byte_changes_nothing(server: Server) -> None:
+def test_a_cut_before_the_first_byte_changes_nothing(server: Server) -> None:
     """A client that leaves at once leaves the upload as it was."""
     url = server.tus.new(1000)
     before = server.state(url)
@@ -67,7 +67,7 @@ def test_t30_a_cut_before_the_first_byte_changes_nothing(server: Server) -> None
     assert server.state(url) == before
 
 
-def test_t30_a_cut_in_the_answer_to_the_last_byte_completes(server: Server) -> None:
+def test_a_cut_in_the_answer_to_the_last_byte_completes(server: Server) -> None:
     """When every byte arrived, a broken connection is no reason not to complete."""
     url = server.tus.new(4)
     server.tus.patch(url, 0, Body(b"abcd", ConnectionResetError()), announced=4)
@@ -77,7 +77,7 @@ def test_t30_a_cut_in_the_answer_to_the_last_byte_completes(server: Server) -> N
 
 
 @pytest.mark.parametrize("end", [SystemExit(1), KeyboardInterrupt()])
-def test_t30_a_worker_that_is_told_to_go_keeps_what_arrived(server: Server, end: BaseException) -> None:
+def test_a_worker_that_is_told_to_go_keeps_what_arrived(server: Server, end: BaseException) -> None:
     """gunicorn ends a worker by SystemExit in the middle of a read: the bytes before it are kept."""
     url = server.tus.new(1000)
     with pytest.raises(type(end)):
@@ -89,7 +89,7 @@ def test_t30_a_worker_that_is_told_to_go_keeps_what_arrived(server: Server, end:
 
 @pytest.mark.parametrize("stall", [TimeoutError("timed out"), TimeoutError()])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_t31_a_stalled_body_is_given_up(server: Server, stall: TimeoutError, chunked: bool) -> None:
+def test_a_stalled_body_is_given_up(server: Server, stall: TimeoutError, chunked: bool) -> None:
     """When a read times out the body ends there: what arrived is kept, and the client is told to resume."""
     url = server.tus.new(1000)
     response = server.tus.patch(url, 0, Body(b"a" * 400, stall), announced=1000, chunked=chunked)
@@ -143,7 +143,7 @@ def test_of_patches_that_take_over_from_each_other_every_byte_counts(server: Ser
 
 
 @pytest.mark.parametrize("content", [b"abcdef", b"abc", b""])
-def test_t33_a_chunked_body_is_taken(server: Server, content: bytes) -> None:
+def test_a_chunked_body_is_taken(server: Server, content: bytes) -> None:
     """Without Content-Length the body counts as it arrives, where the server marks its end."""
     url = server.tus.new(6)
     response = server.tus.patch(url, 0, Body(content[:2], content[2:]), chunked=True)
@@ -153,7 +153,7 @@ def test_t33_a_chunked_body_is_taken(server: Server, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("mark", [None, False])
-def test_t33_a_chunked_body_that_cannot_be_delivered_is_refused(server: Server, mark: bool | None) -> None:
+def test_a_chunked_body_that_cannot_be_delivered_is_refused(server: Server, mark: bool | None) -> None:
     """Where the WSGI server does not mark the end of a body, a chunked PATCH answers 411 instead of a false 204."""
     url = server.tus.new(6)
     with server.unchanged(url):
@@ -161,14 +161,14 @@ def test_t33_a_chunked_body_that_cannot_be_delivered_is_refused(server: Server, 
     refused(response, 411)
 
 
-def test_t33_a_chunked_creation_that_cannot_be_delivered_is_refused(server: Server) -> None:
+def test_a_chunked_creation_that_cannot_be_delivered_is_refused(server: Server) -> None:
     """The same holds for bytes in the creation; nothing is created."""
     with server.unchanged():
         response = server.tus.create_with(b"abc", 6, chunked=True, environ={"wsgi.input_terminated": None})
     refused(response, 411)
 
 
-def test_t33_no_length_and_no_encoding_is_an_empty_body(server: Server) -> None:
+def test_no_length_and_no_encoding_is_an_empty_body(server: Server) -> None:
     """HTTP says so; the answer is the one to an empty chunk."""
     url = server.tus.new(6)
     response = server.tus.patch(url, 0, b"", environ={"CONTENT_LENGTH": None})
@@ -235,14 +235,14 @@ def _creation_with_bad_checksum(tus: Tus, body: Body) -> int:
         (_creation_with_bad_checksum, 400),
     ],
 )
-def test_t34_refusals_are_decided_before_the_body_is_read(tus: Tus, refusal: Refusal, status: int) -> None:
+def test_refusals_are_decided_before_the_body_is_read(tus: Tus, refusal: Refusal, status: int) -> None:
     """No byte of a body is read for an answer that its headers decide."""
     body = Body(b"abc")
     assert refusal(tus, body) == status
     assert body.reads == 0
 
 
-def test_t34_an_expired_upload_is_refused_before_the_body_is_read(server: Server) -> None:
+def test_an_expired_upload_is_refused_before_the_body_is_read(server: Server) -> None:
     """The same for 410."""
     url = server.tus.new(9)
     server.clock.advance(days=2)
@@ -256,7 +256,7 @@ def _spoil_folder(folder: Path) -> None:
     (folder / ".partial").write_text("not a folder")
 
 
-def test_t35_storage_that_cannot_be_reached_is_a_503(server: Server) -> None:
+def test_storage_that_cannot_be_reached_is_a_503(server: Server) -> None:
     """When the folder is unusable the answer is 503 and the offset stays; once it is back the client goes on."""
     tus = server.tus
     url = tus.new(6)
@@ -270,7 +270,7 @@ def test_t35_storage_that_cannot_be_reached_is_a_503(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t35_a_write_that_fails_midway_keeps_what_is_durable(server: Server) -> None:
+def test_a_write_that_fails_midway_keeps_what_is_durable(server: Server) -> None:
     """When the disk refuses in the middle of a body the answer is 5xx, and the offset is a true prefix."""
     tus = server.tus
     content = bytes(range(256)) * 4096
@@ -291,7 +291,7 @@ def test_t35_a_write_that_fails_midway_keeps_what_is_durable(server: Server) -> 
     assert server.finished(url).read_bytes() == content
 
 
-def test_t35_a_full_disk_is_a_507(server: Server) -> None:
+def test_a_full_disk_is_a_507(server: Server) -> None:
     """ENOSPC answers 507; the upload stays where it was, and goes on when there is room again."""
     tus = server.tus
     url = tus.new(6)
@@ -305,7 +305,7 @@ def test_t35_a_full_disk_is_a_507(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t35_bytes_that_the_disk_lost_are_asked_for_again(server: Server) -> None:
+def test_bytes_that_the_disk_lost_are_asked_for_again(server: Server) -> None:
     """When the unfinished file is gone, the next PATCH is told the offset that is true now, and the client goes on."""
     tus = server.tus
     url = tus.new(6)

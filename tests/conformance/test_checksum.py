@@ -1,4 +1,4 @@
-"""tus 1.0, Checksum and checksum-trailer (T70-T79). Trailers as a real server hands them over are in tests/live."""
+"""tus 1.0, Checksum and checksum-trailer. Trailers as a real server hands them over are in tests/live."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MALFORMED = [
 UNKNOWN_ALGORITHMS = ["sha3", "SHA1", "sha-1", "crc32c", "sha224", "shake_128", "none", "__class__"]
 
 
-def test_t70_checksums_are_offered(server: Server) -> None:
+def test_checksums_are_offered(server: Server) -> None:
     """checksum is listed, with lower-case ASCII algorithms, sha1 among them."""
     headers = server.tus.options().headers
     assert "checksum" in words(headers["Tus-Extension"])
@@ -47,7 +47,7 @@ def test_t70_checksums_are_offered(server: Server) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_t71_a_right_checksum_passes(server: Server, algorithm: str) -> None:
+def test_a_right_checksum_passes(server: Server, algorithm: str) -> None:
     """Base64 of the raw digest of the body answers 204, in every algorithm that is listed."""
     url = server.tus.new(6)
     response = server.tus.patch(url, 0, b"abc", {"Upload-Checksum": checksum(b"abc", algorithm)})
@@ -56,7 +56,7 @@ def test_t71_a_right_checksum_passes(server: Server, algorithm: str) -> None:
     assert server.content(url) == b"abc"
 
 
-def test_t71_the_example_of_the_specification_passes(server: Server) -> None:
+def test_the_example_of_the_specification_passes(server: Server) -> None:
     """'hello world' has the SHA-1 that the protocol's text prints."""
     url = server.tus.new(11)
     response = server.tus.patch(url, 0, b"hello world", {"Upload-Checksum": "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="})
@@ -64,7 +64,7 @@ def test_t71_the_example_of_the_specification_passes(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"hello world"
 
 
-def test_t71_a_chunked_body_is_verified_too(server: Server) -> None:
+def test_a_chunked_body_is_verified_too(server: Server) -> None:
     """The digest is over the bytes, however they arrive."""
     url = server.tus.new(6)
     body = Body(b"a", b"bc", b"def")
@@ -73,7 +73,7 @@ def test_t71_a_chunked_body_is_verified_too(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t71_an_empty_body_has_a_checksum(server: Server) -> None:
+def test_an_empty_body_has_a_checksum(server: Server) -> None:
     """Nothing, too, has a digest, right or wrong."""
     url = server.tus.new(6)
     assert server.tus.patch(url, 0, b"", {"Upload-Checksum": checksum(b"")}).status_code == 204
@@ -82,7 +82,7 @@ def test_t71_an_empty_body_has_a_checksum(server: Server) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("chunk", [b"dEf", b"de", b"def"])
-def test_t72_a_wrong_checksum_discards_the_chunk(server: Server, algorithm: str, chunk: bytes) -> None:
+def test_a_wrong_checksum_discards_the_chunk(server: Server, algorithm: str, chunk: bytes) -> None:
     """A mismatch answers 460: offset, earlier bytes and completeness stay, and the chunk can be sent again."""
     tus = server.tus
     url = tus.new(6)
@@ -98,7 +98,7 @@ def test_t72_a_wrong_checksum_discards_the_chunk(server: Server, algorithm: str,
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t72_a_large_chunk_is_discarded_whole(server: Server) -> None:
+def test_a_large_chunk_is_discarded_whole(server: Server) -> None:
     """However much was written before the mismatch showed, none of it counts, and a shorter chunk replaces it."""
     tus = server.tus
     url = tus.new(2_000_000)
@@ -110,7 +110,7 @@ def test_t72_a_large_chunk_is_discarded_whole(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abc" + b"d" * 1_999_997
 
 
-def test_t72_a_discarded_chunk_does_not_linger_behind_the_end(server: Server) -> None:
+def test_a_discarded_chunk_does_not_linger_behind_the_end(server: Server) -> None:
     """A deferred upload that ends below a discarded chunk is exactly as long as declared."""
     tus = server.tus
     url = tus.new(headers=DEFERRED)
@@ -119,7 +119,7 @@ def test_t72_a_discarded_chunk_does_not_linger_behind_the_end(server: Server) ->
     assert server.finished(url).read_bytes() == b"abc"
 
 
-def test_t72_a_length_declared_beside_a_wrong_checksum_is_not_kept(server: Server) -> None:
+def test_a_length_declared_beside_a_wrong_checksum_is_not_kept(server: Server) -> None:
     """'The upload MUST NOT be updated': a length that came with the discarded chunk goes with it."""
     url = server.tus.new(headers=DEFERRED)
     before = server.state(url)
@@ -129,7 +129,7 @@ def test_t72_a_length_declared_beside_a_wrong_checksum_is_not_kept(server: Serve
 
 
 @pytest.mark.parametrize("algorithm", UNKNOWN_ALGORITHMS)
-def test_t73_an_unknown_algorithm_is_refused_unread(server: Server, algorithm: str) -> None:
+def test_an_unknown_algorithm_is_refused_unread(server: Server, algorithm: str) -> None:
     """An algorithm that is not listed answers 400 before the body is read."""
     url = server.tus.new(6)
     body = Body(b"abc")
@@ -140,7 +140,7 @@ def test_t73_an_unknown_algorithm_is_refused_unread(server: Server, algorithm: s
 
 
 @pytest.mark.parametrize("value", MALFORMED)
-def test_t74_a_malformed_checksum_is_refused_unread(server: Server, value: str) -> None:
+def test_a_malformed_checksum_is_refused_unread(server: Server, value: str) -> None:
     """One word, bad base64 or a digest of the wrong size answers 400 before the body is read."""
     url = server.tus.new(6)
     body = Body(b"abc")
@@ -149,7 +149,7 @@ def test_t74_a_malformed_checksum_is_refused_unread(server: Server, value: str) 
     assert body.reads == 0
 
 
-def test_t75_the_digest_is_of_this_request(server: Server) -> None:
+def test_the_digest_is_of_this_request(server: Server) -> None:
     """A checksum covers the bytes of its own request, not the file so far."""
     tus = server.tus
     url = tus.new(9)
@@ -163,7 +163,7 @@ def test_t75_the_digest_is_of_this_request(server: Server) -> None:
 
 @pytest.mark.parametrize("announced", ["abc", "abcdef"])
 @pytest.mark.parametrize("cut", [b"", ConnectionResetError(), TimeoutError()])
-def test_t76_a_cut_chunk_under_a_checksum_is_discarded(server: Server, cut: bytes | OSError, announced: str) -> None:
+def test_a_cut_chunk_under_a_checksum_is_discarded(server: Server, cut: bytes | OSError, announced: str) -> None:
     """A body that cannot be verified because its end is missing is not kept, even if what arrived would match."""
     tus = server.tus
     url = tus.new(9)
@@ -176,14 +176,14 @@ def test_t76_a_cut_chunk_under_a_checksum_is_discarded(server: Server, cut: byte
     assert server.finished(url).read_bytes() == b"123abcdef"
 
 
-def test_t77_without_a_checksum_nothing_is_verified(server: Server) -> None:
+def test_without_a_checksum_nothing_is_verified(server: Server) -> None:
     """Checksums are the client's choice by default, request by request."""
     url = server.tus.new(6)
     assert server.tus.patch(url, 0, b"abc", {"Upload-Checksum": checksum(b"abc")}).status_code == 204
     assert server.tus.patch(url, 3, b"def").status_code == 204
 
 
-def test_t77_a_checksum_can_be_required(serve: Serve) -> None:
+def test_a_checksum_can_be_required(serve: Serve) -> None:
     """With REQUIRE_CHECKSUM, bytes without one answer 400 unread, in PATCH and in POST; creating needs none."""
     server = serve(REQUIRE_CHECKSUM=True)
     tus = server.tus
@@ -197,13 +197,13 @@ def test_t77_a_checksum_can_be_required(serve: Serve) -> None:
     assert tus.create_with(b"abc", 6, {"Upload-Checksum": checksum(b"abc")}).status_code == 201
 
 
-def test_t78_trailers_are_not_offered_where_they_would_be_lost(server: Server) -> None:
+def test_trailers_are_not_offered_where_they_would_be_lost(server: Server) -> None:
     """checksum-trailer is not listed on a WSGI server that drops trailers."""
     assert "checksum-trailer" not in words(server.tus.options().headers["Tus-Extension"])
 
 
 @pytest.mark.parametrize("trailer", ["Upload-Checksum", "upload-checksum", "X-Other, Upload-Checksum"])
-def test_t79_where_trailers_are_lost_the_header_counts(server: Server, trailer: str) -> None:
+def test_where_trailers_are_lost_the_header_counts(server: Server, trailer: str) -> None:
     """An announced trailer that this server cannot deliver changes nothing about a checksum in the header."""
     url = server.tus.new(6)
     before = server.state(url)

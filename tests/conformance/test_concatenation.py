@@ -1,4 +1,4 @@
-"""tus 1.0, Concatenation (T85-T101). Finals that wait for their parts are in test_concatenation_unfinished.py."""
+"""tus 1.0, Concatenation. Finals that wait for their parts are in test_concatenation_unfinished.py."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .tus_client import UNKNOWN
 from .tus_client import words
 
 
-def test_t85_concatenation_is_offered(server: Server) -> None:
+def test_concatenation_is_offered(server: Server) -> None:
     """concatenation is listed."""
     assert "concatenation" in words(server.tus.options().headers["Tus-Extension"])
 
 
-def test_t86_a_partial_upload_says_what_it_is(server: Server) -> None:
+def test_a_partial_upload_says_what_it_is(server: Server) -> None:
     """Upload-Concat: partial answers 201; HEAD repeats it beside the offset, at every stage."""
     tus = server.tus
     url = tus.new(6, PARTIAL)
@@ -38,7 +38,7 @@ def test_t86_a_partial_upload_says_what_it_is(server: Server) -> None:
 
 
 @pytest.mark.parametrize("length", [None, 3])
-def test_t86_a_partial_upload_follows_the_rules_of_creation(server: Server, length: int | None) -> None:
+def test_a_partial_upload_follows_the_rules_of_creation(server: Server, length: int | None) -> None:
     """Bytes may come with its creation, its length may be deferred, and some length must be said."""
     tus = server.tus
     headers: dict[str, str | None] = {**PARTIAL, "Content-Type": OCTETS}
@@ -51,12 +51,12 @@ def test_t86_a_partial_upload_follows_the_rules_of_creation(server: Server, leng
     assert response.headers["Upload-Offset"] == "3"
 
 
-def test_t86_an_ordinary_upload_has_no_concat(server: Server) -> None:
+def test_an_ordinary_upload_has_no_concat(server: Server) -> None:
     """Without the header on creation there is none on HEAD."""
     assert "Upload-Concat" not in server.tus.head(server.tus.new(3)).headers
 
 
-def test_t87_a_partial_upload_is_no_finished_file(server: Server) -> None:
+def test_a_partial_upload_is_no_finished_file(server: Server) -> None:
     """Parts call on_create, pre_save and post_save, but never on_complete."""
     tus = server.tus
     urls = [tus.part(b"abc"), tus.part(b"")]
@@ -67,7 +67,7 @@ def test_t87_a_partial_upload_is_no_finished_file(server: Server) -> None:
     assert [server.hooks.count("on_complete", url) for url in urls] == [0, 0]
 
 
-def test_t88_a_final_upload_joins_its_parts_in_order(server: Server) -> None:
+def test_a_final_upload_joins_its_parts_in_order(server: Server) -> None:
     """POST final answers 201 with Location; the file is the parts in list order, completed once."""
     tus = server.tus
     first, second, third = tus.part(b"hello"), tus.part(b" world"), tus.part(b"!")
@@ -85,7 +85,7 @@ def test_t88_a_final_upload_joins_its_parts_in_order(server: Server) -> None:
     assert "Upload-Expires" not in response.headers
 
 
-def test_t88_empty_parts_join_too(server: Server) -> None:
+def test_empty_parts_join_too(server: Server) -> None:
     """Parts without bytes add none; a final of only those is an empty file."""
     tus = server.tus
     empty, other = tus.part(b""), tus.part(b"abc")
@@ -96,7 +96,7 @@ def test_t88_empty_parts_join_too(server: Server) -> None:
     assert server.hooks.count("on_complete") == 2
 
 
-def test_t88_large_parts_are_joined_exactly(server: Server) -> None:
+def test_large_parts_are_joined_exactly(server: Server) -> None:
     """Not a byte is lost where one part ends and the next begins."""
     pieces = [bytes([number]) * (300_000 + number) for number in range(4)]
     urls = [server.tus.part(piece) for piece in pieces]
@@ -104,7 +104,7 @@ def test_t88_large_parts_are_joined_exactly(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"".join(pieces)
 
 
-def test_t88_terminating_a_final_leaves_its_parts(server: Server) -> None:
+def test_terminating_a_final_leaves_its_parts(server: Server) -> None:
     """A final is a file of its own: either can be removed without the other."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"def")
@@ -117,7 +117,7 @@ def test_t88_terminating_a_final_leaves_its_parts(server: Server) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Upload-Length": "6"}, {"Upload-Length": "0"}, {"Upload-Defer-Length": "1"}])
-def test_t89_a_final_upload_declares_no_length(server: Server, headers: dict[str, str | None]) -> None:
+def test_a_final_upload_declares_no_length(server: Server, headers: dict[str, str | None]) -> None:
     """A length with final answers 400, also the right one: it follows from the parts."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"def")
@@ -125,7 +125,7 @@ def test_t89_a_final_upload_declares_no_length(server: Server, headers: dict[str
         refused(tus.create(headers={**final(one, two), **headers}), 400)
 
 
-def test_t91_an_unknown_part_is_not_found(server: Server) -> None:
+def test_an_unknown_part_is_not_found(server: Server) -> None:
     """A list with a part that never was, or was terminated, answers 404 and creates nothing."""
     tus = server.tus
     known, gone = tus.part(b"abc"), tus.part(b"def")
@@ -136,7 +136,7 @@ def test_t91_an_unknown_part_is_not_found(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ordinary finished", "ordinary unfinished", "final"])
-def test_t91_what_is_no_part_is_refused(server: Server, kind: str) -> None:
+def test_what_is_no_part_is_refused(server: Server, kind: str) -> None:
     """Only uploads created as partial can be joined: others answer 400."""
     tus = server.tus
     piece = tus.part(b"abc")
@@ -152,7 +152,7 @@ def test_t91_what_is_no_part_is_refused(server: Server, kind: str) -> None:
 @pytest.mark.parametrize(
     "url", ["/etc/passwd", "../../etc/passwd", "file:///etc/passwd", "http://[::1", "http://localhost:9/", "\x00", "*"]
 )
-def test_t91_what_is_no_upload_url_is_refused(server: Server, url: str) -> None:
+def test_what_is_no_upload_url_is_refused(server: Server, url: str) -> None:
     """Nothing is fetched or opened that is not an upload of this server."""
     piece = server.tus.part(b"abc")
     with server.unchanged(piece):
@@ -161,7 +161,7 @@ def test_t91_what_is_no_upload_url_is_refused(server: Server, url: str) -> None:
     refused(response, response.status_code)
 
 
-def test_t92_urls_may_be_spelt_in_every_way(server: Server) -> None:
+def test_urls_may_be_spelt_in_every_way(server: Server) -> None:
     """Absolute, absolute without host, and relative URLs name the same part."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"def")
@@ -171,7 +171,7 @@ def test_t92_urls_may_be_spelt_in_every_way(server: Server) -> None:
         assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t92_a_part_may_be_listed_twice(server: Server) -> None:
+def test_a_part_may_be_listed_twice(server: Server) -> None:
     """'a b a' is three pieces."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"de")
@@ -180,7 +180,7 @@ def test_t92_a_part_may_be_listed_twice(server: Server) -> None:
     assert tus.head(url).headers["Upload-Length"] == "8"
 
 
-def test_t92_parts_may_be_used_again(server: Server) -> None:
+def test_parts_may_be_used_again(server: Server) -> None:
     """Parts stay after a concatenation, unharmed, for another one."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"def")
@@ -190,7 +190,7 @@ def test_t92_parts_may_be_used_again(server: Server) -> None:
     assert len({server.finished(url).stat().st_ino for url in urls}) == 3
 
 
-def test_t92_parts_are_collected_late(server: Server) -> None:
+def test_parts_are_collected_late(server: Server) -> None:
     """A finished part stays until it expires, not longer; the files made of it stay for ever."""
     tus = server.tus
     one = tus.part(b"abc")
@@ -223,14 +223,14 @@ def test_t92_parts_are_collected_late(server: Server) -> None:
         ";",
     ],
 )
-def test_t93_a_malformed_header_is_refused(server: Server, value: str) -> None:
+def test_a_malformed_header_is_refused(server: Server, value: str) -> None:
     """Anything but 'partial' and 'final;' with URLs answers 400; it never becomes an ordinary upload."""
     with server.unchanged():
         refused(server.tus.create(6, {"Upload-Concat": value}), 400)
         refused(server.tus.create(None, {"Upload-Concat": value}), 400)
 
 
-def test_t94_metadata_is_the_finals_own(server: Server) -> None:
+def test_metadata_is_the_finals_own(server: Server) -> None:
     """A final has the metadata of its own creation; that of its parts is not passed on."""
     tus = server.tus
     pieces = [tus.upload(b"abc", {**PARTIAL, "Upload-Metadata": metadata(filename=name)}) for name in ("one", "two")]
@@ -242,7 +242,7 @@ def test_t94_metadata_is_the_finals_own(server: Server) -> None:
 
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("offset", [0, 3, 6])
-def test_t95_a_final_upload_cannot_be_patched(server: Server, finished: bool, offset: int) -> None:
+def test_a_final_upload_cannot_be_patched(server: Server, finished: bool, offset: int) -> None:
     """PATCH of a final answers 403 unread, and neither it nor its parts change."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.new(3, PARTIAL)
@@ -256,7 +256,7 @@ def test_t95_a_final_upload_cannot_be_patched(server: Server, finished: bool, of
         assert body.reads == 0
 
 
-def test_t96_a_final_shows_the_list_as_received(server: Server) -> None:
+def test_a_final_shows_the_list_as_received(server: Server) -> None:
     """HEAD repeats Upload-Concat to the letter; offset and length are equal."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.part(b"def")
@@ -270,7 +270,7 @@ def test_t96_a_final_shows_the_list_as_received(server: Server) -> None:
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_t98_parts_beyond_the_maximum_are_not_joined(serve: Serve, finished: bool) -> None:
+def test_parts_beyond_the_maximum_are_not_joined(serve: Serve, finished: bool) -> None:
     """Parts that fit alone but not together answer 413 and create nothing."""
     server = serve(MAX_SIZE=10)
     tus = server.tus
@@ -281,7 +281,7 @@ def test_t98_parts_beyond_the_maximum_are_not_joined(serve: Serve, finished: boo
     assert tus.create(headers=final(one)).status_code == 201
 
 
-def test_t99_a_final_takes_no_body(server: Server) -> None:
+def test_a_final_takes_no_body(server: Server) -> None:
     """Bytes with the creation of a final answer 403 unread, and nothing is created."""
     tus = server.tus
     one = tus.part(b"abc")
@@ -291,7 +291,7 @@ def test_t99_a_final_takes_no_body(server: Server) -> None:
     assert body.reads == 0
 
 
-def test_t99_an_empty_body_of_upload_content_is_no_body(server: Server) -> None:
+def test_an_empty_body_of_upload_content_is_no_body(server: Server) -> None:
     """Clients that always name the content type may join parts."""
     one = server.tus.part(b"abc")
     assert server.tus.create(None, {**final(one), "Content-Type": OCTETS}).status_code == 201
@@ -299,7 +299,7 @@ def test_t99_an_empty_body_of_upload_content_is_no_body(server: Server) -> None:
 
 @pytest.mark.parametrize("value", ["partial", "final;/files/" + "0" * 32, "nonsense"])
 @pytest.mark.parametrize("length", [None, 6])
-def test_t100_concatenation_switched_off_is_refused(serve: Serve, value: str, length: int | None) -> None:
+def test_concatenation_switched_off_is_refused(serve: Serve, value: str, length: int | None) -> None:
     """Without the extension Upload-Concat answers 400: never an ordinary upload by mistake."""
     server = serve(DISABLED_EXTENSIONS=["concatenation"])
     with server.unchanged():
@@ -308,7 +308,7 @@ def test_t100_concatenation_switched_off_is_refused(serve: Serve, value: str, le
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_t101_parts_of_others_do_not_exist(server: Server, finished: bool) -> None:
+def test_parts_of_others_do_not_exist(server: Server, finished: bool) -> None:
     """A list with somebody else's part answers 404, as for a part that never was, and changes nothing."""
     alice, bob = server.tus.with_headers(X_User="alice"), server.tus.with_headers(X_User="bob")
     theirs = alice.part(b"abc") if finished else alice.new(3, PARTIAL)
@@ -322,7 +322,7 @@ def test_t101_parts_of_others_do_not_exist(server: Server, finished: bool) -> No
     assert alice.head(theirs).headers["Upload-Offset"] == ("3" if finished else "0")
 
 
-def test_t88_the_example_of_the_specification(server: Server) -> None:
+def test_the_example_of_the_specification(server: Server) -> None:
     """'hello' and ' world' become 'hello world'."""
     tus = server.tus
     one, two = tus.new(5, PARTIAL), tus.new(6, PARTIAL)

@@ -1,4 +1,4 @@
-"""tus 1.0, concatenation-unfinished: final uploads that wait for their parts (T90, T97, T102, T103)."""
+"""tus 1.0, concatenation-unfinished: final uploads that wait for their parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFERRED_PART = {**PARTIAL, **DEFERRED}
 
 
 @pytest.mark.parametrize("unfinished", ["empty", "halfway", "deferred"])
-def test_t90_unfinished_parts_are_refused_where_not_offered(serve: Serve, unfinished: str) -> None:
+def test_unfinished_parts_are_refused_where_not_offered(serve: Serve, unfinished: str) -> None:
     """Without concatenation-unfinished, a list with a part that is not complete answers 400 and creates nothing."""
     server = serve(DISABLED_EXTENSIONS=["concatenation-unfinished"])
     tus = server.tus
@@ -33,7 +33,7 @@ def test_t90_unfinished_parts_are_refused_where_not_offered(serve: Serve, unfini
     assert tus.create(headers=final(done)).status_code == 201
 
 
-def test_t97_a_waiting_final_shows_no_offset(server: Server) -> None:
+def test_a_waiting_final_shows_no_offset(server: Server) -> None:
     """Before the concatenation there is no Upload-Offset, and Upload-Length as soon as every part has one."""
     tus = server.tus
     one, two = tus.new(3, PARTIAL), tus.new(headers=DEFERRED_PART)
@@ -49,19 +49,19 @@ def test_t97_a_waiting_final_shows_no_offset(server: Server) -> None:
     assert "Upload-Offset" not in response.headers
 
 
-def test_t102_joining_unfinished_parts_is_offered_because_it_works(server: Server) -> None:
+def test_joining_unfinished_parts_is_offered_because_it_works(server: Server) -> None:
     """concatenation-unfinished is listed by default."""
     assert "concatenation-unfinished" in words(server.tus.options().headers["Tus-Extension"])
 
 
 @pytest.mark.parametrize("off", ["concatenation", "concatenation-unfinished"])
-def test_t102_it_is_not_offered_where_it_does_not_work(serve: Serve, off: str) -> None:
+def test_it_is_not_offered_where_it_does_not_work(serve: Serve, off: str) -> None:
     """Switched off, alone or with all concatenation, it is not listed."""
     tus = serve(DISABLED_EXTENSIONS=[off]).tus
     assert "concatenation-unfinished" not in words(tus.options().headers["Tus-Extension"])
 
 
-def test_t103_a_final_waits_for_its_parts(server: Server) -> None:
+def test_a_final_waits_for_its_parts(server: Server) -> None:
     """A list with unfinished parts answers 201; the last byte of the last part completes the final, once."""
     tus = server.tus
     one, two = tus.new(3, PARTIAL), tus.new(3, PARTIAL)
@@ -79,7 +79,7 @@ def test_t103_a_final_waits_for_its_parts(server: Server) -> None:
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t103_a_part_whose_length_was_open_completes_the_final(server: Server) -> None:
+def test_a_part_whose_length_was_open_completes_the_final(server: Server) -> None:
     """The final waits for a deferred length too, and for the empty PATCH that declares it."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.new(headers=DEFERRED_PART)
@@ -92,7 +92,7 @@ def test_t103_a_part_whose_length_was_open_completes_the_final(server: Server) -
     assert server.hooks.count("on_complete", url) == 1
 
 
-def test_t103_one_part_may_complete_several_finals(server: Server) -> None:
+def test_one_part_may_complete_several_finals(server: Server) -> None:
     """Every final that waited for a part is completed by it, also one that lists it twice."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.new(3, PARTIAL)
@@ -105,7 +105,7 @@ def test_t103_one_part_may_complete_several_finals(server: Server) -> None:
 
 
 @pytest.mark.parametrize("refusal", [UploadRejected(415, "No."), RuntimeError()])
-def test_t103_what_becomes_of_the_final_is_not_told_to_the_part(server: Server, refusal: Exception) -> None:
+def test_what_becomes_of_the_final_is_not_told_to_the_part(server: Server, refusal: Exception) -> None:
     """Whatever on_complete thinks of the final, the client of the last part hears of its part: 204."""
 
     def fail(upload: object) -> None:
@@ -128,7 +128,7 @@ def test_t103_what_becomes_of_the_final_is_not_told_to_the_part(server: Server, 
 
 
 @pytest.mark.parametrize("how", ["terminated", "expired"])
-def test_t103_a_final_whose_part_vanished_is_gone(server: Server, how: str) -> None:
+def test_a_final_whose_part_vanished_is_gone(server: Server, how: str) -> None:
     """When a part is terminated or expires before the final is joined, the final answers 410."""
     tus = server.tus
     one, two = tus.part(b"abc"), tus.new(3, PARTIAL)
@@ -146,7 +146,7 @@ def test_t103_a_final_whose_part_vanished_is_gone(server: Server, how: str) -> N
     assert server.hooks.count("on_complete") == 0
 
 
-def test_t103_a_final_that_waits_for_ever_is_collected(server: Server) -> None:
+def test_a_final_that_waits_for_ever_is_collected(server: Server) -> None:
     """A final nobody finishes is an unfinished upload: it expires, says so, and is removed."""
     tus = server.tus
     before = server.kept()
@@ -158,7 +158,7 @@ def test_t103_a_final_that_waits_for_ever_is_collected(server: Server) -> None:
     refused(tus.head(tus.endpoint + created.headers["Location"]), 404)
 
 
-def test_t103_a_waiting_final_can_be_terminated(server: Server) -> None:
+def test_a_waiting_final_can_be_terminated(server: Server) -> None:
     """DELETE of a waiting final answers 204; its parts finish as if it had never been."""
     tus = server.tus
     one = tus.new(3, PARTIAL)

@@ -1,4 +1,4 @@
-"""tus 1.0, Core Protocol: versions (T1-T3). The rest of it has files of its own."""
+"""tus 1.0, Core Protocol: versions. The rest of it has files of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tus_client import UNKNOWN
 WRONG_VERSIONS = ["0.2.2", "1.0", "2.0.0", "1.0.1", "1.0.0,0.2.2", "v1.0.0", "abc", ""]
 
 
-def test_t1_every_success_names_the_version(serve: Serve) -> None:
+def test_every_success_names_the_version(serve: Serve) -> None:
     """Tus-Resumable: 1.0.0 is on the answers to OPTIONS, POST, HEAD, PATCH, GET and DELETE."""
     tus = serve(DOWNLOADS=True).tus
     url = tus.new(3)
@@ -52,7 +52,7 @@ def test_t1_every_success_names_the_version(serve: Serve) -> None:
         ("GET", UNKNOWN, 405),
     ],
 )
-def test_t1_errors_of_routing_name_the_version(tus: Tus, method: str, url: str, status: int) -> None:
+def test_errors_of_routing_name_the_version(tus: Tus, method: str, url: str, status: int) -> None:
     """Where there is nothing, or not with that method, the answer is still a tus answer."""
     headers = {"Content-Type": OCTETS, "Upload-Offset": "0"} if method == "PATCH" else {}
     response = tus.request(method, url, headers=headers)
@@ -64,7 +64,7 @@ def test_t1_errors_of_routing_name_the_version(tus: Tus, method: str, url: str, 
 @pytest.mark.parametrize(
     "url", ["/files//" + "0" * 32, "/files///" + "0" * 32, "/files/" + "0" * 32 + "//x", "/files//%0ax"]
 )
-def test_t1_a_doubled_slash_is_no_redirect(serve: Serve, method: str, url: str) -> None:
+def test_a_doubled_slash_is_no_redirect(serve: Serve, method: str, url: str) -> None:
     """A slip in the URL is told as such: clients do not follow a redirect with a body."""
     server = serve(DOWNLOADS=True)
     headers = {"Content-Type": OCTETS, "Upload-Offset": "0", "Upload-Length": "3"}
@@ -72,7 +72,7 @@ def test_t1_a_doubled_slash_is_no_redirect(serve: Serve, method: str, url: str) 
         refused(server.tus.request(method, url, headers=headers, body=b"abc"), 404)
 
 
-def test_t1_a_failing_hook_is_a_versioned_500(server: Server) -> None:
+def test_a_failing_hook_is_a_versioned_500(server: Server) -> None:
     """An exception that no rule foresees answers 500, with the version and without its text."""
 
     def fail(upload: object) -> None:
@@ -86,7 +86,7 @@ def test_t1_a_failing_hook_is_a_versioned_500(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_t1_answers_of_the_apps_own_guards_name_the_version(server: Server, status: int) -> None:
+def test_answers_of_the_apps_own_guards_name_the_version(server: Server, status: int) -> None:
     """When the app's before_request answers instead, clients can still tell the answer for a tus one."""
 
     @server.app.before_request
@@ -103,7 +103,7 @@ def test_t1_answers_of_the_apps_own_guards_name_the_version(server: Server, stat
         assert response.headers["Tus-Resumable"] == "1.0.0"
 
 
-def test_t1_a_crash_before_the_view_names_the_version(server: Server) -> None:
+def test_a_crash_before_the_view_names_the_version(server: Server) -> None:
     """Flask's own 500 carries the version too."""
 
     @server.app.before_request
@@ -115,7 +115,7 @@ def test_t1_a_crash_before_the_view_names_the_version(server: Server) -> None:
     assert response.headers["Tus-Resumable"] == "1.0.0"
 
 
-def test_t1_other_routes_of_the_app_are_left_alone(server: Server) -> None:
+def test_other_routes_of_the_app_are_left_alone(server: Server) -> None:
     """The app's own pages do not become tus answers, found or not."""
     server.app.add_url_rule("/page", view_func=lambda: Response("hello"), endpoint="page")
     for path in ("/page", "/no-page"):
@@ -125,7 +125,7 @@ def test_t1_other_routes_of_the_app_are_left_alone(server: Server) -> None:
 
 @pytest.mark.parametrize("version", WRONG_VERSIONS)
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "HEAD"])
-def test_t2_other_versions_are_refused_unprocessed(server: Server, method: str, version: str) -> None:
+def test_other_versions_are_refused_unprocessed(server: Server, method: str, version: str) -> None:
     """Another version answers 412 with the versions spoken here; no row, no file, no hook, no byte read."""
     url = server.tus.new(10)
     body = Body(b"0123456789")
@@ -142,13 +142,13 @@ def test_t2_other_versions_are_refused_unprocessed(server: Server, method: str, 
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
-def test_t2_the_version_is_judged_before_the_upload_is_looked_up(tus: Tus, method: str) -> None:
+def test_the_version_is_judged_before_the_upload_is_looked_up(tus: Tus, method: str) -> None:
     """A client of another version learns that, not whether an upload exists."""
     refused(tus.request(method, UNKNOWN, headers={"Tus-Resumable": "0.2.2"}), 412)
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_t3_writing_without_a_version_is_refused(server: Server, method: str) -> None:
+def test_writing_without_a_version_is_refused(server: Server, method: str) -> None:
     """Without Tus-Resumable a request that would change something answers 412 and changes nothing."""
     url = server.tus.new(3)
     headers = {"Tus-Resumable": None, "Content-Type": OCTETS}
@@ -159,7 +159,7 @@ def test_t3_writing_without_a_version_is_refused(server: Server, method: str) ->
     assert response.headers["Tus-Version"] == "1.0.0"
 
 
-def test_t3_reading_without_a_version_is_tolerated(serve: Serve) -> None:
+def test_reading_without_a_version_is_tolerated(serve: Serve) -> None:
     """curl and browsers may HEAD and GET without knowing tus."""
     tus = serve(DOWNLOADS=True).tus
     url = tus.upload(b"abc")
@@ -167,9 +167,9 @@ def test_t3_reading_without_a_version_is_tolerated(serve: Serve) -> None:
     assert tus.get(url).data == b"abc"
 
 
-def test_t3_strict_asks_head_for_the_version(serve: Serve) -> None:
+def test_strict_asks_head_for_the_version(serve: Serve) -> None:
     """With STRICT a HEAD without Tus-Resumable answers 412; GET stays free."""
-    tus = serve(STRICT=True, DOWNLOADS=True).tus
+    tus = serve(STRICT_HEAD=True, DOWNLOADS=True).tus
     url = tus.upload(b"abc")
     response = tus.head(url, {"Tus-Resumable": None})
     refused(response, 412)

@@ -127,7 +127,7 @@ def test_a_preflight_holds_as_long_as_configured(serve: Serve) -> None:
 
 def test_a_preflight_needs_no_version_and_no_owner(serve: Serve) -> None:
     """Browsers send preflights bare: neither Tus-Resumable nor credentials."""
-    server = serve(CORS_ORIGINS=[APP], STRICT=True)
+    server = serve(CORS_ORIGINS=[APP], STRICT_HEAD=True)
     url = server.tus.with_headers(X_User="alice").new(3)
     assert preflight(server.tus, APP, url).status_code == 204
 

@@ -1,4 +1,4 @@
-"""tus 1.0, Creation (T37-T45, T49). Metadata and deferred lengths have files of their own."""
+"""tus 1.0, Creation. Metadata and deferred lengths have files of their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .tus_client import words
 # Everything that has once been put into a file name to hurt a server.
 
 
-def test_t37_creating_answers_where_the_upload_is(server: Server) -> None:
+def test_creating_answers_where_the_upload_is(server: Server) -> None:
     """POST with Upload-Length answers 201 and Location, an unguessable id; on_create is called once."""
     tus = server.tus
     response = tus.create(100)
@@ -36,7 +36,7 @@ def test_t37_creating_answers_where_the_upload_is(server: Server) -> None:
     assert "creation" in words(tus.options().headers["Tus-Extension"])
 
 
-def test_t37_every_upload_is_its_own(tus: Tus) -> None:
+def test_every_upload_is_its_own(tus: Tus) -> None:
     """The same request twice makes two uploads."""
     headers = {"Upload-Metadata": metadata(filename="same.txt")}
     first, second = tus.new(3, headers), tus.new(3, headers)
@@ -45,7 +45,7 @@ def test_t37_every_upload_is_its_own(tus: Tus) -> None:
     assert tus.offset(second) == 0
 
 
-def test_t37_creation_can_be_switched_off(serve: Serve) -> None:
+def test_creation_can_be_switched_off(serve: Serve) -> None:
     """Without the creation extension POST makes nothing, and nothing that builds on it is offered."""
     server = serve(DISABLED_EXTENSIONS=["creation"])
     listed = words(server.tus.options().headers.get("Tus-Extension"))
@@ -56,7 +56,7 @@ def test_t37_creation_can_be_switched_off(serve: Serve) -> None:
     refused(response, response.status_code)
 
 
-def test_t38_a_creation_without_any_length_is_refused(server: Server) -> None:
+def test_a_creation_without_any_length_is_refused(server: Server) -> None:
     """Neither Upload-Length nor Upload-Defer-Length answers 400; a length is never assumed."""
     with server.unchanged():
         refused(server.tus.create(), 400)
@@ -64,14 +64,14 @@ def test_t38_a_creation_without_any_length_is_refused(server: Server) -> None:
         refused(server.tus.create_with(b"abc", 3, {"Upload-Length": None}), 400)
 
 
-def test_t39_a_length_both_given_and_deferred_is_refused(server: Server) -> None:
+def test_a_length_both_given_and_deferred_is_refused(server: Server) -> None:
     """Both length headers answer 400 and create nothing."""
     with server.unchanged():
         refused(server.tus.create(5, DEFERRED), 400)
 
 
 @pytest.mark.parametrize("value", BAD_INTEGERS)
-def test_t40_an_invalid_length_creates_nothing(server: Server, value: str) -> None:
+def test_an_invalid_length_creates_nothing(server: Server, value: str) -> None:
     """An Upload-Length that is not a non-negative integer answers 400; no row, no file, no hook."""
     with server.unchanged():
         refused(server.tus.create(headers={"Upload-Length": value}), 400)
@@ -79,28 +79,28 @@ def test_t40_an_invalid_length_creates_nothing(server: Server, value: str) -> No
 
 @pytest.mark.parametrize("value", ["0", "2", "-1", "true", "yes", "01", "1.0", "", "1,1"])
 @pytest.mark.parametrize("length", [None, 5])
-def test_t41_deferring_is_spelt_1(server: Server, value: str, length: int | None) -> None:
+def test_deferring_is_spelt_1(server: Server, value: str, length: int | None) -> None:
     """Any other Upload-Defer-Length answers 400, with or without a length beside it."""
     with server.unchanged():
         refused(server.tus.create(length, {"Upload-Defer-Length": value}), 400)
 
 
 @pytest.mark.parametrize("length", [11, 2**63 - 1])
-def test_t43_more_than_the_maximum_is_refused(serve: Serve, length: int) -> None:
+def test_more_than_the_maximum_is_refused(serve: Serve, length: int) -> None:
     """A length above MAX_SIZE answers 413 and creates nothing."""
     server = serve(MAX_SIZE=10)
     with server.unchanged():
         refused(server.tus.create(length), 413)
 
 
-def test_t43_the_maximum_itself_is_allowed(serve: Serve) -> None:
+def test_the_maximum_itself_is_allowed(serve: Serve) -> None:
     """The limit is included."""
     server = serve(MAX_SIZE=10)
     url = server.tus.upload(b"0123456789")
     assert server.finished(url).read_bytes() == b"0123456789"
 
 
-def test_t44_an_empty_upload_is_complete_at_once(server: Server) -> None:
+def test_an_empty_upload_is_complete_at_once(server: Server) -> None:
     """Upload-Length: 0 makes an empty file and one on_complete without any PATCH."""
     url = server.tus.new(0)
     shown = server.tus.head(url).headers
@@ -111,7 +111,7 @@ def test_t44_an_empty_upload_is_complete_at_once(server: Server) -> None:
     assert server.hooks.count("on_complete", url) == 1
 
 
-def test_t44_patching_an_empty_upload_is_harmless(server: Server) -> None:
+def test_patching_an_empty_upload_is_harmless(server: Server) -> None:
     """Clients that send an empty PATCH anyway get 204; it completes once."""
     url = server.tus.new(0)
     assert server.tus.patch(url, 0).status_code == 204
@@ -129,7 +129,7 @@ def test_t44_patching_an_empty_upload_is_harmless(server: Server) -> None:
         None,
     ],
 )
-def test_t45_a_body_of_another_type_is_ignored(server: Server, media_type: str | None) -> None:
+def test_a_body_of_another_type_is_ignored(server: Server, media_type: str | None) -> None:
     """Browsers put things into a POST; only the upload content type makes them the upload's bytes."""
     tus = server.tus
     response = tus.create(5, {"Content-Type": media_type}, body=b"0123456789")
@@ -144,7 +144,7 @@ def test_t45_a_body_of_another_type_is_ignored(server: Server, media_type: str |
     ("by", "status"),
     [*[("UploadRejected", status) for status in (400, 403, 413, 415, 422, 507)], ("abort", 403), ("abort", 415)],
 )
-def test_t49_a_refusal_by_the_app_creates_nothing(server: Server, by: str, status: int) -> None:
+def test_a_refusal_by_the_app_creates_nothing(server: Server, by: str, status: int) -> None:
     """on_create refuses with any status: the client reads why, and neither row nor file remains."""
 
     def refuse(upload: Any) -> None:
@@ -164,7 +164,7 @@ def test_t49_a_refusal_by_the_app_creates_nothing(server: Server, by: str, statu
 
 
 @pytest.mark.parametrize("status", [403, 415])
-def test_t49_a_chunk_refused_by_the_app_is_not_stored(server: Server, status: int) -> None:
+def test_a_chunk_refused_by_the_app_is_not_stored(server: Server, status: int) -> None:
     """pre_save refuses a chunk before it is read; the upload stays as it was."""
 
     def refuse(upload: Any) -> None:
@@ -182,7 +182,7 @@ def test_t49_a_chunk_refused_by_the_app_is_not_stored(server: Server, status: in
 
 
 @pytest.mark.parametrize("status", [403, 415])
-def test_t49_a_file_refused_when_whole_is_removed(server: Server, status: int) -> None:
+def test_a_file_refused_when_whole_is_removed(server: Server, status: int) -> None:
     """on_complete refuses the finished file: the client reads why, and the upload is gone."""
 
     def refuse(upload: Any) -> None:

@@ -1,4 +1,4 @@
-"""tus 1.0, Creation: lengths that are declared later (T42, T50-T55)."""
+"""tus 1.0, Creation: lengths that are declared later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tus_client import refused
 from .tus_client import words
 
 
-def test_t42_deferring_while_disabled_is_refused(serve: Serve) -> None:
+def test_deferring_while_disabled_is_refused(serve: Serve) -> None:
     """Without the extension a deferred length answers 400; it is never taken for an empty upload."""
     server = serve(DISABLED_EXTENSIONS=["creation-defer-length"])
     with server.unchanged():
@@ -21,7 +21,7 @@ def test_t42_deferring_while_disabled_is_refused(serve: Serve) -> None:
     assert server.tus.create(3).status_code == 201
 
 
-def test_t50_a_deferred_length_is_accepted(server: Server) -> None:
+def test_a_deferred_length_is_accepted(server: Server) -> None:
     """Upload-Defer-Length: 1 answers 201, and HEAD repeats it until the length is declared."""
     url = server.tus.new(headers=DEFERRED)
     shown = server.tus.head(url).headers
@@ -32,7 +32,7 @@ def test_t50_a_deferred_length_is_accepted(server: Server) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"abc"])
-def test_t51_the_length_is_declared_by_a_patch(server: Server, before: bytes) -> None:
+def test_the_length_is_declared_by_a_patch(server: Server, before: bytes) -> None:
     """The first PATCH that knows the size says it beside its bytes; from then on HEAD shows it."""
     tus = server.tus
     url = tus.new(headers=DEFERRED)
@@ -52,7 +52,7 @@ def test_t51_the_length_is_declared_by_a_patch(server: Server, before: bytes) ->
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t51_declaring_with_the_whole_file_completes(server: Server) -> None:
+def test_declaring_with_the_whole_file_completes(server: Server) -> None:
     """Length and every byte may come in one PATCH."""
     url = server.tus.new(headers=DEFERRED)
     assert server.tus.patch(url, 0, b"abc", {"Upload-Length": "3"}).status_code == 204
@@ -60,7 +60,7 @@ def test_t51_declaring_with_the_whole_file_completes(server: Server) -> None:
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t51_a_declaration_refused_for_its_body_declares_nothing(server: Server) -> None:
+def test_a_declaration_refused_for_its_body_declares_nothing(server: Server) -> None:
     """When the body beside it is too large, the length stays open."""
     url = server.tus.new(headers=DEFERRED)
     with server.unchanged(url):
@@ -69,7 +69,7 @@ def test_t51_a_declaration_refused_for_its_body_declares_nothing(server: Server)
 
 @pytest.mark.parametrize("length", ["6", "7", "3", "0"])
 @pytest.mark.parametrize("deferred", [True, False])
-def test_t52_a_length_cannot_be_declared_again(server: Server, deferred: bool, length: str) -> None:
+def test_a_length_cannot_be_declared_again(server: Server, deferred: bool, length: str) -> None:
     """Once known, Upload-Length on a PATCH answers 400, the same value included, and stores nothing."""
     tus = server.tus
     url = tus.new(headers=DEFERRED) if deferred else tus.new(6)
@@ -83,7 +83,7 @@ def test_t52_a_length_cannot_be_declared_again(server: Server, deferred: bool, l
 
 @pytest.mark.parametrize("length", ["0", "4"])
 @pytest.mark.parametrize("body", [b"", b"x"])
-def test_t53_a_length_below_what_is_stored_is_refused(server: Server, length: str, body: bytes) -> None:
+def test_a_length_below_what_is_stored_is_refused(server: Server, length: str, body: bytes) -> None:
     """A declared length smaller than the offset answers 400; bytes are never cut off."""
     url = server.tus.new(headers=DEFERRED)
     server.tus.patch(url, 0, b"abcde")
@@ -91,7 +91,7 @@ def test_t53_a_length_below_what_is_stored_is_refused(server: Server, length: st
         refused(server.tus.patch(url, 5, body, {"Upload-Length": length}), 400)
 
 
-def test_t53_a_length_above_the_maximum_is_refused(serve: Serve) -> None:
+def test_a_length_above_the_maximum_is_refused(serve: Serve) -> None:
     """The maximum holds for a late length too: 413, and the length stays open."""
     server = serve(MAX_SIZE=10)
     url = server.tus.new(headers=DEFERRED)
@@ -102,7 +102,7 @@ def test_t53_a_length_above_the_maximum_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"abcde"])
-def test_t54_declaring_the_offset_as_the_length_completes(server: Server, content: bytes) -> None:
+def test_declaring_the_offset_as_the_length_completes(server: Server, content: bytes) -> None:
     """The last, empty PATCH of a deferred upload completes it: 204, one on_complete."""
     tus = server.tus
     url = tus.new(headers=DEFERRED)
@@ -118,7 +118,7 @@ def test_t54_declaring_the_offset_as_the_length_completes(server: Server, conten
 
 
 @pytest.mark.parametrize("sent", [b"", b"abcde"])
-def test_t55_an_open_length_does_not_lift_the_maximum(serve: Serve, sent: bytes) -> None:
+def test_an_open_length_does_not_lift_the_maximum(serve: Serve, sent: bytes) -> None:
     """While the length is deferred, a body that would pass MAX_SIZE answers 413 unread."""
     server = serve(MAX_SIZE=10)
     url = server.tus.new(headers=DEFERRED)
@@ -129,7 +129,7 @@ def test_t55_an_open_length_does_not_lift_the_maximum(serve: Serve, sent: bytes)
     assert body.reads == 0
 
 
-def test_t55_a_chunked_body_cannot_pass_the_maximum(serve: Serve) -> None:
+def test_a_chunked_body_cannot_pass_the_maximum(serve: Serve) -> None:
     """What cannot be known from the headers is cut off when the maximum is passed."""
     server = serve(MAX_SIZE=100_000)
     url = server.tus.new(headers=DEFERRED)
@@ -140,7 +140,7 @@ def test_t55_a_chunked_body_cannot_pass_the_maximum(serve: Serve) -> None:
     assert max(server.files().values(), default=0) <= 100_000
 
 
-def test_t55_the_maximum_itself_may_be_filled(serve: Serve) -> None:
+def test_the_maximum_itself_may_be_filled(serve: Serve) -> None:
     """Deferred uploads may be exactly as large as others."""
     server = serve(MAX_SIZE=10)
     url = server.tus.new(headers=DEFERRED)

@@ -1,4 +1,4 @@
-"""tus 1.0, Creation With Upload (T56-T62)."""
+"""tus 1.0, Creation With Upload."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .tus_client import refused
 from .tus_client import words
 
 
-def test_t56_it_is_offered_with_creation(server: Server) -> None:
+def test_it_is_offered_with_creation(server: Server) -> None:
     """creation-with-upload is listed beside creation."""
     assert {"creation", "creation-with-upload"} <= set(words(server.tus.options().headers["Tus-Extension"]))
 
 
-def test_t56_it_is_not_offered_without_creation(serve: Serve) -> None:
+def test_it_is_not_offered_without_creation(serve: Serve) -> None:
     """Without creation it disappears too."""
     tus = serve(DISABLED_EXTENSIONS=["creation"]).tus
     assert "creation-with-upload" not in words(tus.options().headers.get("Tus-Extension"))
 
 
-def test_t56_disabled_it_stores_no_bytes(serve: Serve) -> None:
+def test_disabled_it_stores_no_bytes(serve: Serve) -> None:
     """Switched off, the bytes of a POST are not taken, and never silently lost: no offset claims them."""
     server = serve(DISABLED_EXTENSIONS=["creation-with-upload"])
     response = server.tus.create_with(b"abc", 6)
@@ -37,7 +37,7 @@ def test_t56_disabled_it_stores_no_bytes(serve: Serve) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"a", b"abcde"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_t57_the_first_bytes_come_with_the_creation(server: Server, content: bytes, chunked: bool) -> None:
+def test_the_first_bytes_come_with_the_creation(server: Server, content: bytes, chunked: bool) -> None:
     """POST with upload content answers 201, Location, and in Upload-Offset how much is kept, 0 included."""
     tus = server.tus
     response = tus.create_with(content, 6, chunked=chunked)
@@ -52,7 +52,7 @@ def test_t57_the_first_bytes_come_with_the_creation(server: Server, content: byt
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t57_the_length_may_be_deferred(server: Server) -> None:
+def test_the_length_may_be_deferred(server: Server) -> None:
     """The first bytes may come before the length is known."""
     tus = server.tus
     response = tus.create_with(b"abc", 0, {"Upload-Length": None, "Upload-Defer-Length": "1"})
@@ -65,7 +65,7 @@ def test_t57_the_length_may_be_deferred(server: Server) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 2])
-def test_t58_more_than_the_length_creates_nothing(server: Server, length: int) -> None:
+def test_more_than_the_length_creates_nothing(server: Server, length: int) -> None:
     """A body beyond Upload-Length answers 413 before anything is created: no orphan, no hook, no byte read."""
     body = Body(b"abc")
     with server.unchanged():
@@ -73,7 +73,7 @@ def test_t58_more_than_the_length_creates_nothing(server: Server, length: int) -
     assert body.reads == 0
 
 
-def test_t58_more_than_the_maximum_creates_nothing(serve: Serve) -> None:
+def test_more_than_the_maximum_creates_nothing(serve: Serve) -> None:
     """With a deferred length the maximum takes its place."""
     server = serve(MAX_SIZE=10)
     body = Body(b"x" * 11)
@@ -83,7 +83,7 @@ def test_t58_more_than_the_maximum_creates_nothing(serve: Serve) -> None:
     assert body.reads == 0
 
 
-def test_t58_an_endless_creation_is_cut_off(server: Server) -> None:
+def test_an_endless_creation_is_cut_off(server: Server) -> None:
     """A chunked body that passes the length answers 413, stores nothing beyond it and is not drained."""
     body = EndlessBody()
     refused(server.tus.create_with(body, 100_000, chunked=True), 413)
@@ -92,7 +92,7 @@ def test_t58_an_endless_creation_is_cut_off(server: Server) -> None:
 
 
 @pytest.mark.parametrize("cut", [b"", ConnectionResetError()])
-def test_t59_what_arrived_of_a_cut_creation_is_kept(server: Server, cut: bytes | ConnectionResetError) -> None:
+def test_what_arrived_of_a_cut_creation_is_kept(server: Server, cut: bytes | ConnectionResetError) -> None:
     """When the body is cut the upload and its bytes stay; who still hears the 201 reads how much was kept."""
     tus = server.tus
     response = tus.create_with(Body(b"a" * 400, cut), 1000, announced=1000)
@@ -104,7 +104,7 @@ def test_t59_what_arrived_of_a_cut_creation_is_kept(server: Server, cut: bytes |
     assert tus.patch(url, 400, b"b" * 600).status_code == 204
 
 
-def test_t59_an_upload_that_nobody_knows_is_collected(server: Server) -> None:
+def test_an_upload_that_nobody_knows_is_collected(server: Server) -> None:
     """The client may never have seen the URL: expiry removes such an upload, row and bytes."""
     before = server.kept()
     server.tus.create_with(Body(b"a" * 400), 1000, announced=1000)
@@ -115,7 +115,7 @@ def test_t59_an_upload_that_nobody_knows_is_collected(server: Server) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_t60_the_whole_file_may_come_with_the_creation(server: Server, chunked: bool) -> None:
+def test_the_whole_file_may_come_with_the_creation(server: Server, chunked: bool) -> None:
     """A POST with every byte answers 201 with Upload-Offset = length; the upload is complete, once."""
     tus = server.tus
     response = tus.create_with(b"abcdef", 6, chunked=chunked)
@@ -129,7 +129,7 @@ def test_t60_the_whole_file_may_come_with_the_creation(server: Server, chunked: 
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "md5", "sha256", "sha512", "crc32"])
-def test_t61_a_checksum_on_a_creation_is_verified(server: Server, algorithm: str) -> None:
+def test_a_checksum_on_a_creation_is_verified(server: Server, algorithm: str) -> None:
     """A right checksum lets the creation pass."""
     response = server.tus.create_with(b"abc", 6, {"Upload-Checksum": checksum(b"abc", algorithm)})
     assert response.status_code == 201
@@ -137,7 +137,7 @@ def test_t61_a_checksum_on_a_creation_is_verified(server: Server, algorithm: str
 
 
 @pytest.mark.parametrize("length", [3, 6])
-def test_t61_a_wrong_checksum_leaves_no_upload(server: Server, length: int) -> None:
+def test_a_wrong_checksum_leaves_no_upload(server: Server, length: int) -> None:
     """A wrong checksum answers 460; no upload is left, and nothing was completed."""
     before = server.kept()
     refused(server.tus.create_with(b"abc", length, {"Upload-Checksum": checksum(b"abd")}), 460)
@@ -146,7 +146,7 @@ def test_t61_a_wrong_checksum_leaves_no_upload(server: Server, length: int) -> N
 
 
 @pytest.mark.parametrize("value", ["sha3 AAAA", "sha1", "sha1 !!!!", "sha1 YWJj"])
-def test_t61_an_unusable_checksum_creates_nothing(server: Server, value: str) -> None:
+def test_an_unusable_checksum_creates_nothing(server: Server, value: str) -> None:
     """An unknown algorithm or a malformed header answers 400 before anything is created."""
     body = Body(b"abc")
     with server.unchanged():
@@ -164,7 +164,7 @@ def test_t61_an_unusable_checksum_creates_nothing(server: Server, value: str) ->
         ({"Upload-Concat": "nonsense"}, 400),
     ],
 )
-def test_t62_a_client_that_asks_first_is_refused_before_it_sends(
+def test_a_client_that_asks_first_is_refused_before_it_sends(
     server: Server, headers: dict[str, str | None], status: int
 ) -> None:
     """With Expect: 100-continue a refusal comes without a read, which is what would send the 100."""
@@ -175,7 +175,7 @@ def test_t62_a_client_that_asks_first_is_refused_before_it_sends(
     assert body.reads == 0
 
 
-def test_t62_a_welcome_creation_is_read(server: Server) -> None:
+def test_a_welcome_creation_is_read(server: Server) -> None:
     """Expect changes nothing else."""
     response = server.tus.create_with(b"abc", 6, {"Expect": "100-continue"})
     assert response.status_code == 201

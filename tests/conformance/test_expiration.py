@@ -1,4 +1,4 @@
-"""tus 1.0, Expiration (T63-T69)."""
+"""tus 1.0, Expiration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .tus_client import words
 TOMORROW = "Tue, 05 May 2026 12:00:00 GMT"
 
 
-def test_t63_it_is_offered_when_uploads_may_expire(serve: Serve) -> None:
+def test_it_is_offered_when_uploads_may_expire(serve: Serve) -> None:
     """expiration is listed exactly when unfinished uploads may be removed."""
     assert "expiration" in words(serve().tus.options().headers["Tus-Extension"])
     never = serve(
@@ -36,7 +36,7 @@ def test_t63_it_is_offered_when_uploads_may_expire(serve: Serve) -> None:
     assert "expiration" not in words(never.tus.options().headers["Tus-Extension"])
 
 
-def test_t63_without_it_nothing_expires(serve: Serve) -> None:
+def test_without_it_nothing_expires(serve: Serve) -> None:
     """With EXPIRATION None an upload waits for ever, and no answer speaks of an end."""
     server = serve(EXPIRATION=None)
     created = server.tus.create(6)
@@ -48,7 +48,7 @@ def test_t63_without_it_nothing_expires(serve: Serve) -> None:
     assert not [response for response in answers if "Upload-Expires" in response.headers]
 
 
-def test_t64_creation_and_every_patch_say_when(server: Server) -> None:
+def test_creation_and_every_patch_say_when(server: Server) -> None:
     """Upload-Expires is on the answers to POST and PATCH of an unfinished upload."""
     tus = server.tus
     created = tus.create(6)
@@ -63,9 +63,7 @@ def test_t64_creation_and_every_patch_say_when(server: Server) -> None:
     ("offset", "headers", "status"),
     [(1, {}, 409), (0, {"Upload-Checksum": checksum(b"other")}, 460), (0, {"Upload-Length": "6"}, 400)],
 )
-def test_t64_refused_patches_say_when_too(
-    server: Server, offset: int, headers: dict[str, str | None], status: int
-) -> None:
+def test_refused_patches_say_when_too(server: Server, offset: int, headers: dict[str, str | None], status: int) -> None:
     """Every PATCH response of an upload that is going to expire has Upload-Expires, a refusal included."""
     url = server.tus.new(6)
     response = server.tus.patch(url, offset, b"abc", headers)
@@ -73,7 +71,7 @@ def test_t64_refused_patches_say_when_too(
     assert response.headers["Upload-Expires"] == TOMORROW
 
 
-def test_t64_a_finished_upload_does_not_say_when(server: Server) -> None:
+def test_a_finished_upload_does_not_say_when(server: Server) -> None:
     """The PATCH that completes, and all after it, have no Upload-Expires: nothing will expire."""
     tus = server.tus
     url = tus.new(3)
@@ -83,7 +81,7 @@ def test_t64_a_finished_upload_does_not_say_when(server: Server) -> None:
     assert "Upload-Expires" not in tus.create(0).headers
 
 
-def test_t64_a_sliding_end_moves_with_every_patch(serve: Serve) -> None:
+def test_a_sliding_end_moves_with_every_patch(serve: Serve) -> None:
     """With SLIDING_EXPIRATION each PATCH gives the upload its full time again."""
     server = serve(SLIDING_EXPIRATION=True)
     tus = server.tus
@@ -107,7 +105,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-def test_t65_the_time_is_gmt_wherever_the_server_stands(zone: str, server: Server) -> None:
+def test_the_time_is_gmt_wherever_the_server_stands(zone: str, server: Server) -> None:
     """Upload-Expires is an IMF-fixdate in GMT, whatever the host's time zone."""
     created = server.tus.create(6)
     url = server.tus.endpoint + created.headers["Location"]
@@ -134,13 +132,13 @@ def german() -> Iterator[None]:
     pytest.skip("this host has no German locale")
 
 
-def test_t65_the_time_is_english_whatever_the_locale(german: None, server: Server) -> None:
+def test_the_time_is_english_whatever_the_locale(german: None, server: Server) -> None:
     """Day and month names are the protocol's, not the host's."""
     assert server.tus.create(6).headers["Upload-Expires"] == TOMORROW
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(seconds=1), timedelta(days=30), timedelta(days=400)])
-def test_t65_the_format_is_the_imf_fixdate(serve: Serve, lifetime: timedelta) -> None:
+def test_the_format_is_the_imf_fixdate(serve: Serve, lifetime: timedelta) -> None:
     """Two-digit day, English names, four-digit year, GMT; and it is START plus the lifetime."""
     value = serve(EXPIRATION=lifetime).tus.create(6).headers["Upload-Expires"]
     assert re.fullmatch(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", value)
@@ -148,7 +146,7 @@ def test_t65_the_format_is_the_imf_fixdate(serve: Serve, lifetime: timedelta) ->
 
 
 @pytest.mark.parametrize("sent", [b"", b"abc"])
-def test_t66_an_expired_upload_is_gone_before_and_after_the_cleanup(server: Server, sent: bytes) -> None:
+def test_an_expired_upload_is_gone_before_and_after_the_cleanup(server: Server, sent: bytes) -> None:
     """HEAD and PATCH answer 410 while the row is there, 404 once it is forgotten."""
     tus = server.tus
     url = tus.new(6)
@@ -166,7 +164,7 @@ def test_t66_an_expired_upload_is_gone_before_and_after_the_cleanup(server: Serv
     assert server.dump() == []
 
 
-def test_t66_up_to_the_last_second_it_can_be_finished(server: Server) -> None:
+def test_up_to_the_last_second_it_can_be_finished(server: Server) -> None:
     """The time given is given in full."""
     url = server.tus.new(6)
     server.clock.advance(hours=23, minutes=59, seconds=59)
@@ -175,7 +173,7 @@ def test_t66_up_to_the_last_second_it_can_be_finished(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_t66_a_partial_upload_expires_too(server: Server) -> None:
+def test_a_partial_upload_expires_too(server: Server) -> None:
     """An unfinished part is an unfinished upload."""
     url = server.tus.new(6, PARTIAL)
     server.clock.advance(**EXPIRED)
@@ -183,7 +181,7 @@ def test_t66_a_partial_upload_expires_too(server: Server) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"abc"])
-def test_t67_a_finished_upload_never_expires(server: Server, content: bytes) -> None:
+def test_a_finished_upload_never_expires(server: Server, content: bytes) -> None:
     """Neither the clock nor the cleanup touches a finished file."""
     tus = server.tus
     url = tus.upload(content)
@@ -198,7 +196,7 @@ def test_t67_a_finished_upload_never_expires(server: Server, content: bytes) -> 
     assert "pre_delete" not in server.hooks.names()
 
 
-def test_t67_a_file_waiting_for_its_hook_does_not_expire(server: Server) -> None:
+def test_a_file_waiting_for_its_hook_does_not_expire(server: Server) -> None:
     """Every byte arrived in time: a failing on_complete may be made up later, and the file waits for it."""
 
     def fail(upload: object) -> None:
@@ -214,7 +212,7 @@ def test_t67_a_file_waiting_for_its_hook_does_not_expire(server: Server) -> None
     assert server.finished(url).read_bytes() == b"abc"
 
 
-def test_t68_an_expired_upload_can_be_deleted(server: Server) -> None:
+def test_an_expired_upload_can_be_deleted(server: Server) -> None:
     """DELETE of an expired upload that is still there answers 204 and frees it."""
     url = server.tus.new(6)
     server.tus.patch(url, 0, b"abc")
@@ -224,7 +222,7 @@ def test_t68_an_expired_upload_can_be_deleted(server: Server) -> None:
     assert server.files_of(url) == []
 
 
-def test_t69_cleanup_frees_everything_and_only_what_expired(server: Server) -> None:
+def test_cleanup_frees_everything_and_only_what_expired(server: Server) -> None:
     """delete_expired removes rows, bytes and fences of expired uploads, and nothing else; twice is as good as once."""
     tus = server.tus
     old = [tus.new(6), tus.new(6), tus.new(headers=DEFERRED)]
@@ -244,7 +242,7 @@ def test_t69_cleanup_frees_everything_and_only_what_expired(server: Server) -> N
         assert server.finished(done).read_bytes() == b"abc"
 
 
-def test_t69_cleanup_in_batches_ends_with_the_same(server: Server) -> None:
+def test_cleanup_in_batches_ends_with_the_same(server: Server) -> None:
     """However small the batch, all that expired goes."""
     before = server.kept()
     for _ in range(5):
@@ -255,7 +253,7 @@ def test_t69_cleanup_in_batches_ends_with_the_same(server: Server) -> None:
     assert server.kept() == before
 
 
-def test_t69_a_dry_run_removes_nothing(server: Server) -> None:
+def test_a_dry_run_removes_nothing(server: Server) -> None:
     """--dry-run only tells."""
     server.tus.create_with(b"abc", 6)
     server.clock.advance(**EXPIRED)
@@ -264,7 +262,7 @@ def test_t69_a_dry_run_removes_nothing(server: Server) -> None:
     assert (server.dump(), server.files()) == before
 
 
-def test_t69_cleanup_skips_an_upload_that_is_being_written(serve: Serve) -> None:
+def test_cleanup_skips_an_upload_that_is_being_written(serve: Serve) -> None:
     """An upload that expires while its bytes arrive is left to the request that holds it."""
     server = serve(EXPIRATION=timedelta(seconds=10), LEASE=30)
     tus = server.tus
@@ -280,7 +278,7 @@ def test_t69_cleanup_skips_an_upload_that_is_being_written(serve: Serve) -> None
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t69_cleanup_takes_an_upload_whose_holder_fell_silent(serve: Serve) -> None:
+def test_cleanup_takes_an_upload_whose_holder_fell_silent(serve: Serve) -> None:
     """A claim runs out, too: a writer that has not been heard of for many leases does not keep an expired upload."""
     server = serve(EXPIRATION=timedelta(seconds=10), LEASE=30)
     tus = server.tus

@@ -1,4 +1,4 @@
-"""tus 1.0, HEAD (T12-T19)."""
+"""tus 1.0, HEAD."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BAD_IDS = [
 ]
 
 
-def test_t12_head_shows_the_offset_at_every_stage(tus: Tus) -> None:
+def test_head_shows_the_offset_at_every_stage(tus: Tus) -> None:
     """HEAD answers 200 with Upload-Offset: at 0, on the way, and when the upload is complete."""
     url = tus.new(6)
     for piece, offset in ((b"", 0), (b"abc", 3), (b"def", 6)):
@@ -39,7 +39,7 @@ def test_t12_head_shows_the_offset_at_every_stage(tus: Tus) -> None:
         assert response.headers["Upload-Offset"] == str(offset)
 
 
-def test_t13_head_shows_a_known_length(tus: Tus) -> None:
+def test_head_shows_a_known_length(tus: Tus) -> None:
     """Upload-Length is shown before and after completion."""
     url = tus.new(3)
     assert tus.head(url).headers["Upload-Length"] == "3"
@@ -47,7 +47,7 @@ def test_t13_head_shows_a_known_length(tus: Tus) -> None:
     assert tus.head(url).headers["Upload-Length"] == "3"
 
 
-def test_t14_head_is_never_cached(tus: Tus) -> None:
+def test_head_is_never_cached(tus: Tus) -> None:
     """Cache-Control: no-store is on every answer to HEAD, errors included."""
     for url in (tus.new(3), tus.upload(b"abc"), UNKNOWN):
         assert tus.head(url).headers["Cache-Control"] == "no-store"
@@ -55,7 +55,7 @@ def test_t14_head_is_never_cached(tus: Tus) -> None:
 
 
 @pytest.mark.parametrize("url", BAD_IDS)
-def test_t15_an_unknown_upload_has_no_offset(server: Server, url: str) -> None:
+def test_an_unknown_upload_has_no_offset(server: Server, url: str) -> None:
     """HEAD of what does not exist, or could not exist, answers 404 without Upload-Offset and without a body."""
     server.tus.new(3)
     with server.unchanged():
@@ -65,7 +65,7 @@ def test_t15_an_unknown_upload_has_no_offset(server: Server, url: str) -> None:
     assert "Upload-Length" not in response.headers
 
 
-def test_t16_a_deferred_length_is_said_until_it_is_known(tus: Tus) -> None:
+def test_a_deferred_length_is_said_until_it_is_known(tus: Tus) -> None:
     """Upload-Defer-Length: 1 is on every HEAD while the length is unknown, and on no answer afterwards."""
     url = tus.new(headers=DEFERRED)
     for offset in (0, 3):
@@ -83,7 +83,7 @@ def test_t16_a_deferred_length_is_said_until_it_is_known(tus: Tus) -> None:
     assert not [response for response in answers if "Upload-Defer-Length" in response.headers]
 
 
-def test_t16_a_known_length_is_never_called_deferred(tus: Tus) -> None:
+def test_a_known_length_is_never_called_deferred(tus: Tus) -> None:
     """No Upload-Defer-Length on an upload whose length was given at once."""
     created = tus.create(3)
     assert "Upload-Defer-Length" not in created.headers
@@ -103,7 +103,7 @@ def test_t16_a_known_length_is_never_called_deferred(tus: Tus) -> None:
         "a YQ==,",
     ],
 )
-def test_t17_metadata_comes_back_as_the_client_gave_it(tus: Tus, raw: str) -> None:
+def test_metadata_comes_back_as_the_client_gave_it(tus: Tus, raw: str) -> None:
     """HEAD returns the very header of the creation: order, blanks, empty values and binary values included."""
     url = tus.new(3, {"Upload-Metadata": raw})
     assert tus.head(url).headers["Upload-Metadata"] == raw
@@ -111,12 +111,12 @@ def test_t17_metadata_comes_back_as_the_client_gave_it(tus: Tus, raw: str) -> No
     assert tus.head(url).headers["Upload-Metadata"] == raw
 
 
-def test_t17_no_metadata_no_header(tus: Tus) -> None:
+def test_no_metadata_no_header(tus: Tus) -> None:
     """An upload without metadata has no Upload-Metadata."""
     assert "Upload-Metadata" not in tus.head(tus.new(3)).headers
 
 
-def test_t18_content_length_is_not_the_uploads(tus: Tus) -> None:
+def test_content_length_is_not_the_uploads(tus: Tus) -> None:
     """HEAD describes the upload in Upload-Length only: Content-Length is absent or 0."""
     url = tus.new(1000)
     tus.patch(url, 0, b"x" * 10)
@@ -124,13 +124,13 @@ def test_t18_content_length_is_not_the_uploads(tus: Tus) -> None:
     assert tus.head(tus.upload(b"abc")).headers.get("Content-Length", "0") == "0"
 
 
-def test_t18_an_unfinished_upload_says_when_it_expires(tus: Tus) -> None:
+def test_an_unfinished_upload_says_when_it_expires(tus: Tus) -> None:
     """Upload-Expires is on HEAD of unfinished uploads, and of no others."""
     assert tus.head(tus.new(3)).headers["Upload-Expires"] == "Tue, 05 May 2026 12:00:00 GMT"
     assert "Upload-Expires" not in tus.head(tus.upload(b"abc")).headers
 
 
-def test_t19_head_writes_nothing(serve: Serve) -> None:
+def test_head_writes_nothing(serve: Serve) -> None:
     """HEAD leaves every row, file and expiry as it is, whatever the state of the upload."""
     server = serve(SLIDING_EXPIRATION=True)
     tus = server.tus
@@ -144,7 +144,7 @@ def test_t19_head_writes_nothing(serve: Serve) -> None:
     assert (server.dump(), server.files(), list(server.hooks.calls)) == before
 
 
-def test_t19_head_of_a_waiting_final_writes_nothing(server: Server) -> None:
+def test_head_of_a_waiting_final_writes_nothing(server: Server) -> None:
     """Nor does it of a final upload that waits for its parts."""
     part = server.tus.new(3, PARTIAL)
     url = server.tus.new(headers=final(part))

@@ -1,4 +1,4 @@
-"""tus 1.0, Core Protocol: the integers in headers (T11)."""
+"""tus 1.0, Core Protocol: the integers in headers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _post_length(tus: Tus, url: str, value: str) -> TestResponse:
 
 @pytest.mark.parametrize("value", BAD_INTEGERS)
 @pytest.mark.parametrize("send", [_patch_offset, _patch_length, _post_length])
-def test_t11_only_ascii_digits_are_integers(
+def test_only_ascii_digits_are_integers(
     server: Server, send: Callable[[Tus, str, str], TestResponse], value: str
 ) -> None:
     """Upload-Offset and Upload-Length take ASCII digits up to 2^63-1; all else answers 400 and changes nothing."""
@@ -55,7 +55,7 @@ def test_t11_only_ascii_digits_are_integers(
     refused(response, 400)
 
 
-def test_t11_the_largest_integer_is_taken(tus: Tus) -> None:
+def test_the_largest_integer_is_taken(tus: Tus) -> None:
     """2^63-1 bytes may be announced, and come back unharmed."""
     url = tus.new(2**63 - 1)
     assert tus.head(url).headers["Upload-Length"] == "9223372036854775807"
@@ -63,7 +63,7 @@ def test_t11_the_largest_integer_is_taken(tus: Tus) -> None:
     refused(tus.patch(url, 2**63 - 1, b"abc"), 409)
 
 
-def test_t11_leading_zeros_are_digits(tus: Tus) -> None:
+def test_leading_zeros_are_digits(tus: Tus) -> None:
     """Zeros in front change nothing about the number."""
     url = tus.new(headers={"Upload-Length": "0007"})
     assert tus.head(url).headers["Upload-Length"] == "7"

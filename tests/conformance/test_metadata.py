@@ -1,4 +1,4 @@
-"""tus 1.0, Creation: Upload-Metadata (T46-T48)."""
+"""tus 1.0, Creation: Upload-Metadata."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOSTILE_NAMES = [
         ("spaces ICAg", {"spaces": "   "}),
     ],
 )
-def test_t46_metadata_is_decoded_for_the_app(server: Server, raw: str, expected: dict[str, str]) -> None:
+def test_metadata_is_decoded_for_the_app(server: Server, raw: str, expected: dict[str, str]) -> None:
     """Keys with base64 values, or with none, reach the hooks decoded and the client as sent."""
     seen: list[dict[str, str]] = []
     server.hooks.during["on_create"] = lambda upload: seen.append(dict(upload.metadata))
@@ -76,7 +76,7 @@ def test_t46_metadata_is_decoded_for_the_app(server: Server, raw: str, expected:
         "a\x7f YQ==",
     ],
 )
-def test_t47_malformed_metadata_is_refused(server: Server, raw: str) -> None:
+def test_malformed_metadata_is_refused(server: Server, raw: str) -> None:
     """Empty, repeated or non-ASCII keys, third words and bad base64 answer 400 and create nothing."""
     with server.unchanged():
         refused(server.tus.create(3, {"Upload-Metadata": raw}), 400)
@@ -92,7 +92,7 @@ def test_t47_malformed_metadata_is_refused(server: Server, raw: str) -> None:
         ("", {}),
     ],
 )
-def test_t47_harmless_metadata_is_tolerated(server: Server, raw: str, expected: dict[str, str]) -> None:
+def test_harmless_metadata_is_tolerated(server: Server, raw: str, expected: dict[str, str]) -> None:
     """Blanks around commas, a trailing comma and an empty header hurt nobody."""
     seen: list[dict[str, str]] = []
     server.hooks.during["on_create"] = lambda upload: seen.append(dict(upload.metadata))
@@ -100,7 +100,7 @@ def test_t47_harmless_metadata_is_tolerated(server: Server, raw: str, expected: 
     assert seen == [expected]
 
 
-def test_t47_metadata_has_a_limit(serve: Serve) -> None:
+def test_metadata_has_a_limit(serve: Serve) -> None:
     """A header above MAX_METADATA answers 400 and creates nothing."""
     server = serve(MAX_METADATA=100)
     fits = "a " + "QUFB" * 24
@@ -110,7 +110,7 @@ def test_t47_metadata_has_a_limit(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_t48_names_reach_neither_paths_nor_headers(serve: Serve, tmp_path: Path, name: str | bytes) -> None:
+def test_names_reach_neither_paths_nor_headers(serve: Serve, tmp_path: Path, name: str | bytes) -> None:
     """Whatever the client calls its file, it is stored under the id, and the name comes back as base64 only."""
     server = serve(DOWNLOADS=True)
     raw = metadata(filename=name, filetype=name, relativePath=name)
@@ -126,7 +126,7 @@ def test_t48_names_reach_neither_paths_nor_headers(serve: Serve, tmp_path: Path,
         assert not [value for value in headers.values() if set(value) & set("\r\n\0")]
 
 
-def test_t48_the_app_sees_what_the_client_said(server: Server) -> None:
+def test_the_app_sees_what_the_client_said(server: Server) -> None:
     """Hooks get the client's words unharmed: the decoded values and the raw header."""
     seen: list[tuple[str, str, str]] = []
     raw = metadata(filename="grüße.pdf", type="a/b")

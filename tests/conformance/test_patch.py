@@ -1,4 +1,4 @@
-"""tus 1.0, PATCH: offsets, sizes and media types (T20-T29, T36). How a body may arrive is in test_bodies.py."""
+"""tus 1.0, PATCH: offsets, sizes and media types. How a body may arrive is in test_bodies.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tus_client import refused
 from .tus_client import UNKNOWN
 
 
-def test_t20_a_chunk_is_stored_and_acknowledged(server: Server) -> None:
+def test_a_chunk_is_stored_and_acknowledged(server: Server) -> None:
     """A PATCH at the upload's offset answers 204 with the new offset and no body; the bytes are on disk."""
     tus = server.tus
     url = tus.new(6)
@@ -27,7 +27,7 @@ def test_t20_a_chunk_is_stored_and_acknowledged(server: Server) -> None:
     assert server.hooks.names(url) == ["on_create", "pre_save", "post_save"]
 
 
-def test_t20_the_last_chunk_completes(server: Server) -> None:
+def test_the_last_chunk_completes(server: Server) -> None:
     """With the last byte the file is whole under its id, and on_complete is called once, after post_save."""
     tus = server.tus
     url = tus.new(6)
@@ -42,7 +42,7 @@ def test_t20_the_last_chunk_completes(server: Server) -> None:
     assert (done.offset, done.length) == (6, 6)
 
 
-def test_t20_hooks_see_the_offset_of_their_moment(server: Server) -> None:
+def test_hooks_see_the_offset_of_their_moment(server: Server) -> None:
     """pre_save sees the offset before the chunk, post_save the one after it."""
     url = server.tus.new(6)
     server.tus.patch(url, 0, b"abc")
@@ -56,7 +56,7 @@ def test_t20_hooks_see_the_offset_of_their_moment(server: Server) -> None:
     ]
 
 
-def test_t20_many_small_chunks_add_up(server: Server) -> None:
+def test_many_small_chunks_add_up(server: Server) -> None:
     """A file sent byte by byte is that file."""
     content = bytes(range(40))
     url = server.tus.new(len(content))
@@ -67,7 +67,7 @@ def test_t20_many_small_chunks_add_up(server: Server) -> None:
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t20_a_chunk_larger_than_any_buffer(server: Server) -> None:
+def test_a_chunk_larger_than_any_buffer(server: Server) -> None:
     """One PATCH of several megabytes is stored byte for byte."""
     content = bytes(range(256)) * 12_345 + b"end"
     url = server.tus.upload(content)
@@ -89,7 +89,7 @@ def test_t20_a_chunk_larger_than_any_buffer(server: Server) -> None:
         "text/plain; application/offset+octet-stream",
     ],
 )
-def test_t21_another_content_type_is_refused(server: Server, media_type: str | None) -> None:
+def test_another_content_type_is_refused(server: Server, media_type: str | None) -> None:
     """Without the upload content type a PATCH answers 415 unread and changes nothing."""
     url = server.tus.new(6)
     body = Body(b"abc")
@@ -100,7 +100,7 @@ def test_t21_another_content_type_is_refused(server: Server, media_type: str | N
 
 
 @pytest.mark.parametrize("media_type", [f"{OCTETS}; charset=UTF-8", f"{OCTETS};x=y", OCTETS.title()])
-def test_t21_parameters_and_case_do_not_matter(server: Server, media_type: str) -> None:
+def test_parameters_and_case_do_not_matter(server: Server, media_type: str) -> None:
     """Proxies and browsers add parameters to a media type; it is still the right one."""
     url = server.tus.new(3)
     assert server.tus.patch(url, 0, b"abc", {"Content-Type": media_type}).status_code == 204
@@ -108,7 +108,7 @@ def test_t21_parameters_and_case_do_not_matter(server: Server, media_type: str) 
 
 
 @pytest.mark.parametrize("offset", [0, 2, 4, 6, 2**63 - 1])
-def test_t22_stale_offset_is_refused(server: Server, offset: int) -> None:
+def test_stale_offset_is_refused(server: Server, offset: int) -> None:
     """A PATCH whose offset is not the upload's answers 409 with the right one, unread, and changes nothing."""
     url = server.tus.new(6)
     server.tus.patch(url, 0, b"abc")
@@ -122,7 +122,7 @@ def test_t22_stale_offset_is_refused(server: Server, offset: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"abc"])
 @pytest.mark.parametrize("offset", [0, 2, 4])
-def test_t22_stale_offset_on_a_complete_upload_is_refused(server: Server, offset: int, body: bytes) -> None:
+def test_stale_offset_on_a_complete_upload_is_refused(server: Server, offset: int, body: bytes) -> None:
     """Completeness excuses no wrong offset: 409, and the file stays."""
     url = server.tus.upload(b"abc")
     with server.unchanged(url):
@@ -131,7 +131,7 @@ def test_t22_stale_offset_on_a_complete_upload_is_refused(server: Server, offset
     assert response.headers["Upload-Offset"] == "3"
 
 
-def test_t22_the_offset_is_checked_before_the_size(serve: Serve) -> None:
+def test_the_offset_is_checked_before_the_size(serve: Serve) -> None:
     """A client that lost count is told its offset, not that its body is too large."""
     server = serve(MAX_SIZE=6)
     url = server.tus.new(6)
@@ -140,7 +140,7 @@ def test_t22_the_offset_is_checked_before_the_size(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("offset", [None, "", "x", "-1", "+0", "0.0", "0,0"])
-def test_t23_an_offset_must_be_given(server: Server, offset: str | None) -> None:
+def test_an_offset_must_be_given(server: Server, offset: str | None) -> None:
     """A missing or unreadable Upload-Offset answers 400, unread."""
     url = server.tus.new(6)
     body = Body(b"abc")
@@ -150,7 +150,7 @@ def test_t23_an_offset_must_be_given(server: Server, offset: str | None) -> None
     assert body.reads == 0
 
 
-def test_t24_an_unknown_upload_is_not_found(server: Server) -> None:
+def test_an_unknown_upload_is_not_found(server: Server) -> None:
     """A PATCH of an upload that never existed or was terminated answers 404 and makes nothing."""
     tus = server.tus
     gone = tus.new(6)
@@ -163,7 +163,7 @@ def test_t24_an_unknown_upload_is_not_found(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("sent", "body"), [(0, b"1234567"), (3, b"1234"), (5, b"12")])
-def test_t25_more_than_remains_is_refused_before_reading(server: Server, sent: int, body: bytes) -> None:
+def test_more_than_remains_is_refused_before_reading(server: Server, sent: int, body: bytes) -> None:
     """A Content-Length beyond the upload's length answers 413, unread, and changes nothing."""
     url = server.tus.new(6)
     server.tus.patch(url, 0, b"abcdef"[:sent])
@@ -174,7 +174,7 @@ def test_t25_more_than_remains_is_refused_before_reading(server: Server, sent: i
     assert wire.reads == 0
 
 
-def test_t25_exactly_what_remains_is_taken(server: Server) -> None:
+def test_exactly_what_remains_is_taken(server: Server) -> None:
     """The limit is the length itself, not one less."""
     url = server.tus.new(6)
     assert server.tus.patch(url, 0, b"abcdef").status_code == 204
@@ -182,7 +182,7 @@ def test_t25_exactly_what_remains_is_taken(server: Server) -> None:
 
 
 @pytest.mark.parametrize("pieces", [(b"abcdefgh",), (b"abc", b"defgh"), (b"abcdef", b"gh"), (b"a",) * 8])
-def test_t26_a_chunked_body_never_passes_the_length(server: Server, pieces: tuple[bytes, ...]) -> None:
+def test_a_chunked_body_never_passes_the_length(server: Server, pieces: tuple[bytes, ...]) -> None:
     """A body that turns out longer than the upload answers 413; nothing beyond the length is ever stored."""
     tus = server.tus
     url = tus.new(6)
@@ -197,7 +197,7 @@ def test_t26_a_chunked_body_never_passes_the_length(server: Server, pieces: tupl
         assert len(server.finished(url).read_bytes()) == 6
 
 
-def test_t26_an_endless_body_is_cut_not_drained(server: Server) -> None:
+def test_an_endless_body_is_cut_not_drained(server: Server) -> None:
     """The server stops reading soon after the length is passed."""
     url = server.tus.new(100_000)
     body = EndlessBody()
@@ -207,7 +207,7 @@ def test_t26_an_endless_body_is_cut_not_drained(server: Server) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("offset", [0, 3])
-def test_t27_an_empty_chunk_changes_nothing(server: Server, offset: int, chunked: bool) -> None:
+def test_an_empty_chunk_changes_nothing(server: Server, offset: int, chunked: bool) -> None:
     """An empty body at the right offset answers 204 with the same offset."""
     url = server.tus.new(6)
     server.tus.patch(url, 0, b"abc"[:offset])
@@ -221,7 +221,7 @@ def test_t27_an_empty_chunk_changes_nothing(server: Server, offset: int, chunked
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("content", [b"", b"abc"])
-def test_t28_repeating_the_end_of_a_complete_upload_is_harmless(server: Server, content: bytes, chunked: bool) -> None:
+def test_repeating_the_end_of_a_complete_upload_is_harmless(server: Server, content: bytes, chunked: bool) -> None:
     """An empty PATCH at the end answers 204: the file is not touched and on_complete is not called again."""
     url = server.tus.upload(content)
     before = server.finished(url).stat()
@@ -234,7 +234,7 @@ def test_t28_repeating_the_end_of_a_complete_upload_is_harmless(server: Server, 
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_t28_a_complete_upload_takes_no_more_bytes(server: Server, chunked: bool) -> None:
+def test_a_complete_upload_takes_no_more_bytes(server: Server, chunked: bool) -> None:
     """Bytes after the end answer 413 and change nothing."""
     url = server.tus.upload(b"abc")
     before = server.state(url), server.files()
@@ -243,7 +243,7 @@ def test_t28_a_complete_upload_takes_no_more_bytes(server: Server, chunked: bool
     assert server.hooks.count("on_complete") == 1
 
 
-def test_t28_the_repetition_makes_up_a_failed_completion(server: Server) -> None:
+def test_the_repetition_makes_up_a_failed_completion(server: Server) -> None:
     """When on_complete failed, the client's empty PATCH at the end runs it again, and only until it succeeds."""
 
     def fail(upload: object) -> None:
@@ -262,7 +262,7 @@ def test_t28_the_repetition_makes_up_a_failed_completion(server: Server) -> None
     assert server.finished(url).read_bytes() == b"abc"
 
 
-def test_t29_the_answer_counts_only_what_is_stored(server: Server) -> None:
+def test_the_answer_counts_only_what_is_stored(server: Server) -> None:
     """Whatever arrived of a body, the next offset is what is on disk, and the client goes on from there."""
     tus = server.tus
     content = b"0123456789"
@@ -276,7 +276,7 @@ def test_t29_the_answer_counts_only_what_is_stored(server: Server) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_t36_post_stands_in_where_a_proxy_blocks_the_method(server: Server, method: str) -> None:
+def test_post_stands_in_where_a_proxy_blocks_the_method(server: Server, method: str) -> None:
     """Both methods work as a POST with X-HTTP-Method-Override on the upload's URL."""
     url = server.tus.new(3)
     headers = {OVERRIDE: method, "Content-Type": OCTETS, "Upload-Offset": "0"}

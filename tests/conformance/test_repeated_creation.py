@@ -13,8 +13,8 @@ from urllib.parse import urljoin
 import pytest
 from werkzeug.test import TestResponse
 
-from flask_resumable import repeating
 from flask_resumable import UploadRejected
+from flask_resumable.service import repeats as repeating
 
 from .server import EXPIRED
 from .server import Serve

@@ -1,4 +1,4 @@
-"""tus 1.0, Termination (T80-T84)."""
+"""tus 1.0, Termination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tus_client import words
 
 
 @pytest.mark.parametrize("sent", [b"", b"abc", b"abcdef"])
-def test_t80_an_upload_can_be_terminated_at_any_stage(server: Server, sent: bytes) -> None:
+def test_an_upload_can_be_terminated_at_any_stage(server: Server, sent: bytes) -> None:
     """DELETE answers 204 without a body, before the first byte, on the way and after the last."""
     tus = server.tus
     url = tus.new(6)
@@ -30,7 +30,7 @@ def test_t80_an_upload_can_be_terminated_at_any_stage(server: Server, sent: byte
 
 
 @pytest.mark.parametrize("headers", [PARTIAL, {"Upload-Defer-Length": "1", "Upload-Length": None}])
-def test_t80_every_kind_of_upload_can_be_terminated(server: Server, headers: dict[str, str | None]) -> None:
+def test_every_kind_of_upload_can_be_terminated(server: Server, headers: dict[str, str | None]) -> None:
     """Parts and uploads of unknown length go the same way."""
     url = server.tus.new(6, headers)
     server.tus.patch(url, 0, b"abc")
@@ -38,7 +38,7 @@ def test_t80_every_kind_of_upload_can_be_terminated(server: Server, headers: dic
     assert server.tus.head(url).status_code == 404
 
 
-def test_t80_the_app_may_refuse(server: Server) -> None:
+def test_the_app_may_refuse(server: Server) -> None:
     """pre_delete refuses: the client reads why, and the upload stays."""
 
     def refuse(upload: object) -> None:
@@ -55,7 +55,7 @@ def test_t80_the_app_may_refuse(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"abc", b"abcdef"])
-def test_t81_a_terminated_upload_leaves_nothing(server: Server, sent: bytes) -> None:
+def test_a_terminated_upload_leaves_nothing(server: Server, sent: bytes) -> None:
     """HEAD, PATCH and DELETE answer 404 afterwards; row, bytes and fence are gone."""
     tus = server.tus
     before = server.kept()
@@ -71,7 +71,7 @@ def test_t81_a_terminated_upload_leaves_nothing(server: Server, sent: bytes) -> 
     assert server.hooks.calls == calls
 
 
-def test_t81_others_are_left_alone(server: Server) -> None:
+def test_others_are_left_alone(server: Server) -> None:
     """Only the upload that was named is removed."""
     tus = server.tus
     mine, other, done = tus.new(6), tus.new(6), tus.upload(b"abc")
@@ -83,7 +83,7 @@ def test_t81_others_are_left_alone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("url", [UNKNOWN, "/files/nonsense", "/files/%2e%2e", "/files/.partial"])
-def test_t82_an_unknown_upload_cannot_be_terminated(server: Server, url: str) -> None:
+def test_an_unknown_upload_cannot_be_terminated(server: Server, url: str) -> None:
     """DELETE of nothing answers 404 and touches nothing."""
     server.tus.create_with(b"abc", 6)
     with server.unchanged():
@@ -92,7 +92,7 @@ def test_t82_an_unknown_upload_cannot_be_terminated(server: Server, url: str) ->
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("rest", [b"def", b""])
-def test_t83_terminating_interrupts_a_running_patch(server: Server, chunked: bool, rest: bytes) -> None:
+def test_terminating_interrupts_a_running_patch(server: Server, chunked: bool, rest: bytes) -> None:
     """DELETE during a PATCH answers 204; the PATCH fails and brings nothing back."""
     tus = server.tus
     rows = len(server.dump())
@@ -111,7 +111,7 @@ def test_t83_terminating_interrupts_a_running_patch(server: Server, chunked: boo
     assert server.hooks.count("on_complete") == 0
 
 
-def test_t84_disabled_termination_is_neither_offered_nor_done(serve: Serve) -> None:
+def test_disabled_termination_is_neither_offered_nor_done(serve: Serve) -> None:
     """Switched off, DELETE answers 405 without naming itself, and the upload goes on."""
     server = serve(DISABLED_EXTENSIONS=["termination"])
     tus = server.tus

@@ -6,9 +6,9 @@ import mongoengine
 from sqlalchemy import text
 
 from flask_resumable.models import MongoengineModel
-from flask_resumable.repositories.embedded import embedded_repository
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.mongoengine import MongoengineRepository
+from flask_resumable.repositories.mongo.repository import MongoengineRepository
+from flask_resumable.repositories.sql.embedded import embedded_repository
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
 
 
 def open_sql(uri: str) -> EmbeddedRepository:

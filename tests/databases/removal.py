@@ -17,9 +17,9 @@ from sqlalchemy import event
 from sqlalchemy import text
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.upload import Upload
 from flask_resumable.models import MongoengineBaseModel
 from flask_resumable.models import SQLAlchemyMixin
-from flask_resumable.sansio.upload import Upload
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from abc import ABC
@@ -16,20 +15,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.ports import free_port
+from tests.prerequisites import require_program
+from tests.prerequisites import require_script
+from tests.prerequisites import require_user
 
 PATIENCE = 60.0  # seconds that a server may take to come up
-
-
-class Missing(Exception):
-    """The server is not installed; the message says how to install it."""
 
 
 class DatabaseServer(ABC):
     """A server that can be killed and started again on the same files and port."""
 
     user: str | None = None  # who runs it when the tests are run by root
+    install: str  # the command that installs it
 
     def __init__(self) -> None:
+        self.find()
+        self._as_user: list[str] = []  # what commands begin with
+        if self.user is not None:
+            require_user(self.user, self.install)
+            setpriv = require_program("setpriv", "apt-get install util-linux")
+            self._as_user = [setpriv, f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
         # Not pytest's folder: the server's user must be able to get there.
         self.folder = Path(tempfile.mkdtemp(prefix="resumable-"))
         self.folder.chmod(0o755)
@@ -48,6 +53,10 @@ class DatabaseServer(ABC):
         """Where clients find it."""
 
     @abstractmethod
+    def find(self) -> None:
+        """Look for the programs, and skip the test if one is missing."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Lay out the files."""
 
@@ -63,7 +72,7 @@ class DatabaseServer(ABC):
         """Start, or start again, and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._as_user(self.command()),
+                [*self._as_user, *self.command()],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -101,33 +110,25 @@ class DatabaseServer(ABC):
 
     def run(self, *command: str | Path) -> None:
         """Run a tool of the server's to its end."""
-        words = self._as_user([*map(str, command)])
+        words = [*self._as_user, *map(str, command)]
         done = subprocess.run(words, capture_output=True, text=True, cwd=self.folder, env=self._env)
         assert done.returncode == 0, done.stdout + done.stderr
-
-    def _as_user(self, command: list[str]) -> list[str]:
-        return (
-            ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", *command]
-            if self.user
-            else command
-        )
 
 
 class PostgreSQL(DatabaseServer):
     """From Debian's package."""
 
     user = "postgres" if os.getuid() == 0 else None
+    install = "apt-get install postgresql"
 
     @property
     def uri(self) -> str:
         return f"postgresql+psycopg://test@127.0.0.1:{self.port}/postgres"
 
+    def find(self) -> None:
+        self._bin = Path(require_program("initdb", self.install)).resolve().parent  # a link to one of them would do
+
     def prepare(self) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "missing")]
-        self._bin = found[-1].parent
-        if not (self._bin / "initdb").exists():
-            shutil.rmtree(self.folder)
-            raise Missing("PostgreSQL is not installed: apt-get install postgresql")
         data = self.folder / "data"
         _own(data, self.user)
         self.run(self._bin / "initdb", "-D", data, "-A", "trust", "-U", "test", "--no-sync", "-E", "UTF8", "--locale=C")
@@ -146,21 +147,22 @@ class MariaDB(DatabaseServer):
     """From Debian's package, with its defaults: REPEATABLE READ, and names that differ in case only are the same."""
 
     user = "mysql" if os.getuid() == 0 else None
+    install = "apt-get install mariadb-server"
 
     @property
     def uri(self) -> str:
         return f"mysql+pymysql://root@127.0.0.1:{self.port}/test?charset=utf8mb4"
 
+    def find(self) -> None:
+        self._server = require_program("mariadbd", self.install)
+        self._lay_out = require_program("mariadb-install-db", self.install)
+        self._admin = require_program("mariadb-admin", self.install)
+
     def prepare(self) -> None:
-        self._server = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
-        install = shutil.which("mariadb-install-db")
-        if self._server is None or install is None:
-            shutil.rmtree(self.folder)
-            raise Missing("MariaDB is not installed: apt-get install mariadb-server")
         data = self.folder / "data"
         _own(data, self.user)
         self.run(
-            install,
+            self._lay_out,
             "--no-defaults",
             f"--datadir={data}",
             "--auth-root-authentication-method=normal",
@@ -171,7 +173,6 @@ class MariaDB(DatabaseServer):
         (data / "test" / "db.opt").write_text("default-character-set=utf8mb4\ndefault-collation=utf8mb4_general_ci\n")
 
     def command(self) -> list[str]:
-        assert self._server is not None
         return [
             self._server,
             "--no-defaults",
@@ -183,7 +184,7 @@ class MariaDB(DatabaseServer):
         ]
 
     def answers(self) -> bool:
-        check = ["mariadb-admin", "--no-defaults", "-h127.0.0.1", f"-P{self.port}", "-uroot", "--silent", "ping"]
+        check = [self._admin, "--no-defaults", "-h127.0.0.1", f"-P{self.port}", "-uroot", "--silent", "ping"]
         return subprocess.run(check, capture_output=True).returncode == 0
 
 
@@ -191,19 +192,17 @@ class MongoWire(DatabaseServer):
     """SecantusDB: speaks MongoDB's protocol, over WiredTiger."""
 
     options: tuple[str, ...] = ()
+    install = "pip install SecantusDB==0.7.0b3"
 
     @property
     def uri(self) -> str:
         return f"mongodb://127.0.0.1:{self.port}/test?uuidRepresentation=standard"
 
+    def find(self) -> None:
+        self._program = require_script("secantusd-py", self.install)
+
     def prepare(self) -> None:
-        program = shutil.which(
-            "secantusd-py", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        )
-        if program is None:
-            shutil.rmtree(self.folder)
-            raise Missing("SecantusDB is not installed: pip install SecantusDB==0.7.0b3")
-        self._program = program
+        pass
 
     def command(self) -> list[str]:
         # What a real server promises by itself: what was acknowledged survives a crash.

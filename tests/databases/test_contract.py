@@ -10,9 +10,9 @@ import mongoengine
 import pytest
 
 from flask_resumable.interfaces import StateRepository
-from flask_resumable.repositories.embedded import EmbeddedRepository
 from flask_resumable.repositories.memory import MemoryRepository
-from flask_resumable.repositories.mongoengine import MongoengineRepository
+from flask_resumable.repositories.mongo.repository import MongoengineRepository
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
 from flask_resumable.testing import RepositoryContract
 from flask_resumable.testing import SharedRepositoryContract
 

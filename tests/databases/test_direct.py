@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from flask_resumable.core.concat import Concat
+from flask_resumable.core.metadata import UploadMetadata
+from flask_resumable.core.ranges import ByteRanges
 from flask_resumable.errors import Unavailable
-from flask_resumable.repositories.database import Pooled
-from flask_resumable.repositories.direct import Direct
-from flask_resumable.repositories.embedded import embedded_repository
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.embedded import EmbeddedUpload
-from flask_resumable.repositories.engines import LazyEngine
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.metadata import UploadMetadata
-from flask_resumable.sansio.ranges import ByteRanges
+from flask_resumable.repositories.sql.database import Pooled
+from flask_resumable.repositories.sql.embedded import embedded_repository
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.embedded import EmbeddedUpload
+from flask_resumable.repositories.sql.engines import LazyEngine
+from flask_resumable.repositories.sql.sqlite import Direct
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER
@@ -60,7 +60,7 @@ def test_types_are_those_of_sqlalchemy(repository: EmbeddedRepository) -> None:
         metadata=UploadMetadata("filename 4pyT"),
         concat=Concat.from_header("partial"),
         owner="d\u00e9j\u00e0 'vu'; --",
-        key="ab" * 32,
+        client_key="ab" * 32,
         storage={"path": "a/b \u2713", "parts": [1, {"x": None}]},
         expires_at=LATER,
     )
@@ -75,7 +75,7 @@ def test_types_are_those_of_sqlalchemy(repository: EmbeddedRepository) -> None:
                 upload.received,
                 upload.metadata.raw,
             )
-            assert (found.owner, found.key, found.storage) == (upload.owner, upload.key, upload.storage)
+            assert (found.owner, found.client_key, found.storage) == (upload.owner, upload.client_key, upload.storage)
             assert (found.created_at, found.expires_at) == (upload.created_at, upload.expires_at)
             assert (found.claimed_until, found.version) == (SOON, 1)
             writer.remove(upload, claim)
@@ -128,6 +128,14 @@ def test_a_connection_that_fails_is_replaced(repository: EmbeddedRepository) -> 
         assert len(repository.list(status=None, limit=1)) == 1
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_must_survive_a_loss_of_power_reaches_the_platter_on_macos(file: Path, durable: bool) -> None:
+    """SQLite asks the drive to write its cache only if it is told to. Elsewhere that changes nothing."""
+    repository = embedded_repository(f"sqlite:///{file}", durable=durable)
+    assert direct(repository).raw.execute("PRAGMA fullfsync").fetchone() == (durable,)
+    repository.dispose()
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [(OperationalError("SELECT", None, Exception()), Unavailable), (ZeroDivisionError(), ZeroDivisionError)],
@@ -145,7 +153,7 @@ def test_a_hook_that_cannot_reach_its_own_database_has_no_bug(
     with pytest.raises(told):
         repository.call(upload, hook)
     with pytest.raises(told):
-        repository.settle(upload, claim, hook, until=None)
+        repository.save_with_hook(upload, claim, hook, until=None)
     with pytest.raises(told):
         repository.remove(upload, claim, hook)
 
@@ -218,7 +226,7 @@ def test_a_new_file_is_shared_from_the_start(file: Path, repository: EmbeddedRep
 
 def test_a_file_that_stays_locked_is_reported(file: Path, repository: EmbeddedRepository, monkeypatch: Any) -> None:
     """Nobody waits for ever: after a while it is trouble like any other."""
-    monkeypatch.setattr("flask_resumable.repositories.embedded.BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr("flask_resumable.repositories.sql.embedded.BUSY_TIMEOUT", 0.1)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.flow.comeback import back_at_once
-from tests.flow.comeback import left_behind
+from tests.flow.returning_client import leave_chunks
+from tests.flow.returning_client import return_at_once
 from tests.live.journal import PATIENCE
 
 from .conftest import Serve
@@ -26,13 +26,13 @@ def test_files_that_have_expired_begin_anew(database: DatabaseServer, serve: Ser
     chunks that were answered by 200, though a cleaner removes what was left at the same moment.
     """
     server = serve(database, "-w", "2", EXPIRATION=EXPIRATION, DURABILITY="none")
-    files = left_behind(server.port, f"{has_cleaner} ")  # the database remembers those of the other test
+    files = leave_chunks(server.port, f"{has_cleaner} ")  # the database remembers those of the other test
     time.sleep(EXPIRATION)
     cleaner = threading.Thread(target=server.flask, args=("tus", "delete_expired"))
     if has_cleaner:
         cleaner.start()
         time.sleep(1)  # about as long as it takes to begin
-    ends = back_at_once([server.port], files)
+    ends = return_at_once([server.port], files)
     if has_cleaner:
         cleaner.join(4 * PATIENCE)
     for file, end in zip(files, ends, strict=True):

@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.upload import MAX_LENGTH
 from flask_resumable.models import MongoengineModel
 from flask_resumable.models import SQLAlchemyModel
-from flask_resumable.sansio.upload import MAX_LENGTH
 
 from .servers import DatabaseServer
 
@@ -137,7 +137,7 @@ def test_what_has_expired_is_removed(client: FlaskClient, uploads: Uploads, app:
     clock.now += timedelta(milliseconds=1)
     assert client.head(url, headers=TUS).status_code == 410
     result = app.test_cli_runner().invoke(args=["tus", "delete_expired"])
-    assert "1 uploads removed" in result.output, result.output
+    assert "Uploads removed: 1," in result.output, result.output
     assert client.head(url, headers=TUS).status_code == 404
     assert client.head(done, headers=TUS).status_code == 200
 

@@ -31,7 +31,7 @@ from sqlalchemy.pool import StaticPool
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyModel
-from flask_resumable.repositories import turns
+from flask_resumable.repositories.sql import turns
 from tests.conformance.tus_client import Tus
 from tests.live.servers import Server
 
@@ -224,19 +224,19 @@ def test_who_never_lets_go_is_named(
     url = tus.new(5)
     is_open, may_close = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def claimed() -> None:
         with app.app_context():
             db.session.execute(text("SELECT 1"))
             is_open.set()
             may_close.wait(30)
 
     with ThreadPoolExecutor(1) as pool:
-        holding = pool.submit(hold)
+        claiming = pool.submit(claimed)
         assert is_open.wait(30)
         assert tus.patch(url, 0, b"hello").status_code == 503
         assert "one thread at a time" in caplog.text
         may_close.set()
-        holding.result()
+        claiming.result()
     assert tus.patch(url, 0, b"hello").status_code == 204
     with app.app_context():
         db.engine.dispose()

@@ -27,14 +27,14 @@ import flask_resumable.models
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadExists
 from flask_resumable.models import MongoengineBaseModel
 from flask_resumable.models import MongoengineModel
-from flask_resumable.repositories.mongoengine import MongoengineRepository
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
+from flask_resumable.repositories.mongo.repository import MongoengineRepository
 from flask_resumable.testing import RepositoryContract
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import claim_free
@@ -327,7 +327,7 @@ def test_a_hook_that_loses_its_claim_saves_nothing(connected: Any) -> None:
         repository.claim(id_of(1), now=NOW, until=SOON)
 
     with pytest.raises(ClaimLost):
-        repository.settle(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
+        repository.save_with_hook(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
     assert (Picture.objects.get().status, Picture.objects.get().rating) == ("finishing", 3)
 
 
@@ -336,7 +336,7 @@ def test_documents_may_be_of_several_kinds(connected: Any) -> None:
     repository = MongoengineRepository(Kind)
     claim = repository.add(an_upload(), until=SOON)
     seen: list[Any] = []
-    repository.settle(an_upload(), claim, lambda kind: seen.append((type(kind), kind.colour)), until=None)
+    repository.save_with_hook(an_upload(), claim, lambda kind: seen.append((type(kind), kind.colour)), until=None)
     assert seen == [(Kind, "red")]
     assert isinstance(Base.objects.get(), Kind)
 
@@ -362,7 +362,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
     assert {key for index in indexes.values() for key, _ in index["key"]} == {
         "_id",
         "_cls" if "_cls" in str(indexes) else "_id",
-        "key",
+        "client_key",
         "owner",
         "rating",
         "removable_at",
@@ -394,7 +394,7 @@ def test_without_its_unique_index_nothing_is_served(connected: Any, mongo: Datab
     mongoengine.connect("archive", alias="archive", host=mongo.uri)
     repository = MongoengineRepository(Elsewhere)
     archive = Elsewhere._get_db()["elsewhere"]
-    for key in ("key", "request_key"):
+    for key in ("client_key", "request_key"):
         with pytest.raises(Unavailable, match=f"'{key}'.*ensure_indexes"):
             repository.add(an_upload(), until=None)
         archive.create_index(key, unique=True, sparse=True)

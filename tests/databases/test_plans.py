@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from sqlalchemy import event
 from sqlalchemy import text
 
+from flask_resumable.core.owner import ANYBODY
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.models import MongoengineModel
-from flask_resumable.repositories.database import Pooled
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.embedded import EmbeddedUpload
-from flask_resumable.repositories.engines import LazyEngine
-from flask_resumable.sansio.owner import ANYBODY
+from flask_resumable.repositories.sql.database import Pooled
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.embedded import EmbeddedUpload
+from flask_resumable.repositories.sql.engines import LazyEngine
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER
@@ -60,7 +60,7 @@ def repository(request: pytest.FixtureRequest) -> Iterator[EmbeddedRepository]:
     emptied = empty_sql(found if isinstance(found, str) else found.uri)
     # Through SQLAlchemy, whose events tell what is asked; the statements are the same.
     repository = EmbeddedRepository(EmbeddedUpload, Pooled(LazyEngine(lambda: emptied.engine)))
-    say = repository._say
+    say = repository._statements
     first = _values(repository)
     rows = [
         {**first, **dict.fromkeys(("new_id", "new_key", "new_request_key"), id_of(n))}
@@ -126,7 +126,7 @@ def test_mongodb_has_an_index_for_each(mongo: DatabaseServer) -> None:
     repository = empty_mongo(mongo.uri)
     with pytest.raises(UploadNotFound):  # the first use makes them
         repository.find(id_of(1))
-    repository.add(replace(an_upload(), key=id_of(1)), until=None)
+    repository.add(replace(an_upload(), client_key=id_of(1)), until=None)
     indexes = MongoengineModel._get_collection().index_information().values()
     leading = {index["key"][0][0]: bool(index.get("unique")) for index in indexes}
-    assert leading["key"] and leading["request_key"] and {"_id", "removable_at"} <= leading.keys()
+    assert leading["client_key"] and leading["request_key"] and {"_id", "removable_at"} <= leading.keys()

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 
 from flask_resumable import UploadRejected
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.upload import Status
 from flask_resumable.storage.local import LocalStorage
 from tests.conformance.tus_client import checksum
 from tests.flow.client import Sample
@@ -98,7 +98,7 @@ def test_a_finished_upload_stays_as_it_was(site: Site) -> None:
     for _ in range(2):
         answer = site.tus.delete(url)
         assert answer.status_code == 409
-        assert answer.text == "The app still refers to this upload; it was not removed.\n"
+        assert answer.text == "The upload was not removed because the app still refers to it.\n"
         assert site.tus.get(url).data == b"hello"
         (upload,) = site.uploads()
         assert (upload.status, upload.claimed_until) == (Status.COMPLETE, None)
@@ -145,7 +145,7 @@ def test_the_cleaner_goes_on_with_others(site: Site, caplog: pytest.LogCaptureFi
         caplog.clear()
         code, output = site.clean()
         assert code == 1
-        assert f"{removed} uploads removed" in output and "1 failed" in output and id_of(kept) in output
+        assert f"Uploads removed: {removed}," in output and "failed: 1" in output and id_of(kept) in output
         (line,) = [record.getMessage() for record in caplog.records if id_of(kept) in record.getMessage()]
         assert "\n" not in line
         assert len(site.files()) == 1 and site.files()[0].startswith(id_of(kept))
@@ -153,7 +153,7 @@ def test_the_cleaner_goes_on_with_others(site: Site, caplog: pytest.LogCaptureFi
     site.forget()
     code, output = site.clean()
     assert (code, site.uploads(), site.files()) == (0, [], []), output
-    assert "1 uploads removed" in output
+    assert "Uploads removed: 1," in output
 
 
 def test_pre_delete_may_remove_the_rows(site: Site) -> None:

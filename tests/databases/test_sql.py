@@ -18,13 +18,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadExists
 from flask_resumable.models import SQLAlchemyMixin
-from flask_resumable.repositories.embedded import EmbeddedRepository
-from flask_resumable.repositories.sqlalchemy import SQLAlchemyRepository
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
+from flask_resumable.repositories.sql.embedded import EmbeddedRepository
+from flask_resumable.repositories.sql.repository import SQLAlchemyRepository
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import id_of
 from flask_resumable.testing.samples import LATER
@@ -134,7 +134,7 @@ def test_a_lost_swap_is_tried_again_on_fresh_ground(sql: DatabaseServer) -> None
         one.dispose()
 
 
-@pytest.mark.parametrize("act", ["add", "claim", "save", "settle", "call", "remove"])
+@pytest.mark.parametrize("act", ["add", "claim", "save", "save_with_hook", "call", "remove"])
 def test_one_connection_is_enough_for_everything(sql: DatabaseServer, make: Callable[..., Setup], act: str) -> None:
     """No step waits for a second connection while the app's session holds the first, digests in hooks included."""
     setup = make(sql.uri)
@@ -154,18 +154,18 @@ def test_one_connection_is_enough_for_everything(sql: DatabaseServer, make: Call
 
     with setup.app.app_context():
         setup.db.session.execute(text("SELECT 1"))
-        repository.let_go()
+        repository.release_connection()
         acts: dict[str, Callable[[], object]] = {
             "add": lambda: repository.add(an_upload(2), until=None),
             "claim": lambda: repository.claim(id_of(1), now=LATER, until=LATER),
             "save": lambda: repository.save(whole, claim, until=SOON),
-            "settle": lambda: repository.settle(whole, claim, hook, until=None),
+            "save_with_hook": lambda: repository.save_with_hook(whole, claim, hook, until=None),
             "call": lambda: repository.call(an_upload(status=Status.FINISHING), plain_hook),
             "remove": lambda: repository.remove(whole, claim, plain_hook),
         }
         acts[act]()
         setup.db.session.remove()
-        if act == "settle":
+        if act == "save_with_hook":
             assert (repository.digest(whole, "md5"), repository.digest(whole, "sha1")) == ("aa", "bb")
 
 
@@ -187,7 +187,7 @@ def test_a_renewal_does_not_spoil_the_hooks_transaction(
             setup.repository.renew(claim, until=LATER)  # the hook's transaction has locked the row by now
 
         with setup.app.app_context():
-            setup.repository.settle(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
+            setup.repository.save_with_hook(an_upload(status=Status.COMPLETE), claim, slow_hook, until=None)
         assert setup.notes() == ["done"]
         assert setup.repository.get(id_of(1)).status is Status.COMPLETE
     finally:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_resumable.sansio.flow import DIALECTS
+from flask_resumable.protocols.flow.messages import DIALECTS
 from tests.conformance.tus_client import Body
 
 BOUNDARY = "----FormBoundary7MA4YWxkTrZu0gW"

@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from flask_resumable.sansio.upload import Upload
+from flask_resumable.core.upload import Upload
 from tests.conformance.server import Server
 from tests.conformance.server import start_embedded
 from tests.conformance.server import start_flask_sqlalchemy

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
 
 from .client import Part
 from .client import Sample
@@ -19,7 +19,7 @@ DIALECTS = ["flow", "resumable", "simple-uploader"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_f3_f4_every_dialect_uploads_in_both_encodings(site: Site, dialect: str) -> None:
+def test_every_dialect_uploads_in_both_encodings(site: Site, dialect: str) -> None:
     """Forms and raw bodies, tests before and after, status and cancel."""
     client = site.client(dialect)
     file = sample(35, forced=True)
@@ -33,7 +33,7 @@ def test_f3_f4_every_dialect_uploads_in_both_encodings(site: Site, dialect: str)
     assert site.files() == []
 
 
-def test_f11_resumable_sends_everything_twice(site: Site) -> None:
+def test_resumable_sends_everything_twice(site: Site) -> None:
     """resumable.js puts its parameters into the form and into the URL; and its type of file among them."""
     client = site.client("resumable")
     file = sample()
@@ -48,7 +48,7 @@ def test_f11_resumable_sends_everything_twice(site: Site) -> None:
     assert (site.stored(answer), seen) == (file.content, ["text/csv"])
 
 
-def test_f53_dialects_share_one_upload(site: Site) -> None:
+def test_dialects_share_one_upload(site: Site) -> None:
     """The same file, begun by one client and ended by another: the identity does not depend on the spelling."""
     file = sample(35)
     for number, dialect in zip(file.numbers, DIALECTS, strict=True):
@@ -59,14 +59,14 @@ def test_f53_dialects_share_one_upload(site: Site) -> None:
 
 @pytest.mark.parametrize("way", ["test", "octet", "post"])
 @pytest.mark.parametrize(("dialect", "status"), [("flow", 413), ("resumable", 400), ("simple-uploader", 413)])
-def test_f34_too_large_ends_the_file_in_every_dialect(serve_plain: Serve, dialect: str, status: int, way: str) -> None:
+def test_too_large_ends_the_file_in_every_dialect(serve_plain: Serve, dialect: str, status: int, way: str) -> None:
     """resumable.js sends again on 413, up to a hundred times: it gets 400, also when its parameters are in the form."""
     client = serve_plain(MAX_SIZE=24).client(dialect)
     assert getattr(client, way)(sample(), 1).status_code == status
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_f28_permanent_errors_can_be_made_to_end_every_file(serve_plain: Serve, dialect: str) -> None:
+def test_permanent_errors_can_be_made_to_end_every_file(serve_plain: Serve, dialect: str) -> None:
     """With PERMANENT_ERRORS both 400 and 413 are 415, which every client understands; 503 stays."""
     site = serve_plain(PERMANENT_ERRORS=True, MAX_SIZE=30)
     client = site.client(dialect)
@@ -81,7 +81,7 @@ def test_f28_permanent_errors_can_be_made_to_end_every_file(serve_plain: Serve, 
     assert client.post(sample(), 1).status_code == 503
 
 
-def test_f60_a_hooks_413_does_not_make_resumable_send_for_ever(plain: Site) -> None:
+def test_a_hooks_413_does_not_make_resumable_send_for_ever(plain: Site) -> None:
     """A hook's 413 is 400 there, too."""
 
     def refuse(upload: Any) -> None:
@@ -93,7 +93,7 @@ def test_f60_a_hooks_413_does_not_make_resumable_send_for_ever(plain: Site) -> N
 
 
 @pytest.mark.parametrize("dialect", ["flow", "resumable"])
-def test_f3_the_table_of_statuses(site: Site, dialect: str) -> None:
+def test_the_table_of_statuses(site: Site, dialect: str) -> None:
     """What happens, and the one status for it that both clients take the right way."""
     client = site.client(dialect)
     file = sample(35)
@@ -115,7 +115,7 @@ def test_f3_the_table_of_statuses(site: Site, dialect: str) -> None:
     assert {event: answer for event, (answer, wanted) in table.items() if answer != wanted} == {}
 
 
-def test_f2_the_status_says_what_is_missing(site: Site) -> None:
+def test_the_status_says_what_is_missing(site: Site) -> None:
     """/flow/status, by the parameters of any chunk: for an unknown file everything; afterwards nothing."""
     file = sample(45)
     answer = site.flow.status(file)
@@ -133,7 +133,7 @@ def test_f2_the_status_says_what_is_missing(site: Site) -> None:
     assert answer.json and (answer.json["missing"], answer.json["complete"]) == ([], True)
 
 
-def test_f24_an_upload_is_cancelled_by_its_id(site: Site) -> None:
+def test_an_upload_is_cancelled_by_its_id(site: Site) -> None:
     """DELETE /flow/<id>: 204, and then 404."""
     file = sample()
     upload_id = (site.flow.post(file, 1).json or {})["id"]
@@ -143,7 +143,7 @@ def test_f24_an_upload_is_cancelled_by_its_id(site: Site) -> None:
     assert (site.flow.post(file, 2).status_code, site.uploads()[0].status) == (404, Status.GONE)
 
 
-def test_f60_pre_delete_may_refuse_a_cancel(site: Site) -> None:
+def test_pre_delete_may_refuse_a_cancel(site: Site) -> None:
     """Its status, and the upload stays."""
 
     def refuse(upload: Any) -> None:
@@ -156,7 +156,7 @@ def test_f60_pre_delete_may_refuse_a_cancel(site: Site) -> None:
     assert site.flow.test(file, 1).status_code == 200
 
 
-def test_f6_tus_and_flow_are_one_stream_of_uploads(site: Site) -> None:
+def test_tus_and_flow_are_one_stream_of_uploads(site: Site) -> None:
     """The same hooks, model, folder and commands; a finished flow.js file can be looked at and removed through tus."""
     tus_url = site.server.tus.upload(b"by tus")
     answer = site.flow.send(sample())
@@ -168,7 +168,7 @@ def test_f6_tus_and_flow_are_one_stream_of_uploads(site: Site) -> None:
     assert "complete" in site.server.cli("tus", "list").output
 
 
-def test_f6_tus_cannot_break_into_a_file_that_comes_in_chunks(site: Site) -> None:
+def test_tus_cannot_break_into_a_file_that_comes_in_chunks(site: Site) -> None:
     """A tus client that knows the id cannot write to it: 403, and the file is right."""
     file = sample(35)
     upload_id = (site.flow.post(file, 1).json or {})["id"]
@@ -179,14 +179,14 @@ def test_f6_tus_cannot_break_into_a_file_that_comes_in_chunks(site: Site) -> Non
     assert site.stored(answer) == file.content
 
 
-def test_f1_either_protocol_can_be_switched_off(serve: Serve) -> None:
+def test_either_protocol_can_be_switched_off(serve: Serve) -> None:
     """Without flow there is nothing at /flow/; the other one is as it was."""
     site = serve(ENABLED=False)
     assert site.flow.test(sample(), 1).status_code == 404
     assert site.server.tus.upload(b"abc")
 
 
-def test_f52_metadata_of_the_app_travels_along(site: Site) -> None:
+def test_metadata_of_the_app_travels_along(site: Site) -> None:
     """``query`` of the client is in ``upload.metadata``, but neither the protocol's own names nor tokens."""
     seen: list[dict[str, str]] = []
     site.during("on_complete", lambda upload: seen.append(dict(upload.metadata)))

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from flask_resumable import keys
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.flow import DIALECTS
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
+from flask_resumable.protocols.flow.messages import DIALECTS
+from flask_resumable.service import client_keys as keys
 from tests.live.journal import PATIENCE
 
 from .conftest import Serve
@@ -127,8 +127,8 @@ def test_who_waits_takes_over_when_the_hook_fails(site: Site) -> None:
 
 
 def test_who_waits_learns_of_a_refusal(serve: Serve) -> None:
-    """``on_complete`` refuses: who waits gets 404, and does not bring the file back; it stays refused for REMEMBER."""
-    site = serve(REMEMBER=60)
+    """``on_complete`` refuses: who waits gets 404, and does not bring the file back; then it stays refused."""
+    site = serve(COMPLETED_TTL=60)
     file = sample()
     site.flow.send(file, [1])
     with ThreadPoolExecutor(4) as pool:
@@ -163,8 +163,8 @@ def test_who_has_waited_for_too_long_may_come_again(site: Site, monkeypatch: pyt
 
 @pytest.mark.parametrize("way", ["a test", "a chunk", "the status", "the command line"])
 def test_a_file_that_was_left_for_long_is_remembered_from_its_end_on(serve: Serve, way: str) -> None:
-    """The server was away for longer than REMEMBER: whoever completes the file, all its chunks are here then."""
-    site = serve(REMEMBER=60)
+    """The server was away for longer than COMPLETED_TTL: whoever completes the file, all its chunks are here then."""
+    site = serve(COMPLETED_TTL=60)
     file = sample(45)
     site.during("on_complete", fail)
     site.flow.send(file, [1, 2, 3])
@@ -190,7 +190,7 @@ def test_a_file_that_was_left_for_long_is_remembered_from_its_end_on(serve: Serv
 @pytest.mark.parametrize("ending", [None, refuse])
 def test_a_hook_may_take_longer_than_a_file_is_remembered(serve: Serve, ending: Any) -> None:
     """The time begins when ``on_complete`` has returned, or refused."""
-    site = serve(REMEMBER=60)
+    site = serve(COMPLETED_TTL=60)
 
     def dawdle(upload: Any) -> None:
         site.server.clock.advance(seconds=100)

@@ -16,13 +16,13 @@ from tests.live.journal import PATIENCE
 from tests.live.servers import Server
 
 from .client import Sample
-from .comeback import Comeback
+from .returning_client import ReturningClient
 from .site import sample
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
 from .test_recipe import library  # noqa: F401
 from .test_recipe import upload
-from .wire import address
-from .wire import octet
-from .wire import told
 
 pytestmark = pytest.mark.live
 
@@ -45,7 +45,7 @@ def interrupted(server: Server, file: Sample, moment: str) -> None:
 
 def check(server: Server, file: Sample) -> None:
     """One record, complete and right; on_complete took effect once."""
-    answer = told(server.tus.request("GET", address(file, 1)))
+    answer = json_of(server.tus.request("GET", address(file, 1)))
     assert answer["complete"]
     assert server.receipts(answer["id"]) == [hashlib.sha256(file.content).hexdigest()]
     assert (server.folder / answer["id"]).read_bytes() == file.content
@@ -63,7 +63,7 @@ def test_a_client_that_only_tests_ends_with_a_complete_file(
     interrupted(server, file, moment)
     server.stop()
     server.start()
-    assert Comeback([server.port], file).run(ORDERS[order])["complete"]
+    assert ReturningClient([server.port], file).run(ORDERS[order])["complete"]
     check(server, file)
 
 
@@ -74,7 +74,7 @@ def test_tests_may_come_before_the_server_is_back(serve_live: Serve, quick_disk:
     file = sample(65)
     interrupted(server, file, moment)
     ends: list[bool] = []
-    page = threading.Thread(target=lambda: ends.append(Comeback([server.port], file).run()["complete"]))
+    page = threading.Thread(target=lambda: ends.append(ReturningClient([server.port], file).run()["complete"]))
     page.start()
     server.signal_group(signal.SIGKILL)
     server.stop()
@@ -96,7 +96,7 @@ def test_a_living_worker_takes_over_from_a_dead_one(
     first.stop()
     ends: list[bool] = []
     pages = [
-        threading.Thread(target=lambda: ends.append(Comeback([second.port], file).run(numbers)["complete"]))
+        threading.Thread(target=lambda: ends.append(ReturningClient([second.port], file).run(numbers)["complete"]))
         for _ in range(2)
     ]
     for page in pages:
@@ -118,11 +118,11 @@ def test_a_hook_that_is_still_running_is_waited_for(serve_live: Serve, quick_dis
         for number in file.numbers[:-1]:
             octet(connection, file, number)
         first.order("on_complete", "sleep 3")
-        sender = threading.Thread(target=lambda: Comeback([first.port], file).bring(file.count))
+        sender = threading.Thread(target=lambda: ReturningClient([first.port], file).bring(file.count))
         sender.start()
         first.journal.wait_for("on_complete", None)
         assert [second.tus.request("GET", address(file, number)).status for number in file.numbers] == [204] * 4
-        assert Comeback([second.port, first.port], file, is_retrying=False).run()["complete"]
+        assert ReturningClient([second.port, first.port], file, is_retrying=False).run()["complete"]
         sender.join(PATIENCE)
     assert len(first.journal.notes("on_complete")) == 1
     check(second, file)

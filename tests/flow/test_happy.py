@@ -1,4 +1,4 @@
-"""What every client does on a good day: F1 to F17."""
+"""What every client does on a good day."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ METHODS = ["POST", "PUT", "PATCH"]
 SHAPE = {"id", "status", "received", "length", "complete"}
 
 
-def test_f1_a_chunk_of_an_unknown_upload_is_missing_and_makes_nothing(site: Site) -> None:
+def test_a_chunk_of_an_unknown_upload_is_missing_and_makes_nothing(site: Site) -> None:
     """204 without a body; no record, no file, no hook."""
     answer = site.flow.test(sample(), 1)
     assert (answer.status_code, answer.data) == (204, b"")
     assert (site.uploads(), site.files(), site.server.hooks.calls) == ([], [], [])
 
 
-def test_f2_a_chunk_that_is_here_is_found(site: Site) -> None:
+def test_a_chunk_that_is_here_is_found(site: Site) -> None:
     """200 with the common JSON; its neighbour is still missing."""
     file = sample()
     site.flow.post(file, 1)
@@ -37,7 +37,7 @@ def test_f2_a_chunk_that_is_here_is_found(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_f3_f5_chunks_in_forms_are_stored_in_their_places(site: Site, method: str) -> None:
+def test_chunks_in_forms_are_stored_in_their_places(site: Site, method: str) -> None:
     """Multipart by POST, PUT and PATCH: 200 each, and the file is what was sent."""
     file = sample()
     for number in file.numbers:
@@ -50,7 +50,7 @@ def test_f3_f5_chunks_in_forms_are_stored_in_their_places(site: Site, method: st
 @pytest.mark.parametrize(
     "content_type", ["application/octet-stream", "text/csv", "application/x-www-form-urlencoded", None]
 )
-def test_f4_chunks_as_they_are_do_the_same(site: Site, method: str, content_type: str | None) -> None:
+def test_chunks_as_they_are_do_the_same(site: Site, method: str, content_type: str | None) -> None:
     """Octet by POST, PUT and PATCH, whatever type the file has, a form's type and none among them."""
     file = Sample(b"a=1&b=2&c=3&d=4&e", 5)
     for number in file.numbers:
@@ -60,7 +60,7 @@ def test_f4_chunks_as_they_are_do_the_same(site: Site, method: str, content_type
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])
-def test_f6_whichever_chunk_is_the_last_finishes_the_file(site: Site, last: int) -> None:
+def test_whichever_chunk_is_the_last_finishes_the_file(site: Site, last: int) -> None:
     """200 with status complete and the final id; on_complete once, and never before."""
     file = sample(35)
     site.flow.send(file, [number for number in file.numbers if number != last])
@@ -72,7 +72,7 @@ def test_f6_whichever_chunk_is_the_last_finishes_the_file(site: Site, last: int)
     assert site.stored(answer) == file.content
 
 
-def test_f7_chunks_come_in_any_order(site: Site) -> None:
+def test_chunks_come_in_any_order(site: Site) -> None:
     """Shuffled, the last one first: the same file."""
     file = sample(205, forced=True)
     order = [file.count, *random.Random(7).sample(range(1, file.count), file.count - 1)]
@@ -81,7 +81,7 @@ def test_f7_chunks_come_in_any_order(site: Site) -> None:
 
 @pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize("size", [1, 9, 10, 11, 19, 20, 25, 29, 30, 31])
-def test_f8_both_ways_of_cutting_work(site: Site, size: int, forced: bool) -> None:
+def test_both_ways_of_cutting_work(site: Site, size: int, forced: bool) -> None:
     """A longer last chunk, a shorter one, and files of up to two chunk sizes in one."""
     file = sample(size, forced=forced)
     answer = site.flow.send(file)
@@ -90,7 +90,7 @@ def test_f8_both_ways_of_cutting_work(site: Site, size: int, forced: bool) -> No
 
 
 @pytest.mark.parametrize("way", ["post", "octet"])
-def test_f9_an_empty_file_is_a_file(site: Site, way: str) -> None:
+def test_an_empty_file_is_a_file(site: Site, way: str) -> None:
     """One empty chunk: complete, a file without bytes, on_complete once. Asked for before, it is missing."""
     file = sample(0)
     assert site.flow.test(file, 1).status_code == 204
@@ -101,7 +101,7 @@ def test_f9_an_empty_file_is_a_file(site: Site, way: str) -> None:
     assert site.flow.test(file, 1).status_code == 200
 
 
-def test_f9_an_empty_file_is_not_made_of_bytes(site: Site) -> None:
+def test_an_empty_file_is_not_made_of_bytes(site: Site) -> None:
     """Bytes for a file that was announced as empty: 400, and no file."""
     file = sample(0)
     assert site.flow.post(file, 1, b"abc").status_code == 400
@@ -110,7 +110,7 @@ def test_f9_an_empty_file_is_not_made_of_bytes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("size", ["1.7976931348623157e+308", "Infinity", "3.3333333333333335", "-1", "x"])
-def test_f10_one_chunk_needs_no_chunk_size(site: Site, size: str) -> None:
+def test_one_chunk_needs_no_chunk_size(site: Site, size: str) -> None:
     """Any chunk size is fine for a single chunk, NaN bytes in it or not; for several it is 400."""
     file = sample(9)
     answer = site.flow.post(file, 1, changes={"chunkSize": size, "currentChunkSize": "NaN"})
@@ -119,7 +119,7 @@ def test_f10_one_chunk_needs_no_chunk_size(site: Site, size: str) -> None:
     assert site.flow.post(sample(25), 1, changes={"chunkSize": size}).status_code == 400
 
 
-def test_f11_parameters_may_be_in_the_query_the_form_or_both(site: Site) -> None:
+def test_parameters_may_be_in_the_query_the_form_or_both(site: Site) -> None:
     """Equal ones are one; different ones are 400."""
     file = sample(35)
     query = site.flow.spelt(file, 1)
@@ -130,7 +130,7 @@ def test_f11_parameters_may_be_in_the_query_the_form_or_both(site: Site) -> None
 
 
 @pytest.mark.parametrize("absent", ["currentChunkSize", "relativePath"])
-def test_f12_what_is_not_needed_may_be_left_out(site: Site, absent: str) -> None:
+def test_what_is_not_needed_may_be_left_out(site: Site, absent: str) -> None:
     """Some clients do not send the chunk's size or the path."""
     file = sample()
     for number in file.numbers:
@@ -139,12 +139,12 @@ def test_f12_what_is_not_needed_may_be_left_out(site: Site, absent: str) -> None
 
 
 @pytest.mark.parametrize(("size", "status"), [(20, 200), (7, 200), (0, 200), (25, 400)])
-def test_f12_the_number_of_chunks_is_derived_if_there_is_one_possibility(site: Site, size: int, status: int) -> None:
+def test_the_number_of_chunks_is_derived_if_there_is_one_possibility(site: Site, size: int, status: int) -> None:
     """If the chunk size divides the file, or holds all of it; otherwise it is not known how the file was cut: 400."""
     assert site.flow.post(sample(size), 1, changes={"totalChunks": None}).status_code == status
 
 
-def test_f13_head_and_options(site: Site) -> None:
+def test_head_and_options(site: Site) -> None:
     """HEAD is GET without a body, and 400 without parameters; OPTIONS names the methods."""
     file = sample()
     assert site.flow.test(file, 1, method="HEAD").status_code == 204
@@ -157,7 +157,7 @@ def test_f13_head_and_options(site: Site) -> None:
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
-def test_f14_a_form_without_a_file_is_a_test_only_if_allowed(serve: Serve) -> None:
+def test_a_form_without_a_file_is_a_test_only_if_allowed(serve: Serve) -> None:
     """400 by default; with POST among TEST_METHODS it is what GET is."""
     file = sample()
     fields = serve().flow.parts(file, 1)[:-1]
@@ -171,7 +171,7 @@ def test_f14_a_form_without_a_file_is_a_test_only_if_allowed(serve: Serve) -> No
 
 
 @pytest.mark.parametrize("at", [0, 4])
-def test_f15_the_file_may_come_before_the_fields(site: Site, at: int) -> None:
+def test_the_file_may_come_before_the_fields(site: Site, at: int) -> None:
     """First of all, or in their midst."""
     file = sample()
     for number in file.numbers:
@@ -188,7 +188,7 @@ def fusty(content: bytes, **changes: str) -> list[Part]:
 
 
 @pytest.mark.parametrize("content", [b"the whole file", b""])
-def test_f16_fusty_flow_sends_a_file_in_one_piece(site: Site, content: bytes) -> None:
+def test_fusty_flow_sends_a_file_in_one_piece(site: Site, content: bytes) -> None:
     """200 as HTML, which an iframe does not offer as a download, with the JSON in it."""
     answer = site.flow.form(fusty(content))
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
@@ -197,7 +197,7 @@ def test_f16_fusty_flow_sends_a_file_in_one_piece(site: Site, content: bytes) ->
     assert (site.server.folder / described["id"]).read_bytes() == content
 
 
-def test_f16_errors_reach_fusty_flow_in_the_page(serve: Serve) -> None:
+def test_errors_reach_fusty_flow_in_the_page(serve: Serve) -> None:
     """It cannot see the status: refusals are HTML with JSON in it, too."""
     site = serve(MAX_SIZE=5)
     answer = site.flow.form(fusty(b"too long"))
@@ -206,12 +206,12 @@ def test_f16_errors_reach_fusty_flow_in_the_page(serve: Serve) -> None:
     assert site.flow.form(fusty(b"ab", flowIdentifier="")).mimetype == "text/html"
 
 
-def test_f16_only_forms_come_in_one_piece(site: Site) -> None:
+def test_only_forms_come_in_one_piece(site: Site) -> None:
     """A raw body without numbers is a request with its parameters missing."""
     assert site.flow.open("POST", {"flowIdentifier": "x"}, data=b"abc").status_code == 400
 
 
-def test_f17_base64_is_not_taken(site: Site) -> None:
+def test_base64_is_not_taken(site: Site) -> None:
     """415, which ends the file in resumable.js, for chunks as text; and nothing is stored."""
     client = site.client("resumable")
     file = sample()
@@ -221,14 +221,14 @@ def test_f17_base64_is_not_taken(site: Site) -> None:
     assert site.files() == []
 
 
-def test_f17_large_base64_is_not_taken_either(plain: Site) -> None:
+def test_large_base64_is_not_taken_either(plain: Site) -> None:
     """It is refused for what it is, not for its size."""
     client = plain.client("resumable")
     *fields, _ = client.parts(sample(), 1)
     assert client.form([*fields, Part("file", b"data:text/plain;base64," + b"QUJD" * 200_000)]).status_code == 415
 
 
-def test_f6_the_answer_is_the_same_for_every_kind_of_200(flow: Flow) -> None:
+def test_the_answer_is_the_same_for_every_kind_of_200(flow: Flow) -> None:
     """Stored, sent again, asked for, finished: one shape, since the page gets whichever comes last."""
     file = sample()
     answers = [flow.post(file, 1), flow.post(file, 1), flow.test(file, 1), flow.post(file, 2), flow.test(file, 2)]

@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_resumable.sansio.flow import DIALECTS
-from flask_resumable.sansio.flow import PARAMETERS
-from flask_resumable.sansio.multipart import MalformedMultipart
-from flask_resumable.sansio.multipart import MultipartParser
-from flask_resumable.sansio.multipart import PartBegins
+from flask_resumable.protocols.flow.messages import DIALECTS
+from flask_resumable.protocols.flow.messages import PARAMETERS
+from flask_resumable.protocols.flow.multipart import MalformedMultipart
+from flask_resumable.protocols.flow.multipart import MultipartParser
+from flask_resumable.protocols.flow.multipart import PartBegins
 
 from .client import BOUNDARY
 from .client import FORM
@@ -89,7 +89,7 @@ def contained(site: Site, home: Path, canaries: dict[str, bytes]) -> None:
     assert blocks * 512 < 8 * 1024 * 1024
 
 
-def test_f29_no_parameters_break_a_chunk(serve: Serve) -> None:
+def test_no_parameters_break_a_chunk(serve: Serve) -> None:
     """Any parameters with any body, in both encodings and every spelling."""
     site, home, canaries = start(serve)
 
@@ -108,7 +108,7 @@ def test_f29_no_parameters_break_a_chunk(serve: Serve) -> None:
     contained(site, home, canaries)
 
 
-def test_f36_huge_claims_cost_nothing(serve: Serve) -> None:
+def test_huge_claims_cost_nothing(serve: Serve) -> None:
     """Geometries that add up, of up to exabytes, of which one small chunk is sent: the disk stays empty."""
     site, home, canaries = start(serve, MAX_CHUNK_SIZE=1000)
 
@@ -135,7 +135,7 @@ def test_f36_huge_claims_cost_nothing(serve: Serve) -> None:
     contained(site, home, canaries)
 
 
-def test_f13_no_question_breaks_anything(serve: Serve) -> None:
+def test_no_question_breaks_anything(serve: Serve) -> None:
     """Tests, status and cancels with any parameters, by any method and path, make nothing."""
     site, home, canaries = start(serve)
     site.flow.send(sample())
@@ -169,7 +169,7 @@ pieces = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-def test_f27_no_form_breaks_the_parser(serve_plain: Serve) -> None:
+def test_no_form_breaks_the_parser(serve_plain: Serve) -> None:
     """Bodies that look like forms, and are none."""
     site = serve_plain()
     begin = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'.encode()
@@ -190,7 +190,7 @@ def test_f27_no_form_breaks_the_parser(serve_plain: Serve) -> None:
     contents=st.lists(st.binary(max_size=60) | pieces.filter(lambda junk: b"\r\n--" not in junk), max_size=4),
     cuts=st.lists(st.integers(0, 700), max_size=12),
 )
-def test_f15_forms_are_taken_apart_however_they_are_cut(contents: list[bytes], cuts: list[int]) -> None:
+def test_forms_are_taken_apart_however_they_are_cut(contents: list[bytes], cuts: list[int]) -> None:
     """Whatever the parts hold and wherever the pieces end, every part comes out as it went in."""
     body = form([Part("p", content, "f") for content in contents])
     parser = MultipartParser(BOUNDARY.encode())
@@ -208,7 +208,7 @@ def test_f15_forms_are_taken_apart_however_they_are_cut(contents: list[bytes], c
 
 @settings(max_examples=300, deadline=None, database=None)
 @given(junk=pieces, step=st.integers(1, 50))
-def test_f27_the_parser_gives_the_same_for_every_cut(junk: bytes, step: int) -> None:
+def test_the_parser_gives_the_same_for_every_cut(junk: bytes, step: int) -> None:
     """Any bytes at once, or in steps: the same parts, or the same refusal."""
 
     def parts(size: int) -> list[bytes] | None:
@@ -226,7 +226,7 @@ def test_f27_the_parser_gives_the_same_for_every_cut(junk: bytes, step: int) -> 
     assert parts(step) == parts(max(1, len(junk)))
 
 
-def test_f40_hostile_lengths_are_counted(serve_plain: Serve) -> None:
+def test_hostile_lengths_are_counted(serve_plain: Serve) -> None:
     """A Content-Type of a form with the body of another kind, and the other way round, at every length: 400."""
     site = serve_plain()
     body = form(site.flow.parts(sample(), 1))

@@ -1,4 +1,4 @@
-"""The same again, at once, too late, or only half of it: F18 to F27, in one process."""
+"""The same again, at once, too late, or only half of it, in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
 from tests.conformance.tus_client import Body
 
 from .client import BOUNDARY
@@ -35,7 +35,7 @@ def together(site: Site, *requests: Any) -> list[TestResponse]:
         return list(pool.map(act, requests))
 
 
-def test_f18_a_chunk_that_is_here_is_not_stored_again(site: Site) -> None:
+def test_a_chunk_that_is_here_is_not_stored_again(site: Site) -> None:
     """Sent again, with other bytes: 200, counted once, and the stored ones stay."""
     file = sample()
     site.flow.post(file, 1)
@@ -45,7 +45,7 @@ def test_f18_a_chunk_that_is_here_is_not_stored_again(site: Site) -> None:
     assert site.stored(site.flow.post(file, 2)) == file.content
 
 
-def test_f19_the_same_chunk_twice_at_once(site: Site) -> None:
+def test_the_same_chunk_twice_at_once(site: Site) -> None:
     """With different bytes: both 200, one upload, one of the two and whole."""
     for number in range(10):
         file = sample(name=f"{number}.bin")
@@ -57,7 +57,7 @@ def test_f19_the_same_chunk_twice_at_once(site: Site) -> None:
     assert len(site.uploads()) == 10
 
 
-def test_f20_two_last_chunks_at_once(site: Site) -> None:
+def test_two_last_chunks_at_once(site: Site) -> None:
     """Both 200, one completion, and whoever asks then gets the finished file."""
     for number in range(10):
         file = sample(35, name=f"{number}.bin")
@@ -68,7 +68,7 @@ def test_f20_two_last_chunks_at_once(site: Site) -> None:
         assert site.stored(site.flow.test(file, 1)) == file.content
 
 
-def test_f21_a_chunk_after_the_end_changes_nothing(site: Site) -> None:
+def test_a_chunk_after_the_end_changes_nothing(site: Site) -> None:
     """Sent again when the file is finished: 200 with the final JSON, no leftovers, no second event."""
     file = sample()
     last = site.flow.send(file)
@@ -79,7 +79,7 @@ def test_f21_a_chunk_after_the_end_changes_nothing(site: Site) -> None:
     assert site.stored(answer) == file.content
 
 
-def test_f22_every_chunk_of_a_finished_file_is_found(site: Site) -> None:
+def test_every_chunk_of_a_finished_file_is_found(site: Site) -> None:
     """200 with the final JSON for 1 to N, 400 beyond."""
     file = sample(35)
     last = site.flow.send(file)
@@ -89,7 +89,7 @@ def test_f22_every_chunk_of_a_finished_file_is_found(site: Site) -> None:
     assert site.flow.test(file, 1, {"chunkNumber": file.count + 1}).status_code == 400
 
 
-def test_f23_after_expiry_a_late_chunk_begins_anew(serve: Serve) -> None:
+def test_after_expiry_a_late_chunk_begins_anew(serve: Serve) -> None:
     """Purged or only expired: the chunk makes a new upload, which expires in its turn."""
     site = serve()
     file = sample()
@@ -105,9 +105,9 @@ def test_f23_after_expiry_a_late_chunk_begins_anew(serve: Serve) -> None:
     assert site.uploads()[0].received.pairs == ((10, 25),)
 
 
-def test_f23_after_a_cancel_late_chunks_are_refused_for_a_while(serve: Serve) -> None:
-    """404 for chunks and tests, which ends the file in both clients; a file of that name may come after TOMBSTONE."""
-    site = serve(TOMBSTONE=60)
+def test_after_a_cancel_late_chunks_are_refused_for_a_while(serve: Serve) -> None:
+    """404 for chunks and tests, which ends the file in both clients; a file of that name may come afterwards."""
+    site = serve(CANCELLED_TTL=60)
     file = sample()
     site.flow.send(file, [1])
     assert site.flow.cancel(file).status_code == 204
@@ -121,7 +121,7 @@ def test_f23_after_a_cancel_late_chunks_are_refused_for_a_while(serve: Serve) ->
     assert site.stored(site.flow.send(file)) == file.content
 
 
-def test_f23_the_cleaner_removes_tombstones(site: Site) -> None:
+def test_the_cleaner_removes_tombstones(site: Site) -> None:
     """``delete_expired`` takes the memory of a cancelled file away when its time is over."""
     site.flow.send(sample(), [1])
     site.flow.cancel(sample())
@@ -134,7 +134,7 @@ def test_f23_the_cleaner_removes_tombstones(site: Site) -> None:
 
 
 @pytest.mark.parametrize("moment", ["while its body comes", "before it is placed", "before it is committed"])
-def test_f24_a_cancel_during_a_chunk(site: Site, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_during_a_chunk(site: Site, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chunk under way gets 404, the upload stays gone, and nothing of it is left."""
     file = sample()
     site.flow.send(file, [1])
@@ -170,7 +170,7 @@ def test_f24_a_cancel_during_a_chunk(site: Site, moment: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("finisher", ["a test", "a chunk", "the status", "the command line"])
-def test_f25_who_comes_next_finishes_what_a_crash_left(site: Site, finisher: str) -> None:
+def test_who_comes_next_finishes_what_a_crash_left(site: Site, finisher: str) -> None:
     """on_complete fails as the last chunk comes: 503; a test, a chunk, the status or the operator makes up for it."""
 
     def crash(upload: Any) -> None:
@@ -196,7 +196,7 @@ def test_f25_who_comes_next_finishes_what_a_crash_left(site: Site, finisher: str
     assert site.stored(site.flow.test(file, 2)) == file.content
 
 
-def test_f26_the_first_three_chunks_at_once(site: Site) -> None:
+def test_the_first_three_chunks_at_once(site: Site) -> None:
     """One upload, one on_create."""
     for number in range(5):
         file = sample(45, name=f"{number}.bin")
@@ -208,7 +208,7 @@ def test_f26_the_first_three_chunks_at_once(site: Site) -> None:
 
 @pytest.mark.parametrize("way", ["octet", "form"])
 @pytest.mark.parametrize("trouble", [b"", ConnectionResetError()])
-def test_f27_a_chunk_that_breaks_off_does_not_count(site: Site, way: str, trouble: Any) -> None:
+def test_a_chunk_that_breaks_off_does_not_count(site: Site, way: str, trouble: Any) -> None:
     """The client leaves in the midst of the body: nothing is marked, the answer says try again, and that works."""
     file = sample()
     whole = file.piece(2) if way == "octet" else form(site.flow.parts(file, 2))
@@ -227,7 +227,7 @@ def test_f27_a_chunk_that_breaks_off_does_not_count(site: Site, way: str, troubl
 @pytest.mark.parametrize(
     "end", [b"", b"--", f"--{BOUNDARY}".encode(), f"--{BOUNDARY}-x".encode(), b"\r\n--other--\r\n"]
 )
-def test_f27_a_form_without_its_end_is_refused(site: Site, end: bytes) -> None:
+def test_a_form_without_its_end_is_refused(site: Site, end: bytes) -> None:
     """As long as announced, but without the closing delimiter: 400, and not silently an empty form."""
     file = sample()
     answer = site.flow.form(form(site.flow.parts(file, 1), end=end))
@@ -235,7 +235,7 @@ def test_f27_a_form_without_its_end_is_refused(site: Site, end: bytes) -> None:
     assert site.flow.test(file, 1).status_code == 204
 
 
-def test_f18_a_chunk_may_come_again_while_others_are_missing_everywhere(site: Site) -> None:
+def test_a_chunk_may_come_again_while_others_are_missing_everywhere(site: Site) -> None:
     """Every chunk twice, in two orders: counted once each."""
     file = Sample(b"0123456789" * 6, 10, forced=True)
     site.flow.send(file, [6, 2, 4, 2, 6, 4])

@@ -1,4 +1,4 @@
-"""Which requests are about the same upload: F53 to F59."""
+"""Which requests are about the same upload."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .site import sample
 from .site import Site
 
 
-def test_f53_users_do_not_see_one_another(site: Site) -> None:
+def test_users_do_not_see_one_another(site: Site) -> None:
     """The same file of another user is another upload; its chunks, state and id are nobody else's."""
     file = sample()
     anna, bert, nobody = site.client(X_User="anna"), site.client(X_User="bert"), site.client()
@@ -32,7 +32,7 @@ def test_f53_users_do_not_see_one_another(site: Site) -> None:
     assert {upload.owner for upload in site.uploads()} == {"anna", "bert"}
 
 
-def test_f54_visitors_without_a_name_are_told_apart_by_the_app(site: Site) -> None:
+def test_visitors_without_a_name_are_told_apart_by_the_app(site: Site) -> None:
     """``current_owner`` may be a session's id, or that of a signed token: whatever it returns scopes the upload."""
     file = sample()
     sessions = [site.client(X_User=f"session-{number}") for number in range(3)]
@@ -40,7 +40,7 @@ def test_f54_visitors_without_a_name_are_told_apart_by_the_app(site: Site) -> No
     assert len(ids) == 3
 
 
-def test_f55_another_size_is_another_upload(site: Site) -> None:
+def test_another_size_is_another_upload(site: Site) -> None:
     """The same identifier with another total size: never mixed."""
     one, two = sample(25, identifier="same"), sample(35, identifier="same")
     site.flow.post(one, 1)
@@ -50,7 +50,7 @@ def test_f55_another_size_is_another_upload(site: Site) -> None:
     assert len(site.uploads()) == 2
 
 
-def test_f56_another_geometry_is_another_upload(site: Site) -> None:
+def test_another_geometry_is_another_upload(site: Site) -> None:
     """Options redeployed with other chunks: tests say 204, and the file comes anew; the old upload expires."""
     content = bytes(range(60))
     old = Sample(content, 10, identifier="same")
@@ -63,7 +63,7 @@ def test_f56_another_geometry_is_another_upload(site: Site) -> None:
     assert len(site.files()) == 2
 
 
-def test_f57_another_name_is_another_upload(site: Site) -> None:
+def test_another_name_is_another_upload(site: Site) -> None:
     """flow.js gives files of the same size whose names are not ASCII one identifier; the name tells them apart."""
     one, two = (sample(name=name, identifier="25-txt") for name in ("\u65e5\u672c.txt", "\u4e2d\u56fd.txt"))
     site.flow.post(one, 1)
@@ -73,7 +73,7 @@ def test_f57_another_name_is_another_upload(site: Site) -> None:
     assert site.flow.test(sample(name=one.name, identifier="25-txt", path="other/path"), 1).status_code == 204
 
 
-def test_f58_twins_from_one_page_both_succeed(site: Site) -> None:
+def test_twins_from_one_page_both_succeed(site: Site) -> None:
     """With ``allowDuplicateUploads`` one page sends a file twice at once under one id: both get every 200 they need."""
     file = sample(35)
     answers = [site.flow.post(file, number) for number in file.numbers for _ in range(2)]
@@ -82,9 +82,9 @@ def test_f58_twins_from_one_page_both_succeed(site: Site) -> None:
     assert (site.count("on_complete"), len(site.uploads())) == (1, 1)
 
 
-def test_f59_the_same_file_again_on_purpose(serve: Serve) -> None:
-    """Within REMEMBER it is the finished one; afterwards it is a new upload, and both files stay."""
-    site = serve(REMEMBER=60)
+def test_the_same_file_again_on_purpose(serve: Serve) -> None:
+    """Within COMPLETED_TTL it is the finished one; afterwards it is a new upload, and both files stay."""
+    site = serve(COMPLETED_TTL=60)
     file = sample()
     first = site.flow.send(file)
     assert (site.flow.send(file).json, site.count("on_complete")) == (first.json, 1)
@@ -98,16 +98,16 @@ def test_f59_the_same_file_again_on_purpose(serve: Serve) -> None:
     assert len(site.files()) == 2
 
 
-def test_f59_an_empty_file_again_on_purpose(serve: Serve) -> None:
+def test_an_empty_file_again_on_purpose(serve: Serve) -> None:
     """For empty files the same."""
-    site = serve(REMEMBER=60)
+    site = serve(COMPLETED_TTL=60)
     first = site.flow.send(sample(0))
     site.server.clock.advance(seconds=61)
     assert (site.flow.send(sample(0)).json or {})["id"] != (first.json or {})["id"]
     assert len(site.files()) == 2
 
 
-def test_f53_the_app_may_name_files(serve: Serve) -> None:
+def test_the_app_may_name_files(serve: Serve) -> None:
     """FLOW_HASH_NAME_CALLBACK replaces identifier and names; owner and geometry still count."""
     seen: list[Any] = []
 
@@ -186,6 +186,23 @@ def test_a_parameter_behind_the_file_makes_no_other_upload(serve: Serve) -> None
         assert (site.flow.post(file, 2, changes={"album": 7}).json or {})["complete"]
     assert site.count("on_create") == 2
     assert site.flow.post(sample(name="no album"), 1).status_code == 200
+
+
+def test_fields_after_a_chunk_that_is_here_already_name_another_file(site: Site) -> None:
+    """Its bytes were not kept, as far as anybody could tell before them: 400, and the other file has no chunk."""
+    file = sample()
+
+    def parts(number: int, path: str) -> list[Part]:
+        return [part for part in site.flow.parts(file, number) if part.name != "flowRelativePath"] + [
+            Part("flowRelativePath", path.encode())
+        ]
+
+    first = site.flow.form(parts(1, "")[:-1])
+    assert site.flow.form(parts(1, "elsewhere/report.csv")).status_code == 400
+    assert site.flow.test(file, 1, {"relativePath": "elsewhere/report.csv"}).status_code == 204
+    last = site.flow.form(parts(2, "")[:-1])
+    assert (last.json or {})["id"] == (first.json or {})["id"]
+    assert site.stored(last) == file.content
 
 
 @pytest.mark.parametrize("settings", [{}, {"IDENTITY_PARAMETERS": ["album"]}])

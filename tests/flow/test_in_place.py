@@ -13,20 +13,20 @@ from tests.live.conftest import Serve
 from tests.live.raw import chunked
 from tests.live.servers import Server
 
+from .chunk_message import a_file
+from .chunk_message import begun
+from .chunk_message import CHUNK
+from .chunk_message import complete
+from .chunk_message import END
+from .chunk_message import ended
+from .chunk_message import is_there
+from .chunk_message import leftovers
+from .chunk_message import Message
+from .chunk_message import other
+from .chunk_message import sent
+from .chunk_message import WAYS
 from .client import Part
-from .halves import a_file
-from .halves import begun
-from .halves import CHUNK
-from .halves import complete
-from .halves import END
-from .halves import ended
-from .halves import is_there
-from .halves import leftovers
-from .halves import Message
-from .halves import other
-from .halves import sent
-from .halves import WAYS
-from .wire import address
+from .socket_client import address
 
 pytestmark = pytest.mark.live
 

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
 from flask_resumable.storage.local import LocalStorage
 from tests.live.conftest import Serve
 from tests.live.raw import Connection
 from tests.live.watching import watching
 
+from .chunk_message import complete
+from .chunk_message import KIB
+from .chunk_message import leftovers
+from .chunk_message import Message
+from .chunk_message import sent
+from .chunk_message import WAYS
 from .client import Sample
-from .halves import complete
-from .halves import KIB
-from .halves import leftovers
-from .halves import Message
-from .halves import sent
-from .halves import WAYS
 
 ROUNDS = 240
 RACERS = 3
@@ -118,7 +118,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 UPLOAD = Upload(
-    id=f"{1:032x}", length=20, key="a key", status=Status.ACTIVE, created_at=datetime(2026, 1, 2, tzinfo=UTC)
+    id=f"{1:032x}", length=20, client_key="a key", status=Status.ACTIVE, created_at=datetime(2026, 1, 2, tzinfo=UTC)
 )
 
 
@@ -145,7 +145,7 @@ def test_one_who_is_late_for_a_finished_upload_makes_no_file(storage: LocalStora
     second = storage.receiving(UPLOAD, 2, 10, 10)
     assert second is not None
     assert (first.is_first, second.is_first) == (False, True)
-    storage.discard_stray(UPLOAD)
+    storage.remove_orphans(UPLOAD)
     with pytest.raises(ClaimLost):
         second.write(b"0123456789")
     late = storage.receiving(UPLOAD, 2, 10, 10)

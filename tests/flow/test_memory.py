@@ -17,9 +17,9 @@ from .client import FORM
 from .client import form
 from .client import Part
 from .client import Sample
-from .wire import address
-from .wire import query
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import query
 
 pytestmark = pytest.mark.live
 
@@ -59,14 +59,12 @@ def send(server: Server, file: Sample, blocks: int, way: str) -> str:
         for _ in range(blocks):
             connection.send(BLOCK)
         connection.send(end)
-        return str(told(connection.answer("POST"))["id"])
+        return str(json_of(connection.answer("POST"))["id"])
 
 
 @pytest.mark.parametrize("way", ["octet", "form"])
 @pytest.mark.parametrize("mode", ["in place", "chunks folder"])
-def test_f10_a_single_chunk_of_64_mib_costs_no_memory(
-    serve_live: ServeLive, quick_disk: Path, way: str, mode: str
-) -> None:
+def test_a_single_chunk_of_64_mib_costs_no_memory(serve_live: ServeLive, quick_disk: Path, way: str, mode: str) -> None:
     """Less than 16 MiB more than the worker needs for a small one."""
     assert BOUNDARY.encode() not in BLOCK
     folder = {"TEMP_DIR": str(quick_disk / "chunks")} if mode == "chunks folder" else {}

@@ -1,4 +1,4 @@
-"""Whatever clients call their files, it never becomes a path: F47 to F52."""
+"""Whatever clients call their files, it never becomes a path."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def below(site: Site) -> set[str]:
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
-def test_f47_identifiers_are_data(site: Site, name: str) -> None:
+def test_identifiers_are_data(site: Site, name: str) -> None:
     """Dots, slashes, drives, other scripts: stored under an id of the server's own, and found again."""
     file = sample(identifier=name)
     answer = site.flow.send(file)
@@ -42,14 +42,14 @@ def test_f47_identifiers_are_data(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_f47_identifiers_hold_no_control_characters(plain: Site, name: str) -> None:
+def test_identifiers_hold_no_control_characters(plain: Site, name: str) -> None:
     """NUL, line ends and their like: 400."""
     assert plain.flow.post(sample(identifier=name), 1).status_code == 400
     assert plain.flow.test(sample(identifier=name), 1).status_code == 400
 
 
 @pytest.mark.parametrize("length", [1024, 1025])
-def test_f48_identifiers_have_a_length(plain: Site, length: int) -> None:
+def test_identifiers_have_a_length(plain: Site, length: int) -> None:
     """None at all: 400; up to 1 KiB: fine; beyond: 400, counted in bytes."""
     status = 200 if length <= 1024 else 400
     assert plain.flow.post(sample(), 1, changes={"identifier": ""}).status_code == 400
@@ -57,7 +57,7 @@ def test_f48_identifiers_have_a_length(plain: Site, length: int) -> None:
     assert plain.flow.post(sample(identifier="\u00e9" * 512 + "i" * (length - 1024)), 1).status_code == status
 
 
-def test_f48_similar_identifiers_are_different(site: Site) -> None:
+def test_similar_identifiers_are_different(site: Site) -> None:
     """Case, trailing blanks, accents and their compositions, which some databases fold: each is its own upload."""
     names = ["id", "ID", "id ", " id", "Id", "i\u0301d", "\u00edd", "id\u3000", "id."]
     for name in names:
@@ -66,7 +66,7 @@ def test_f48_similar_identifiers_are_different(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", [*TRAVERSALS, "", "n" * 300, "\u65e5" * 300])
-def test_f49_file_names_are_kept_and_never_followed(site: Site, name: str) -> None:
+def test_file_names_are_kept_and_never_followed(site: Site, name: str) -> None:
     """The app gets the original in ``upload.filename``; nothing is ever written under it."""
     seen: list[tuple[str | None, str | None]] = []
     site.during("on_complete", lambda upload: seen.append((upload.filename, upload.metadata.get("filename"))))
@@ -76,7 +76,7 @@ def test_f49_file_names_are_kept_and_never_followed(site: Site, name: str) -> No
     assert len(site.files()) == 1
 
 
-def test_f49_names_have_a_length(plain: Site) -> None:
+def test_names_have_a_length(plain: Site) -> None:
     """1 KiB; beyond it 400."""
     assert plain.flow.post(sample(name="n" * 1024, path="p", identifier="i"), 1).status_code == 200
     assert plain.flow.post(sample(name="n" * 1025, path="p", identifier="i"), 1).status_code == 400
@@ -93,7 +93,7 @@ def test_f49_names_have_a_length(plain: Site) -> None:
         ("\u65e5\u672c/\u8a9e.txt", "\u65e5\u672c/\u8a9e.txt"),
     ],
 )
-def test_f50_relative_paths_are_made_plain(site: Site, path: str, kept: str) -> None:
+def test_relative_paths_are_made_plain(site: Site, path: str, kept: str) -> None:
     """The app gets a path without a leading slash, empty segments and dots."""
     seen: list[str] = []
     site.during("on_create", lambda upload: seen.append(upload.metadata["relativePath"]))
@@ -102,13 +102,13 @@ def test_f50_relative_paths_are_made_plain(site: Site, path: str, kept: str) -> 
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "a\\..\\x", "..", "d/" * 33 + "f", "p" * 1025, "a\0b"])
-def test_f50_relative_paths_lead_nowhere_else(plain: Site, path: str) -> None:
+def test_relative_paths_lead_nowhere_else(plain: Site, path: str) -> None:
     """With ``..``, too deep or too long: 400."""
     assert plain.flow.post(sample(path=path), 1).status_code == 400
     assert plain.uploads() == []
 
 
-def test_f51_what_is_no_utf_8(site: Site) -> None:
+def test_what_is_no_utf_8(site: Site) -> None:
     """Bytes that are no UTF-8 become U+FFFD in a form, and stay percent-encoded in a query: never surrogates."""
     file = sample(identifier="i", path="p")
     query = "&".join(f"{key}={quote(value)}" for key, value in site.flow.spelt(file, 1, {"filename": "X"}).items())
@@ -121,7 +121,7 @@ def test_f51_what_is_no_utf_8(site: Site) -> None:
     assert len(names) == 4 and all("\ufffd" in name or "%" in name for name in names)
 
 
-def test_f52_long_names_of_other_scripts(site: Site) -> None:
+def test_long_names_of_other_scripts(site: Site) -> None:
     """300 Chinese characters make a URL that some servers refuse with 400; flow.js then sends the chunk as a form."""
     file = Sample(b"0123456789" * 2, 10, name="\u6f22" * 300)
     length = len(quote(file.name)) * 2

@@ -1,4 +1,4 @@
-"""Numbers that are none, and geometries that do not add up: F28 to F37."""
+"""Numbers that are none, and geometries that do not add up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ask(flow: Flow, way: str, changes: dict[str, object]) -> TestResponse:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_f28_missing_parameters(plain: Site, way: str) -> None:
+def test_missing_parameters(plain: Site, way: str) -> None:
     """400 that names what is missing; the number of chunks may be missing only where it can be derived."""
     with nothing_kept(plain):
         for name in [*NUMBERS, "identifier"]:
@@ -49,21 +49,21 @@ def test_f28_missing_parameters(plain: Site, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NUMBERS)
-def test_f29_what_is_no_whole_number(plain: Site, name: str, way: str) -> None:
+def test_what_is_no_whole_number(plain: Site, name: str, way: str) -> None:
     """Only ASCII digits are digits: everything else is 400, never 500."""
     with nothing_kept(plain):
         for junk in JUNK:
             assert ask(plain.flow, way, {name: junk}).status_code == 400, junk
 
 
-def test_f29_leading_zeros_are_harmless(plain: Site) -> None:
+def test_leading_zeros_are_harmless(plain: Site) -> None:
     """They change no number."""
     assert plain.flow.post(FILE, 1, changes={"chunkNumber": "001", "totalSize": "00025"}).status_code == 200
     assert plain.flow.test(FILE, 1).status_code == 200
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_f30_f31_chunks_that_the_file_does_not_have(plain: Site, way: str) -> None:
+def test_chunks_that_the_file_does_not_have(plain: Site, way: str) -> None:
     """Number 0 and numbers above N: 400."""
     with nothing_kept(plain):
         for number in (0, 3, 999, 2**63 - 1):
@@ -72,13 +72,13 @@ def test_f30_f31_chunks_that_the_file_does_not_have(plain: Site, way: str) -> No
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [0, 25])
-def test_f32_no_chunks_at_all(plain: Site, way: str, size: int) -> None:
+def test_no_chunks_at_all(plain: Site, way: str, size: int) -> None:
     """N = 0, which flow.js does send after an error: 400, and no finished file is touched."""
     with nothing_kept(plain):
         assert ask(plain.flow, way, {"totalChunks": 0, "totalSize": size}).status_code == 400
 
 
-def test_f32_a_finished_file_survives_n_0(site: Site) -> None:
+def test_a_finished_file_survives_n_0(site: Site) -> None:
     """The file that is there stays as it is."""
     answer = site.flow.send(FILE)
     assert site.flow.post(FILE, 1, b"", changes={"totalChunks": 0, "totalSize": 0}).status_code == 400
@@ -86,7 +86,7 @@ def test_f32_a_finished_file_survives_n_0(site: Site) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_f33_chunks_of_no_size(plain: Site, way: str) -> None:
+def test_chunks_of_no_size(plain: Site, way: str) -> None:
     """C = 0 with several chunks: 400."""
     with nothing_kept(plain):
         assert ask(plain.flow, way, {"chunkSize": 0}).status_code == 400
@@ -94,7 +94,7 @@ def test_f33_chunks_of_no_size(plain: Site, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_f34_too_large(serve_plain: Serve, way: str) -> None:
+def test_too_large(serve_plain: Serve, way: str) -> None:
     """Beyond MAX_SIZE 413, beyond what a database can count 400: before anything is made."""
     site = serve_plain(MAX_SIZE=24)
     with nothing_kept(site):
@@ -103,7 +103,7 @@ def test_f34_too_large(serve_plain: Serve, way: str) -> None:
         assert ask(site.flow, way, {"totalSize": 2**63 - 1, "chunkSize": 2**62, "totalChunks": 1}).status_code == 413
 
 
-def test_f34_a_single_chunk_beyond_the_limit(serve_plain: Serve) -> None:
+def test_a_single_chunk_beyond_the_limit(serve_plain: Serve) -> None:
     """A chunk beyond MAX_CHUNK_SIZE is refused by its announcement, the longer last one, too."""
     site = serve_plain(MAX_CHUNK_SIZE=14)
     with nothing_kept(site):
@@ -117,14 +117,14 @@ def test_f34_a_single_chunk_beyond_the_limit(serve_plain: Serve) -> None:
     ("size", "chunk", "count"),
     [(25, 10, 1 + 3), (25, 10, 5), (25, 26, 2), (31, 10, 2), (30, 10, 2), (25, 12, 4), (2**63 - 1, 1, 2), (0, 10, 2)],
 )
-def test_f35_geometries_that_do_not_add_up(plain: Site, way: str, size: int, chunk: int, count: int) -> None:
+def test_geometries_that_do_not_add_up(plain: Site, way: str, size: int, chunk: int, count: int) -> None:
     """N chunks of C do not make T: 400."""
     with nothing_kept(plain):
         changes: dict[str, object] = {"totalSize": size, "chunkSize": chunk, "totalChunks": count}
         assert ask(plain.flow, way, changes).status_code == 400
 
 
-def test_f35_an_empty_chunk_at_the_end_is_taken(site: Site) -> None:
+def test_an_empty_chunk_at_the_end_is_taken(site: Site) -> None:
     """Some clients count one chunk too many when C divides T: it is stored like any other, before or after the rest."""
     for name, order in (("last.bin", [1, 2, 3]), ("first.bin", [3, 1, 2])):
         file = sample(20, name=name)
@@ -138,7 +138,7 @@ def test_f35_an_empty_chunk_at_the_end_is_taken(site: Site) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_f36_too_many_chunks(serve_plain: Serve, way: str) -> None:
+def test_too_many_chunks(serve_plain: Serve, way: str) -> None:
     """Beyond MAX_CHUNKS 413, at no cost that grows with their number."""
     site = serve_plain(MAX_CHUNKS=3)
     with nothing_kept(site):
@@ -147,7 +147,7 @@ def test_f36_too_many_chunks(serve_plain: Serve, way: str) -> None:
     assert site.flow.test(sample(30), 1).status_code == 204
 
 
-def test_f37_a_parameter_twice(plain: Site) -> None:
+def test_a_parameter_twice(plain: Site) -> None:
     """Equal values are one; different ones are 400, in the query and in the form."""
     flow = plain.flow
     pairs = list(flow.spelt(FILE, 1).items())

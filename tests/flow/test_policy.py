@@ -1,4 +1,4 @@
-"""What the app and the machine have a say in: F60 to F69."""
+"""What the app and the machine have a say in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flask import request
 from werkzeug.wrappers import Response
 
 from flask_resumable import UploadRejected
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.upload import Status
 
 from .client import Part
 from .conftest import Serve
@@ -33,7 +33,7 @@ def refuse(status: int, message: str = "No.") -> Any:
 
 
 @pytest.mark.parametrize("status", [403, 413, 415, 429])
-def test_f60_on_create_refuses_all_first_chunks(site: Site, status: int) -> None:
+def test_on_create_refuses_all_first_chunks(site: Site, status: int) -> None:
     """Its status and its words as JSON, for parallel chunks, too, and for both encodings; nothing is left."""
     site.during("on_create", refuse(status, "Not <here>."))
     file = sample(35)
@@ -44,7 +44,7 @@ def test_f60_on_create_refuses_all_first_chunks(site: Site, status: int) -> None
     assert (site.uploads(), site.files()) == ([], [])
 
 
-def test_f61_a_look_at_the_first_bytes(site: Site) -> None:
+def test_a_look_at_the_first_bytes(site: Site) -> None:
     """pre_save may look at what is there already; once it refuses, every later chunk gets the same permanent status."""
 
     def sniff(upload: Any) -> None:
@@ -66,9 +66,9 @@ def test_f61_a_look_at_the_first_bytes(site: Site) -> None:
     assert site.flow.test(file, 2).status_code == 204
 
 
-def test_f62_on_complete_refuses(serve: Serve) -> None:
-    """Its status; the file is gone, and a chunk sent again does not pass for the whole: 404 for REMEMBER."""
-    site = serve(REMEMBER=60)
+def test_on_complete_refuses(serve: Serve) -> None:
+    """Its status; the file is gone, and a chunk sent again does not pass for the whole: 404 for COMPLETED_TTL."""
+    site = serve(COMPLETED_TTL=60)
     site.during("on_complete", refuse(415, "A virus."))
     file = sample()
     site.flow.send(file, [1])
@@ -81,7 +81,7 @@ def test_f62_on_complete_refuses(serve: Serve) -> None:
     assert site.stored(site.flow.send(file)) == file.content
 
 
-def test_f62_on_complete_fails(site: Site) -> None:
+def test_on_complete_fails(site: Site) -> None:
     """503, never 500; not complete; the data stays, and sending the chunk again completes it."""
 
     def fail(upload: Any) -> None:
@@ -100,7 +100,7 @@ def test_f62_on_complete_fails(site: Site) -> None:
 
 
 @pytest.mark.parametrize("hook", ["on_create", "pre_save", "post_save"])
-def test_f62_other_hooks_fail(site: Site, hook: str) -> None:
+def test_other_hooks_fail(site: Site, hook: str) -> None:
     """503, and the chunk can be sent again."""
 
     def fail(upload: Any) -> None:
@@ -115,7 +115,7 @@ def test_f62_other_hooks_fail(site: Site, hook: str) -> None:
 
 
 @pytest.mark.parametrize("guard", [lambda: abort(401), lambda: redirect("/login")])
-def test_f63_who_is_not_signed_in(site: Site, guard: Any) -> None:
+def test_who_is_not_signed_in(site: Site, guard: Any) -> None:
     """401 as JSON for every method; a guard's redirect becomes that, too, or flow.js would take a page for a chunk."""
 
     @site.server.app.before_request
@@ -130,7 +130,7 @@ def test_f63_who_is_not_signed_in(site: Site, guard: Any) -> None:
     assert site.client(X_User="anna").post(file, 1).status_code == 200
 
 
-def test_f64_csrf_protection_stays_on(site: Site) -> None:
+def test_csrf_protection_stays_on(site: Site) -> None:
     """Without the token 400 as JSON; in a header or in ``query`` it passes, and is not kept."""
 
     @site.server.app.before_request
@@ -147,7 +147,7 @@ def test_f64_csrf_protection_stays_on(site: Site) -> None:
     assert not any("t0ken" in row for row in site.server.dump())
 
 
-def test_f65_too_many_at_once_is_the_apps_to_say(site: Site) -> None:
+def test_too_many_at_once_is_the_apps_to_say(site: Site) -> None:
     """on_create counts what an owner has pending and refuses with 429; finishing one makes room."""
 
     def count(upload: Any) -> None:
@@ -165,7 +165,7 @@ def test_f65_too_many_at_once_is_the_apps_to_say(site: Site) -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 503), (errno.EROFS, 503)]
 )
-def test_f66_a_disk_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
+def test_a_disk_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
     """Full: 507, broken: 503; the chunk is not marked, and can be sent when the disk is well again."""
     file = sample()
     site.flow.send(file, [1])
@@ -173,7 +173,7 @@ def test_f66_a_disk_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, numb
     def fail(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    target = "flask_resumable.storage.local.write_all" if site.chunks is None else "secrets.token_hex"
+    target = "flask_resumable.storage.local.storage.write_all" if site.chunks is None else "secrets.token_hex"
     with monkeypatch.context() as trouble:
         trouble.setattr(target, fail)
         assert site.flow.post(file, 2).status_code == status
@@ -181,7 +181,7 @@ def test_f66_a_disk_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, numb
     assert site.stored(site.flow.send(file, [2])) == file.content
 
 
-def test_f66_no_room_for_what_is_on_its_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_what_is_on_its_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk beyond what is kept in memory finds the disk full: 507, and then can be sent again."""
     monkeypatch.setattr("flask_resumable.storage.spool.SPOOL_SIZE", 4)
     file = sample(400, 200)
@@ -200,7 +200,7 @@ def test_f66_no_room_for_what_is_on_its_way(site: Site, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("method", ["find", "add", "get", "amend"])
-def test_f67_a_database_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_a_database_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """503 wherever it strikes; then the chunk can be sent again, and the file is right."""
     file = sample()
     repository = site.server.app.extensions["resumable"].repository
@@ -218,7 +218,7 @@ def test_f67_a_database_in_trouble(site: Site, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("url", ["/flow", "/flow/"])
 @pytest.mark.parametrize("configured", ["/flow", "/flow/"])
-def test_f68_both_forms_of_the_url_work(serve_plain: Serve, configured: str, url: str) -> None:
+def test_both_forms_of_the_url_work(serve_plain: Serve, configured: str, url: str) -> None:
     """With and without the slash, for every method, without a redirect."""
     site = serve_plain(UPLOAD_URL=configured)
     client = site.client()
@@ -234,7 +234,7 @@ def test_f68_both_forms_of_the_url_work(serve_plain: Serve, configured: str, url
     assert client.open("GET", path="nothing/here").status_code == 404
 
 
-def test_f69_every_answer_is_json_and_is_not_kept(site: Site) -> None:
+def test_every_answer_is_json_and_is_not_kept(site: Site) -> None:
     """no-store and nosniff on all of them; JSON wherever there is a body, with the client's words escaped."""
     file = sample(name="</script><b>.txt")
     flow = site.flow
@@ -264,7 +264,7 @@ def test_f69_every_answer_is_json_and_is_not_kept(site: Site) -> None:
         assert answer.status_code < 500 and answer.status_code // 100 != 3
 
 
-def test_f13_other_origins_are_answered_as_the_settings_say(serve_plain: Serve) -> None:
+def test_other_origins_are_answered_as_the_settings_say(serve_plain: Serve) -> None:
     """A preflight and the request itself carry what the browser needs, for the listed origin only."""
     site = serve_plain(CORS_ORIGINS=["https://app.example"])
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-csrftoken"}

@@ -18,11 +18,11 @@ from tests.live.servers import Server
 
 from .client import Sample
 from .site import sample
-from .wire import address
-from .wire import octet
-from .wire import post
-from .wire import Racers
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
+from .socket_client import post
+from .socket_client import Racers
 
 pytestmark = pytest.mark.live
 
@@ -69,7 +69,7 @@ def check(server: Server, uploads: dict[str, Sample]) -> None:
     assert leftovers(server, ".part", ".lock", ".chunk") == []
 
 
-def test_f20_a_thousand_races_for_the_last_chunk(server: Server) -> None:
+def test_a_thousand_races_for_the_last_chunk(server: Server) -> None:
     """Two chunks at once, each of which may be the first and the last, or a third one was there: one completion each.
 
     Half of the rounds for each way of keeping chunks.
@@ -88,12 +88,12 @@ def test_f20_a_thousand_races_for_the_last_chunk(server: Server) -> None:
                     lambda connection, file=file: octet(connection, file, file.count - 1),
                     lambda connection, file=file: post(connection, file, file.count),
                 )
-                ids = {told(answer)["id"] for answer in answers}
+                ids = {json_of(answer)["id"] for answer in answers}
                 assert len(ids) == 1
                 processes[len({answer.worker for answer in answers})] += 1
                 uploads[ids.pop()] = file
                 last = racers.run(lambda connection, file=file: octet(connection, file, 1))
-                assert told(last[0])["complete"]
+                assert json_of(last[0])["complete"]
         return uploads
 
     processes: Counter[int] = Counter()
@@ -105,7 +105,7 @@ def test_f20_a_thousand_races_for_the_last_chunk(server: Server) -> None:
     check(server, uploads)
 
 
-def test_f19_the_same_chunk_with_different_bytes(server: Server) -> None:
+def test_the_same_chunk_with_different_bytes(server: Server) -> None:
     """Three requests for one chunk at once: all 200, and one of the three bodies, whole."""
     uploads = {}
     with racing(server, 3) as racers:
@@ -114,7 +114,7 @@ def test_f19_the_same_chunk_with_different_bytes(server: Server) -> None:
             bodies = [bytes([65 + index]) * 60_000 for index in range(3)]
             answers = racers.run(*(lambda connection, b=b, file=file: octet(connection, file, 2, b) for b in bodies))
             assert [answer.status for answer in answers] == [200, 200, 200]
-            upload_id = told(racers.run(lambda connection, file=file: post(connection, file, 1))[0])["id"]
+            upload_id = json_of(racers.run(lambda connection, file=file: post(connection, file, 1))[0])["id"]
             stored = (server.folder / upload_id).read_bytes()
             assert stored[60_000:] in bodies
             uploads[upload_id] = Sample(stored, 60_000, file.name)
@@ -122,21 +122,21 @@ def test_f19_the_same_chunk_with_different_bytes(server: Server) -> None:
     check(server, uploads)
 
 
-def test_f26_the_first_three_chunks_over_processes(server: Server) -> None:
+def test_the_first_three_chunks_over_processes(server: Server) -> None:
     """One upload row and one on_create, whoever comes first."""
     uploads = {}
     with racing(server, 3) as racers:
         for number in range(40):
             file = sample(3, 1, name=f"{number}.bin")
             answers = racers.run(*(lambda connection, n=n, file=file: octet(connection, file, n) for n in (1, 2, 3)))
-            ids = {told(answer)["id"] for answer in answers}
+            ids = {json_of(answer)["id"] for answer in answers}
             assert len(ids) == 1
             uploads[ids.pop()] = file
             racers.run(lambda connection, file=file: octet(connection, file, 1))
     check(server, uploads)
 
 
-def test_f7_any_order_over_processes(server: Server) -> None:
+def test_any_order_over_processes(server: Server) -> None:
     """Six connections, shuffled chunks, some of them twice, forms and raw bodies: the file is identical."""
     choices = random.Random(7)
     file = Sample(choices.randbytes(2_000_000), 30_011, "large.bin")
@@ -149,10 +149,10 @@ def test_f7_any_order_over_processes(server: Server) -> None:
                 *(lambda c, n=n, way=way: way(c, file, n) for way, n in zip(ways, numbers[at : at + 6], strict=False))
             )
             assert {answer.status for answer in answers} == {200}
-    check(server, {told(answers[0])["id"]: file})
+    check(server, {json_of(answers[0])["id"]: file})
 
 
-def test_f24_a_cancel_while_a_chunk_comes(server: Server) -> None:
+def test_a_cancel_while_a_chunk_comes(server: Server) -> None:
     """Half a chunk is on its way when its file is cancelled: the chunk gets 404 and no file comes back."""
     for number in range(5):
         file = sample(200_000, 100_000, name=f"{number}.bin")
@@ -169,7 +169,7 @@ def test_f24_a_cancel_while_a_chunk_comes(server: Server) -> None:
     assert server.journal.notes("on_complete") == []
 
 
-def test_f27_the_client_leaves_within_a_chunk(server: Server) -> None:
+def test_the_client_leaves_within_a_chunk(server: Server) -> None:
     """By FIN or by RST, in a form or a raw body: not marked, and the next one goes through."""
     file = sample(200_000, 100_000)
     for way in ("finish", "reset"):
@@ -185,4 +185,4 @@ def test_f27_the_client_leaves_within_a_chunk(server: Server) -> None:
         assert racers.run(lambda c: c.request("GET", address(file, 1)))[0].status == 204
         racers.run(lambda connection: post(connection, file, 2))
         answer = racers.run(lambda connection: octet(connection, file, 1))[0]
-    check(server, {told(answer)["id"]: file})
+    check(server, {json_of(answer)["id"]: file})

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flask_resumable import keys
 from flask_resumable import UploadRejected
-from flask_resumable.sansio.upload import Status
+from flask_resumable.core.upload import Status
+from flask_resumable.service import client_keys as keys
 from tests.conformance.server import EXPIRED
 from tests.conformance.tus_client import Body
 from tests.live.journal import PATIENCE
@@ -120,8 +120,8 @@ def test_a_cleaner_that_takes_too_long_is_not_waited_for(site: Site, monkeypatch
 
 @pytest.mark.parametrize("memory", ["finished", "cancelled", "refused"])
 def test_a_memory_that_runs_out_makes_way_for_one_new_upload(serve: Serve, memory: str) -> None:
-    """A finished file after REMEMBER, a cancelled one after TOMBSTONE, a refused one: tests and chunks at once."""
-    site = serve(REMEMBER=60, TOMBSTONE=60)
+    """A finished file, a cancelled one, a refused one, each after its time: tests and chunks at once."""
+    site = serve(COMPLETED_TTL=60, CANCELLED_TTL=60)
     match memory:
         case "finished":
             site.flow.send(FILE)
@@ -267,7 +267,7 @@ def test_a_cancelled_upload_that_is_still_being_removed_is_refused(site: Site) -
 
 def test_a_refused_upload_whose_removal_was_interrupted_stays_refused(serve: Serve) -> None:
     """The server dies as it removes what on_complete has refused; the cleaner goes on, and leaves the tombstone."""
-    site = serve(REMEMBER=600)
+    site = serve(COMPLETED_TTL=600)
     site.during("on_complete", refuse)
     site.flow.send(FILE, [1, 2, 3])
     storage = site.server.app.extensions["resumable"].storage

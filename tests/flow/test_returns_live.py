@@ -13,13 +13,13 @@ from tests.live.conftest import Serve
 from tests.live.journal import PATIENCE
 from tests.live.servers import Server
 
-from .comeback import back_at_once
-from .comeback import Comeback
-from .comeback import left_behind
+from .returning_client import leave_chunks
+from .returning_client import return_at_once
+from .returning_client import ReturningClient
 from .site import sample
-from .wire import address
-from .wire import octet
-from .wire import told
+from .socket_client import address
+from .socket_client import json_of
+from .socket_client import octet
 
 pytestmark = pytest.mark.live
 
@@ -34,14 +34,14 @@ def test_all_files_of_yesterday_end_complete(serve_live: Serve, quick_disk: Path
     folder = {"TEMP_DIR": str(quick_disk / "chunks")} if mode == "chunks folder" else {}
     wishes = {"EXPIRATION": EXPIRATION, "DURABILITY": "none", **folder}
     first, second = (serve_live("gthread", quick_disk / "home", **wishes) for _ in range(2))
-    files = left_behind(first.port)
+    files = leave_chunks(first.port)
     time.sleep(EXPIRATION)
     working = [threading.Thread(target=first.flask, args=("tus", "delete_expired")) for _ in range(CLEANERS[cleaners])]
     for cleaner in working:
         cleaner.start()
     if working:
         first.journal.wait_for("pre_delete", None)
-    ends = back_at_once([first.port, second.port], files)
+    ends = return_at_once([first.port, second.port], files)
     for cleaner in working:
         cleaner.join(4 * PATIENCE)
     for file, end in zip(files, ends, strict=True):
@@ -62,14 +62,14 @@ def test_a_slow_cleaner_is_waited_for_and_a_failing_one_is_not(serve_live: Serve
     file = sample(45)
     with server.tus.connect() as connection:
         for number in (1, 2):
-            old = told(octet(connection, file, number))["id"]
+            old = json_of(octet(connection, file, number))["id"]
     time.sleep(EXPIRATION)
     server.order("pre_delete", what)
     cleaner = threading.Thread(target=server.flask, args=("tus", "delete_expired"))
     cleaner.start()
     server.journal.wait_for("pre_delete", old)
     assert server.tus.request("GET", address(file, 1)).status == 204
-    end = Comeback([server.port], file, is_retrying=False).run()
+    end = ReturningClient([server.port], file, is_retrying=False).run()
     cleaner.join(4 * PATIENCE)
     assert end["complete"] and end["id"] != old
     assert (server.folder / end["id"]).read_bytes() == file.content
@@ -86,7 +86,7 @@ def test_a_cleaner_that_was_killed_holds_nobody_up_for_long(serve_live: Serve, q
     server.order("pre_delete", "die now")
     assert server.flask("tus", "delete_expired").returncode < 0
     server.countermand("pre_delete")
-    assert Comeback([server.port], file, is_retrying=False).run()["complete"]
+    assert ReturningClient([server.port], file, is_retrying=False).run()["complete"]
     check_clean(server)
 
 
@@ -114,7 +114,7 @@ def test_chunks_that_come_all_the_time_keep_an_upload_alive(serve_live: Serve, q
             time.sleep(EXPIRATION / 5)
             assert number == 1 or server.tus.request("GET", address(file, 1)).status == 200
         with server.tus.connect() as connection:
-            ids.add(told(octet(connection, file, number))["id"])
+            ids.add(json_of(octet(connection, file, number))["id"])
     may_end.set()
     cleaner.join(4 * PATIENCE)
     assert len(ids) == 1

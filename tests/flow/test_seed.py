@@ -13,15 +13,17 @@ from typing import Any
 from typing import BinaryIO
 
 import pytest
+from flask import Flask
 
 import flask_resumable
-from flask_resumable.abilities import PlacesChunks
+from flask_resumable import FlaskResumable
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import ResumableError
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.chunk_folder import ChunkFolder
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.local.chunk_folder import ChunkFolder
+from tests.memory_storage import MemoryStorage
 
 from .client import Sample
 from .conftest import Serve
@@ -142,36 +144,37 @@ def test_seed_pre_process_callback_that_fails(serve_folder: Serve) -> None:
 # --- what was wrong ---
 
 
-def test_seed_defect_1_the_readme_example_works() -> None:
+def test_the_readme_example_works() -> None:
     """One import, and everything it needs is there."""
     assert inspect.isclass(flask_resumable.FlaskResumable)
 
 
-def test_seed_defect_2_a_misspelt_key_is_an_error(serve_plain: Serve) -> None:
+def test_a_misspelt_key_is_an_error(serve_plain: Serve) -> None:
     """A setting that nobody reads stops the app, instead of being ignored."""
     with pytest.raises(ConfigurationError, match="PREPROCESS_CALLBACK"):
         serve_plain(PREPROCESS_CALLBACK=rot13)
 
 
-def test_seed_defect_3_errors_are_exceptions() -> None:
+def test_errors_are_exceptions() -> None:
     """Error handlers and rollbacks see them."""
     assert issubclass(ResumableError, Exception)
 
 
-def test_seed_defect_4_false_is_possible(serve: Serve) -> None:
+def test_false_is_possible(serve: Serve) -> None:
     """DELETE_CHUNKS_ON_SAVE=False is heeded; anything but True and False is an error."""
-    assert serve(DELETE_CHUNKS_ON_SAVE=False).server.app.extensions["resumable"].flow.settings.keeps_chunks_apart
+    serve(DELETE_CHUNKS_ON_SAVE=False)
     with pytest.raises(ConfigurationError, match="DELETE_CHUNKS_ON_SAVE"):
         serve(DELETE_CHUNKS_ON_SAVE="no")
 
 
-def test_seed_defect_5_a_storage_that_lacks_something_is_refused() -> None:
-    """What a storage must do is checked by its interface; PUT and PATCH are uploads like POST (see F5)."""
-    assert isinstance(LocalStorage("x"), PlacesChunks)
-    assert not isinstance(object(), PlacesChunks)
+def test_a_storage_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    """A storage says what it can do, and an app starts only with one that can do what it needs."""
+    assert LocalStorage(tmp_path).capabilities.chunks is not None
+    with pytest.raises(ConfigurationError, match="FLOW_ENABLED"):
+        FlaskResumable(Flask("app", instance_path=str(tmp_path)), storage=MemoryStorage())
 
 
-def test_seed_defect_6_a_hit_is_not_a_finished_file(site: Site) -> None:
+def test_a_hit_is_not_a_finished_file(site: Site) -> None:
     """The answer says whether the file is complete, and on_complete is called for that alone."""
     site.flow.post(sample(), 1)
     answer = site.flow.test(sample(), 1)
@@ -180,7 +183,7 @@ def test_seed_defect_6_a_hit_is_not_a_finished_file(site: Site) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 4095])
-def test_seed_defect_7_small_chunks_are_measured(site: Site, size: int) -> None:
+def test_small_chunks_are_measured(site: Site, size: int) -> None:
     """Below any buffer's size, one byte less or more is 400."""
     file = sample(size, size)
     for wrong in (size - 1, size + 1):
@@ -188,14 +191,14 @@ def test_seed_defect_7_small_chunks_are_measured(site: Site, size: int) -> None:
     assert site.stored(site.flow.post(file, 1)) == file.content
 
 
-def test_seed_defect_8_numbers_have_a_range(site: Site) -> None:
+def test_numbers_have_a_range(site: Site) -> None:
     """Chunk -5, chunk 999 of 2, chunk "x": 400, and no file."""
     for number in ("-5", "999", "x"):
         assert site.flow.post(sample(), 1, changes={"chunkNumber": number}).status_code == 400
     assert site.files() == []
 
 
-def test_seed_defect_9_nothing_is_truncated(site: Site) -> None:
+def test_nothing_is_truncated(site: Site) -> None:
     """N = 0 and T = 0 is 400; a finished file stays as it is."""
     answer = site.flow.send(sample())
     changes = {"totalChunks": 0, "totalSize": 0}
@@ -203,7 +206,7 @@ def test_seed_defect_9_nothing_is_truncated(site: Site) -> None:
     assert site.stored(answer) == sample().content
 
 
-def test_seed_defect_10_requests_without_a_file(site: Site) -> None:
+def test_requests_without_a_file(site: Site) -> None:
     """No file part, another field, HEAD, OPTIONS: each has its status."""
     fields = site.flow.parts(sample(), 1)[:-1]
     assert site.flow.form(fields).status_code == 400
@@ -211,13 +214,13 @@ def test_seed_defect_10_requests_without_a_file(site: Site) -> None:
     assert site.flow.open("OPTIONS").status_code == 204
 
 
-def test_seed_defect_11_every_chunk_has_its_length(site: Site) -> None:
+def test_every_chunk_has_its_length(site: Site) -> None:
     """A short chunk and a long one that make the right sum do not pass."""
     assert site.flow.post(sample(20), 1, b"x" * 9).status_code == 400
     assert site.flow.post(sample(20), 2, b"x" * 11).status_code == 400
 
 
-def test_seed_defect_12_geometries_are_not_mixed(site: Site) -> None:
+def test_geometries_are_not_mixed(site: Site) -> None:
     """Another chunk size or another total is another upload."""
     content = bytes(range(40))
     site.flow.send(Sample(content, 10, identifier="i"), [1, 2])
@@ -225,7 +228,7 @@ def test_seed_defect_12_geometries_are_not_mixed(site: Site) -> None:
     assert site.stored(site.flow.send(other)) == content
 
 
-def test_seed_defect_13_two_mergers_lose_nothing(serve_folder: Serve) -> None:
+def test_two_mergers_lose_nothing(serve_folder: Serve) -> None:
     """The last two chunks at once, over and over: the file is whole each time, and completed once."""
     site = serve_folder()
     clients = [site.client(), site.client()]
@@ -239,13 +242,13 @@ def test_seed_defect_13_two_mergers_lose_nothing(serve_folder: Serve) -> None:
     assert site.count("on_complete") == 30
 
 
-def test_seed_defect_14_no_lock_files_stay(site: Site) -> None:
+def test_no_lock_files_stay(site: Site) -> None:
     """When a file is finished, nothing but the file is left in the upload folder."""
     site.flow.send(sample())
     assert [path.name for path in site.server.folder.rglob("*") if path.is_file()] == [site.uploads()[0].id]
 
 
-def test_seed_defect_15_nobody_sees_half_a_file(serve_folder: Serve) -> None:
+def test_nobody_sees_half_a_file(serve_folder: Serve) -> None:
     """While it is merged, the file is not there under its name yet."""
     seen: list[bool] = []
 
@@ -259,7 +262,7 @@ def test_seed_defect_15_nobody_sees_half_a_file(serve_folder: Serve) -> None:
     assert site.stored(answer) == sample().content
 
 
-def test_seed_defect_16_a_merge_that_never_ran_is_made_up(serve_folder: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_that_never_ran_is_made_up(serve_folder: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """All chunks are there, but their merge died: the next test merges them."""
     site = serve_folder()
 
@@ -273,7 +276,7 @@ def test_seed_defect_16_a_merge_that_never_ran_is_made_up(serve_folder: Serve, m
     assert site.stored(site.flow.test(sample(), 1)) == sample().content
 
 
-def test_seed_defect_17_a_finished_file_is_remembered(serve_folder: Serve) -> None:
+def test_a_finished_file_is_remembered(serve_folder: Serve) -> None:
     """Its chunks are gone, but tests say 200 and a chunk sent again leaves no orphan."""
     site = serve_folder()
     site.flow.send(sample())
@@ -283,7 +286,7 @@ def test_seed_defect_17_a_finished_file_is_remembered(serve_folder: Serve) -> No
     assert site.files() == files
 
 
-def test_seed_defect_18_missing_files_do_not_stop_the_cleaning(serve_folder: Serve) -> None:
+def test_missing_files_do_not_stop_the_cleaning(serve_folder: Serve) -> None:
     """Somebody has removed some of the chunks: the rest goes all the same."""
     site = serve_folder()
     file = sample(45)
@@ -295,7 +298,7 @@ def test_seed_defect_18_missing_files_do_not_stop_the_cleaning(serve_folder: Ser
     assert (site.files(), site.uploads()) == ([], [])
 
 
-def test_seed_defect_18_a_lost_chunk_is_asked_for_again(serve_folder: Serve) -> None:
+def test_a_lost_chunk_is_asked_for_again(serve_folder: Serve) -> None:
     """One is missing at the merge: 503, and tests say from where on to send again."""
     site = serve_folder()
     file = sample(45)
@@ -307,7 +310,7 @@ def test_seed_defect_18_a_lost_chunk_is_asked_for_again(serve_folder: Serve) -> 
     assert site.stored(site.flow.send(file)) == file.content
 
 
-def test_seed_defect_19_failures_leave_no_temporary_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_leave_no_temporary_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large chunks of the wrong length or with a wrong checksum: nothing stays, here or in the system's folder."""
     monkeypatch.setattr("flask_resumable.storage.spool.SPOOL_SIZE", 64)
     file = sample(5000, 2500)
@@ -318,7 +321,7 @@ def test_seed_defect_19_failures_leave_no_temporary_files(site: Site, monkeypatc
     assert {name for name in set(os.listdir(tempfile.gettempdir())) - before if "chunk" in name} == set()
 
 
-def test_seed_defect_20_the_chunks_folder_may_be_on_another_disk(serve_plain: Serve, tmp_path: Path) -> None:
+def test_the_chunks_folder_may_be_on_another_disk(serve_plain: Serve, tmp_path: Path) -> None:
     """Nothing is renamed between the two."""
     elsewhere = tmp_path / "chunks"
     site = serve_plain(TEMP_DIR=str(elsewhere))
@@ -327,7 +330,7 @@ def test_seed_defect_20_the_chunks_folder_may_be_on_another_disk(serve_plain: Se
     assert elsewhere.is_dir() and not list(elsewhere.iterdir())
 
 
-def test_seed_defect_21_no_chunk_looks_at_all_others(serve_folder: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_chunk_looks_at_all_others(serve_folder: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is looked through once, at the merge."""
     looks: list[str] = []
     check = ChunkFolder.check
@@ -341,7 +344,7 @@ def test_seed_defect_21_no_chunk_looks_at_all_others(serve_folder: Serve, monkey
     assert len(looks) == 1
 
 
-def test_seed_defect_22_no_predictable_names_in_a_shared_folder(serve: Serve) -> None:
+def test_no_predictable_names_in_a_shared_folder(serve: Serve) -> None:
     """Chunks lie below random ids, in the upload folder if no other is named; the cleaner takes old ones away."""
     site = serve(DELETE_CHUNKS_ON_SAVE=False)
     site.flow.post(sample(), 1)
@@ -352,13 +355,13 @@ def test_seed_defect_22_no_predictable_names_in_a_shared_folder(serve: Serve) ->
     assert list(folder.iterdir()) == []
 
 
-def test_seed_defect_23_identifiers_belong_to_users(site: Site) -> None:
+def test_identifiers_belong_to_users(site: Site) -> None:
     """Nobody learns of, or adds to, another's chunks."""
     site.client(X_User="anna").post(sample(), 1)
     assert site.client(X_User="bert").test(sample(), 1).status_code == 204
 
 
-def test_seed_defect_24_the_callback_gets_a_stream_of_its_own(serve_folder: Serve) -> None:
+def test_the_callback_gets_a_stream_of_its_own(serve_folder: Serve) -> None:
     """It reads one stream and writes another: reading cannot lose bytes."""
 
     def read_first(source: BinaryIO, target: BinaryIO) -> None:
@@ -370,7 +373,7 @@ def test_seed_defect_24_the_callback_gets_a_stream_of_its_own(serve_folder: Serv
     assert answer_and_site.stored(answer_and_site.flow.send(sample())) == sample().content
 
 
-def test_seed_defect_25_what_was_missing_is_here(serve: Serve) -> None:
+def test_what_was_missing_is_here(serve: Serve) -> None:
     """Limits, hooks, octet, PUT, other spellings, fusty-flow, CORS: each has its tests; and one logger of its own."""
     site = serve(MAX_SIZE=100, CORS_ORIGINS=["https://a.example"])
     assert site.client("resumable").octet(sample(), 1, method="PUT").status_code == 200

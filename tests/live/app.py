@@ -93,6 +93,8 @@ class Hooks(FlaskResumable):
 def create_app(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Flask:
     """The app, as a WSGI server or the ``flask`` command starts it."""
     home = home or Path(environ["LIVE_HOME"])
+    if "without_linux" in os.environ.get("PYTHONPATH", ""):
+        assert not hasattr(os, "splice"), "tests/without_linux has had no effect."
     if environ.get("LIVE_MORTAL") == "1":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     is_mute = environ.get("LIVE_MUTE") == "1"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.prerequisites import require_module
+from tests.prerequisites import require_program
+from tests.prerequisites import require_script
+
 from .servers import OTHERS
 from .servers import Server
 from .tls import Certificate
 from .tls import make_certificate
-from .uwsgi_server import UWSGI
 
 LOG_TAIL = 4000  # characters of a server's log that a failing test shows
 
@@ -44,10 +45,18 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
+def require_server(kind: str) -> None:
+    """Servers that only the test extra installs."""
+    if kind == "uwsgi":
+        require_script("uwsgi", "pip install pyuwsgi")
+    elif kind in OTHERS or kind == "gevent":
+        require_module(kind, f"pip install {kind}")
+
+
 def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
     settings = {name: value for name, value in wishes.items() if name.isupper()}
     others = {name: value for name, value in wishes.items() if not name.isupper()}
-    demand_module(kind)
+    require_server(kind)
     server = Server(kind, home, settings, **others)
     try:
         server.start()
@@ -103,25 +112,5 @@ def quick_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate for this run, and clients that trust it."""
-    demand_program("openssl", "openssl")
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
-
-
-def demand_module(name: str) -> None:
-    """A server of the test extra. Without it the test is skipped; on a CI machine, which has all of them, it fails."""
-    if name in OTHERS and find_spec(name) is None and (name != "uwsgi" or not UWSGI.exists()):
-        message = f"{name} is missing: pip install {'pyuwsgi' if name == 'uwsgi' else name}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-
-
-def demand_program(name: str, package: str) -> str:
-    """The path of a program. Without it the test is skipped; on a CI machine, which can install it, it fails."""
-    path = shutil.which(name)
-    if path is None:
-        message = f"{name} is missing: apt-get install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
+    openssl = require_program("openssl", "apt-get install openssl")
+    return make_certificate(openssl, tmp_path_factory.mktemp("certificate"))

@@ -21,15 +21,16 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import demand_program
+from tests.prerequisites import require_strace
+
 from .tracing import ERROR
+from .tracing import ForkServer
 from .tracing import log_of
-from .tracing import Nursery
 from .tracing import Point
 
 pytestmark = pytest.mark.live
 
-POOL = 2  # stories at a time
+POOL = 2  # scenarios at a time
 KILLED = -9
 SYNCS = ("fsync", "fdatasync")
 EVERY_CALL = os.environ.get("LIVE_EVERY_CALL") == "1"
@@ -45,46 +46,46 @@ class Plot:
     afterwards: str
 
 
-Try = Callable[[Nursery, Plot, Point], None]
+Try = Callable[[ForkServer, Plot, Point], None]
 
 
 @contextmanager
-def nurseries(folder: Path, journal: str, prepare: str) -> Iterator[list[Nursery]]:
+def fork_servers(folder: Path, journal: str, prepare: str) -> Iterator[list[ForkServer]]:
     """Processes ready to fork, their databases with one kind of journal."""
-    strace = demand_program("strace", "strace")
-    made = [Nursery(folder / f"nursery{number}", strace, prepare) for number in range(POOL)]
-    for nursery in made:
-        with closing(sqlite3.connect(nursery.template / "app.sqlite")) as connection:
+    strace = require_strace()
+    made = [ForkServer(folder / f"fork_server{number}", strace, prepare) for number in range(POOL)]
+    for fork_server in made:
+        with closing(sqlite3.connect(fork_server.template / "app.sqlite")) as connection:
             connection.execute(f"PRAGMA journal_mode={journal}")
     try:
         yield made
     finally:
-        for nursery in made:
-            nursery.close()
+        for fork_server in made:
+            fork_server.close()
 
 
 def for_every_point(folder: Path, journal: str, plot: Plot, attempt: Try) -> int:
     """Try something at every point of a plot, and report all points where it fails; how many there were."""
-    with nurseries(folder, journal, plot.prepare) as made, ThreadPoolExecutor(POOL) as pool:
-        free: queue.SimpleQueue[Nursery] = queue.SimpleQueue()
-        for nursery in made:
-            free.put(nursery)
+    with fork_servers(folder, journal, plot.prepare) as made, ThreadPoolExecutor(POOL) as pool:
+        free: queue.SimpleQueue[ForkServer] = queue.SimpleQueue()
+        for fork_server in made:
+            free.put(fork_server)
         points = made[0].points(plot.act)
         again = made[1].points(plot.act)
-        assert [point.call for point in points] == [point.call for point in again], "no two stories are alike"
+        assert [point.call for point in points] == [point.call for point in again], "no two scenarios are alike"
         if not EVERY_CALL:
             points = [points[0], *(after for before, after in pairwise(points) if not after.continues(before))]
             if attempt is killed_and_resumed:
                 points = [point for point in points if point.call not in SYNCS]
 
         def report(point: Point) -> str | None:
-            nursery = free.get()
+            fork_server = free.get()
             try:
-                attempt(nursery, plot, point)
+                attempt(fork_server, plot, point)
             except AssertionError as error:
                 return f"{point}: {error}"
             finally:
-                free.put(nursery)
+                free.put(fork_server)
             return None
 
         failures = [failure for failure in pool.map(report, points) if failure is not None]
@@ -92,37 +93,37 @@ def for_every_point(folder: Path, journal: str, plot: Plot, attempt: Try) -> int
     return len(points)
 
 
-def killed_and_resumed(nursery: Nursery, plot: Plot, point: Point) -> None:
+def killed_and_resumed(fork_server: ForkServer, plot: Plot, point: Point) -> None:
     """kill -9 at the point; a new process goes on from there."""
-    home = nursery.home()
-    assert nursery.run_traced(plot.act, home, point.inject("signal=KILL")) == KILLED
-    nursery.run(plot.afterwards, home)
+    home = fork_server.home()
+    assert fork_server.run_traced(plot.act, home, point.inject("signal=KILL")) == KILLED
+    fork_server.run(plot.afterwards, home)
 
 
-def failed_and_retried(nursery: Nursery, plot: Plot, point: Point) -> None:
+def failed_and_retried(fork_server: ForkServer, plot: Plot, point: Point) -> None:
     """The call fails once; the same process goes on, or ends with an error that it reports."""
-    home = nursery.home()
-    ending = nursery.run_traced(plot.act, home, point.inject(f"error={ERROR[point.call]}"))
+    home = fork_server.home()
+    ending = fork_server.run_traced(plot.act, home, point.inject(f"error={ERROR[point.call]}"))
     assert "(INJECTED)" in (home / "trace").read_text()
     assert ending == 0 or plot.act == "clean", log_of(home)
-    nursery.run(plot.afterwards, home)
+    fork_server.run(plot.afterwards, home)
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_process_killed_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
     """Wherever kill -9 strikes: offsets are honest and never go back, uploads can be finished and removed, on_complete
-    takes effect once for each, and the cleaner leaves no file without a record. (Invariants 1 to 4)
+    takes effect once for each, and the cleaner leaves no file without a record.
     """
-    plot = Plot("prepare", "tell", "resume")
+    plot = Plot("prepare", "play", "resume")
     assert for_every_point(quick_disk, journal, plot, killed_and_resumed) > 60
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_write_that_fails_at_any_point_loses_and_doubles_nothing(quick_disk: Path, journal: str) -> None:
     """Whichever write finds the disk full, whichever sync, rename or removal fails: the answer is 507 or 503, and the
-    client's next try succeeds. (Invariants 1 to 4 and 6)
+    client's next try succeeds.
     """
-    plot = Plot("prepare", "tell in trouble", "check")
+    plot = Plot("prepare", "play in trouble", "check")
     assert for_every_point(quick_disk, journal, plot, failed_and_retried) > 100
 
 

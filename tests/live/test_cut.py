@@ -1,4 +1,4 @@
-"""Clients that leave in mid-PATCH (T30, T31, T76): what reached the server is kept, and the upload goes on there."""
+"""Clients that leave in mid-PATCH: what reached the server is kept, and the upload goes on there."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def goes_on(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_t30_t31_a_cut_body_is_kept_to_its_last_byte(server: Server, leave: Leave) -> None:
+def test_a_cut_body_is_kept_to_its_last_byte(server: Server, leave: Leave) -> None:
     """After FIN, RST or silence in mid-body, HEAD shows every byte that arrived, and the upload goes on from there."""
     path = server.tus.create(len(CONTENT))
     answer = cut(server, path, 0, {"Content-Length": len(CONTENT)}, CONTENT[:SENT], leave)
@@ -93,7 +93,7 @@ def test_t30_t31_a_cut_body_is_kept_to_its_last_byte(server: Server, leave: Leav
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_t30_a_cut_chunked_body_is_kept_where_the_server_can_tell_its_bytes(server: Server, leave: Leave) -> None:
+def test_a_cut_chunked_body_is_kept_where_the_server_can_tell_its_bytes(server: Server, leave: Leave) -> None:
     """A chunked body cut within a chunk counts to its last byte on gunicorn; on Werkzeug, whose reader invents bytes
     then, nothing false is ever counted.
     """
@@ -110,7 +110,7 @@ def test_t30_a_cut_chunked_body_is_kept_where_the_server_can_tell_its_bytes(serv
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_t76_a_cut_body_under_a_checksum_counts_for_nothing(server: Server, leave: Leave) -> None:
+def test_a_cut_body_under_a_checksum_counts_for_nothing(server: Server, leave: Leave) -> None:
     """What cannot be verified is discarded: offset and earlier bytes stay, and the content can be sent again."""
     path = server.tus.create(len(CONTENT))
     server.tus.patch(path, 0, CONTENT[:1000])
@@ -127,7 +127,7 @@ def test_t76_a_cut_body_under_a_checksum_counts_for_nothing(server: Server, leav
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-def test_t59_a_cut_body_of_a_creation_is_kept(server: Server, leave: Leave) -> None:
+def test_a_cut_body_of_a_creation_is_kept(server: Server, leave: Leave) -> None:
     """A POST that is cut in its body leaves an upload with the bytes that arrived, should its client know of it."""
     before = len(server.journal.notes("pre_save"))
     with server.tus.connect() as connection:
@@ -140,7 +140,7 @@ def test_t59_a_cut_body_of_a_creation_is_kept(server: Server, leave: Leave) -> N
     goes_on(server, f"/files/{upload}")
 
 
-def test_t31_silent_clients_give_their_threads_back(shared: Serve) -> None:
+def test_silent_clients_give_their_threads_back(shared: Serve) -> None:
     """As many silent clients as the server has threads hold it up only until they count as gone."""
     server = shared("gthread", IDLE_TIMEOUT=2)
     path = server.tus.create(len(CONTENT))

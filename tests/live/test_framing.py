@@ -1,4 +1,4 @@
-"""How a body is framed (T33, T34, T62): on every server, each request gets its bytes, all of them and no others."""
+"""How a body is framed: on every server, each request gets its bytes, all of them and no others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def framed(framing: str, content: bytes) -> tuple[Headers, bytes]:
     return {"Transfer-Encoding": "chunked"}, chunked([content[:500], content[500:]])
 
 
-def test_t20_a_body_with_content_length_is_stored(server: Server) -> None:
+def test_a_body_with_content_length_is_stored(server: Server) -> None:
     """The usual PATCH: 204, the new offset, no body in the answer."""
     path = server.tus.create(len(CONTENT))
     answer = server.tus.patch(path, 0, CONTENT)
@@ -47,7 +47,7 @@ def test_t20_a_body_with_content_length_is_stored(server: Server) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1000, 65_536, len(CONTENT)])
-def test_t33_a_chunked_body_is_stored(server: Server, size: int) -> None:
+def test_a_chunked_body_is_stored(server: Server, size: int) -> None:
     """Transfer-Encoding: chunked needs no Content-Length, whatever the size of the chunks."""
     content = CONTENT[: size * 1000]
     path = server.tus.create(len(content))
@@ -60,7 +60,7 @@ def test_t33_a_chunked_body_is_stored(server: Server, size: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wsgiref", "gthread"])
-def test_t33_a_chunked_body_that_the_server_cannot_deliver_is_refused(shared: Serve, kind: str) -> None:
+def test_a_chunked_body_that_the_server_cannot_deliver_is_refused(shared: Serve, kind: str) -> None:
     """Where the WSGI server cannot tell where a chunked body ends, the answer is 411, not 204 without progress."""
     server = shared(kind, environ={"LIVE_RAW_INPUT": "1"})
     path = server.tus.create(len(CONTENT))
@@ -72,7 +72,7 @@ def test_t33_a_chunked_body_that_the_server_cannot_deliver_is_refused(shared: Se
     assert is_complete(server, path)
 
 
-def test_t26_a_chunked_body_that_is_too_long_is_stored_up_to_the_length(server: Server) -> None:
+def test_a_chunked_body_that_is_too_long_is_stored_up_to_the_length(server: Server) -> None:
     """Chunks beyond the upload's end are refused with 413 and never stored."""
     path = server.tus.create(1000)
     with server.tus.connect() as connection:
@@ -88,7 +88,7 @@ def test_t26_a_chunked_body_that_is_too_long_is_stored_up_to_the_length(server: 
     assert len(server.receipts(path)) == 1
 
 
-def test_t62_a_client_that_asks_first_is_told_to_continue(server: Server) -> None:
+def test_a_client_that_asks_first_is_told_to_continue(server: Server) -> None:
     """Expect: 100-continue is answered with 100, and only then the body comes."""
     path = server.tus.create(len(CONTENT))
     with server.tus.connect() as connection:
@@ -104,7 +104,7 @@ def test_t62_a_client_that_asks_first_is_told_to_continue(server: Server) -> Non
     ("offset", "headers", "status"),
     [(5, {}, 409), (0, {"Content-Type": "text/plain"}, 415), (0, {"Tus-Resumable": "0.2.2"}, 412)],
 )
-def test_t62_t34_a_client_that_asks_first_is_refused_without_its_body(
+def test_a_client_that_asks_first_is_refused_without_its_body(
     server: Server, offset: int, headers: Headers, status: int
 ) -> None:
     """Refusals that the headers call for are answered before a byte of the body is sent."""
@@ -155,7 +155,7 @@ def test_many_requests_share_a_connection(server: Server) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [200, 200_000])
-def test_t34_an_unread_body_is_never_taken_for_a_request(server: Server, framing: str, size: int) -> None:
+def test_an_unread_body_is_never_taken_for_a_request(server: Server, framing: str, size: int) -> None:
     """After a refusal the body lies unread on the connection. Even if it looks like a request, it is not obeyed; the
     connection is closed, or the next request on it is answered rightly.
     """
@@ -190,7 +190,7 @@ def test_more_bytes_than_declared_are_not_stored(server: Server) -> None:
     assert is_complete(server, path)
 
 
-def test_t25_a_body_announced_too_long_is_refused_before_it_is_read(server: Server) -> None:
+def test_a_body_announced_too_long_is_refused_before_it_is_read(server: Server) -> None:
     """A Content-Length beyond the upload's end is answered 413 although no byte of the body was sent."""
     path = server.tus.create(1000)
     with server.tus.connect() as connection:

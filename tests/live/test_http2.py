@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import demand_program
+from tests.prerequisites import require_program
+
 from .conftest import Serve
 from .http2 import Http2
 from .raw import OCTETS
@@ -143,7 +144,7 @@ def test_a_takeover_leaves_the_connection_alone(own_server: Server) -> None:
 
 def test_curl_sends_what_it_reads(server: Server, tmp_path: Path) -> None:
     """``curl -T -`` over HTTP/2 says no length."""
-    curl = demand_program("curl", "curl")
+    curl = require_program("curl", "apt-get install curl")
     path = server.tus.create(len(CONTENT))
     assert server.certificate is not None
     command = [curl, "-sS", "--http2", "--cacert", str(server.certificate.certificate), "-X", "PATCH", "-T", "-"]

@@ -73,7 +73,7 @@ def test_a_killed_server_resumes_where_it_was(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", STREAMING)
-def test_t30_a_server_killed_before_it_saved_is_honest(serve: Serve, kind: str) -> None:
+def test_a_server_killed_before_it_saved_is_honest(serve: Serve, kind: str) -> None:
     """kill -9 while bytes stream in: up to the offset afterwards the bytes are there, and the rest can be sent."""
     server = serve(kind)
     content = random.Random(1).randbytes(8_000_000)
@@ -93,7 +93,7 @@ def test_t30_a_server_killed_before_it_saved_is_honest(serve: Serve, kind: str) 
 
 
 @pytest.mark.parametrize("kind", ["gthread", "gthread2", "gevent", "sync"])
-def test_t30_a_killed_worker_is_no_loss(serve: Serve, kind: str) -> None:
+def test_a_killed_worker_is_no_loss(serve: Serve, kind: str) -> None:
     """kill -9 of the one worker process that receives: its successor, or its sibling, goes on at once."""
     server = serve(kind)
     path = server.tus.create(len(CONTENT))
@@ -106,7 +106,7 @@ def test_t30_a_killed_worker_is_no_loss(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gthread2", "gevent", "sync"])
-def test_t30_a_killed_master_is_no_loss(serve: Serve, kind: str) -> None:
+def test_a_killed_master_is_no_loss(serve: Serve, kind: str) -> None:
     """kill -9 of gunicorn's master alone: its workers end by themselves, and what they had received is kept."""
     server = serve(kind)
     path = server.tus.create(len(CONTENT))
@@ -185,7 +185,7 @@ def test_a_hook_is_not_called_beside_a_process_that_sleeps_in_it(serve: Serve) -
 
 
 @pytest.mark.parametrize("kind", ["gthread", "gthread2", "gevent", "sync"])
-def test_t30_sigterm_lets_a_patch_end_in_time(serve: Serve, kind: str) -> None:
+def test_sigterm_lets_a_patch_end_in_time(serve: Serve, kind: str) -> None:
     """A PATCH that is under way when gunicorn is told to stop, and ends within the graceful timeout, gets its 204."""
     server = serve(kind)
     path = server.tus.create(len(CONTENT))
@@ -201,7 +201,7 @@ def test_t30_sigterm_lets_a_patch_end_in_time(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "sync"])
-def test_t30_sigterm_keeps_what_a_patch_has_sent(serve: Serve, kind: str) -> None:
+def test_sigterm_keeps_what_a_patch_has_sent(serve: Serve, kind: str) -> None:
     """A PATCH that is still silent when the graceful timeout is over keeps all of its bytes over the restart."""
     server = serve(kind)
     path = server.tus.create(len(CONTENT))
@@ -213,7 +213,7 @@ def test_t30_sigterm_keeps_what_a_patch_has_sent(serve: Serve, kind: str) -> Non
     finishes(server, path)
 
 
-def test_t30_a_reload_lets_a_patch_end(serve: Serve) -> None:
+def test_a_reload_lets_a_patch_end(serve: Serve) -> None:
     """gunicorn replacing its workers (SIGHUP) in mid-PATCH lets it end, and nothing is lost."""
     server = serve("gthread")
     path = server.tus.create(len(CONTENT))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import demand_program
+from tests.prerequisites import require_strace
+
 from .conftest import Serve
-from .moving import FAR
+from .move_scenario import FAR
 from .raw import Tus
 from .servers import id_of
 from .test_crash_points import failed_and_retried
@@ -81,7 +82,7 @@ def _until_finished(tus: Tus, path: str) -> None:
 def test_a_move_within_a_file_system_copies_nothing(serve: Serve, quick_disk: Path) -> None:
     """The file gets a second name, and loses its first one when the record says so."""
     folder = quick_disk / "data"
-    demand_program("strace", "strace")
+    require_strace()
     server = serve("gthread", quick_disk / "home", environ={"LIVE_MOVE": str(folder / "{id}.bin")})
     path = server.tus.create(len(CONTENT))
     with watching(server, calls="link,linkat,copy_file_range,sendfile,unlink,unlinkat") as watch:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.npm import demand_packages
-from tests.npm import ROOT
+from tests.prerequisites import require_npm_packages
+from tests.prerequisites import require_program
+from tests.prerequisites import ROOT
 
 from .conftest import Serve
 from .journal import PATIENCE
@@ -29,7 +30,7 @@ from .servers import STREAMING
 
 pytestmark = pytest.mark.live
 
-SCRIPT = Path(__file__).with_name("impatient.mjs")
+SCRIPT = Path(__file__).with_name("upload_through_proxy.mjs")
 SERVERS = ("gthread", "gthread2", "gevent")
 CONTENT = "".join(f"{number:07}\n" for number in range(40_000)).encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -42,7 +43,7 @@ Request = tuple[Headers, bytes]  # of a POST
 @pytest.fixture(scope="session")
 def library() -> Path:
     """tus-js-client, as the demo has it."""
-    return demand_packages(ROOT / "demo") / "tus-js-client"
+    return require_npm_packages(ROOT / "demo") / "tus-js-client"
 
 
 def run_client(server: Server, library: Path, *, patience: float, **options: Any) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def run_client(server: Server, library: Path, *, patience: float, **options: Any
     file = server.home / "rows.txt"
     file.write_bytes(CONTENT)
     given = json.dumps({"metadata": {"filename": file.name}, **options})
-    command = ["node", str(SCRIPT), str(library), str(file), str(server.port), str(patience * 1000), given]
+    node = require_program("node", "apt-get install nodejs")
+    command = [node, str(SCRIPT), str(library), str(file), str(server.port), str(patience * 1000), given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stderr
     outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -128,7 +128,7 @@ def test_any_worker_tells_what_a_hanging_patch_has_sent(shared: Serve, where: st
 
 
 @pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
-def test_t32_a_new_patch_takes_the_upload_from_a_hanging_one(shared: Serve, kind: str) -> None:
+def test_a_new_patch_takes_the_upload_from_a_hanging_one(shared: Serve, kind: str) -> None:
     """A PATCH at the upload's offset is accepted although an older PATCH at the same offset is still open."""
     server = shared(kind)
     path = server.tus.create(len(CONTENT))
@@ -144,7 +144,7 @@ def test_t32_a_new_patch_takes_the_upload_from_a_hanging_one(shared: Serve, kind
 
 
 @pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
-def test_t83_delete_stops_a_hanging_patch_for_good(shared: Serve, kind: str) -> None:
+def test_delete_stops_a_hanging_patch_for_good(shared: Serve, kind: str) -> None:
     """DELETE answers 204 while a PATCH is still open; whatever that one sends afterwards, no file comes back."""
     server = shared(kind)
     path = server.tus.create(len(CONTENT))
@@ -178,7 +178,7 @@ def at_once(server: Server, path: str, offset: int, bodies: list[bytes]) -> list
 
 
 @pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
-def test_t32_of_patches_at_one_offset_exactly_one_is_applied(shared: Serve, kind: str) -> None:
+def test_of_patches_at_one_offset_exactly_one_is_applied(shared: Serve, kind: str) -> None:
     """Four different bodies sent at one offset at the same time: one counts, the others answer 409 or 423, and what is
     stored is never a mixture.
     """

@@ -1,4 +1,4 @@
-"""checksum-trailer (T78, T79): offered under gunicorn, which hands trailers on, and under no other server."""
+"""checksum-trailer: offered under gunicorn, which hands trailers on, and under no other server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def nothing_counts(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_t78_checksum_trailer_is_offered_under_gunicorn_only(shared: Serve, kind: str) -> None:
+def test_checksum_trailer_is_offered_under_gunicorn_only(shared: Serve, kind: str) -> None:
     """OPTIONS lists checksum-trailer where it works."""
     extensions = shared(kind).tus.request("OPTIONS", "/files/").headers["tus-extension"].split(",")
     assert "checksum" in extensions
@@ -60,7 +60,7 @@ def test_t78_checksum_trailer_is_offered_under_gunicorn_only(shared: Serve, kind
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
-def test_t78_content_with_the_right_trailer_counts(server: Server, algorithm: str) -> None:
+def test_content_with_the_right_trailer_counts(server: Server, algorithm: str) -> None:
     """A checksum behind the content is verified like one before it."""
     path = server.tus.create(len(CONTENT))
     answer = send(server, path, chunked(PIECES, checksum(CONTENT, algorithm)))
@@ -68,7 +68,7 @@ def test_t78_content_with_the_right_trailer_counts(server: Server, algorithm: st
     assert server.receipts(path) == [hashlib.sha256(CONTENT).hexdigest()]
 
 
-def test_t78_content_with_a_wrong_trailer_is_discarded(server: Server) -> None:
+def test_content_with_a_wrong_trailer_is_discarded(server: Server) -> None:
     """460, and nothing of the body counts."""
     path = server.tus.create(len(CONTENT))
     assert send(server, path, chunked(PIECES, checksum(b"other"))).status == 460
@@ -78,7 +78,7 @@ def test_t78_content_with_a_wrong_trailer_is_discarded(server: Server) -> None:
 @pytest.mark.parametrize(
     "trailers", [{}, {"X-Other": "1"}, {"Upload-Checksum": "sha1"}, {"Upload-Checksum": "md4 AA=="}]
 )
-def test_t78_content_without_the_announced_trailer_is_discarded(server: Server, trailers: Headers) -> None:
+def test_content_without_the_announced_trailer_is_discarded(server: Server, trailers: Headers) -> None:
     """A trailer that was announced and did not come, or cannot be understood, is answered 400."""
     path = server.tus.create(len(CONTENT))
     assert send(server, path, chunked(PIECES, trailers)).status == 400
@@ -86,8 +86,8 @@ def test_t78_content_without_the_announced_trailer_is_discarded(server: Server, 
 
 
 @pytest.mark.parametrize("is_polite", [True, False])
-def test_t78_content_cut_before_its_trailer_is_discarded(server: Server, is_polite: bool) -> None:
-    """All chunks, but neither end nor checksum: nothing counts (T76)."""
+def test_content_cut_before_its_trailer_is_discarded(server: Server, is_polite: bool) -> None:
+    """All chunks, but neither end nor checksum: nothing counts."""
     path = server.tus.create(len(CONTENT))
     with server.tus.connect() as connection:
         connection.start_patch(path, 0, ANNOUNCED, body=chunked(PIECES, ends=False))
@@ -102,7 +102,7 @@ def test_t78_content_cut_before_its_trailer_is_discarded(server: Server, is_poli
     nothing_counts(server, path)
 
 
-def test_t78_content_cut_within_its_trailer_is_discarded(server: Server) -> None:
+def test_content_cut_within_its_trailer_is_discarded(server: Server) -> None:
     """A checksum that did not arrive completely is none."""
     path = server.tus.create(len(CONTENT))
     with server.tus.connect() as connection:
@@ -114,7 +114,7 @@ def test_t78_content_cut_within_its_trailer_is_discarded(server: Server) -> None
     nothing_counts(server, path)
 
 
-def test_t79_a_checksum_before_and_behind_the_content_is_refused(server: Server) -> None:
+def test_a_checksum_before_and_behind_the_content_is_refused(server: Server) -> None:
     """Header and trailer both: 400."""
     path = server.tus.create(len(CONTENT))
     answer = send(server, path, chunked(PIECES, checksum(CONTENT)), {**ANNOUNCED, **checksum(CONTENT)})
@@ -122,7 +122,7 @@ def test_t79_a_checksum_before_and_behind_the_content_is_refused(server: Server)
     nothing_counts(server, path)
 
 
-def test_t78_a_trailer_is_refused_where_it_is_not_offered(shared: Serve) -> None:
+def test_a_trailer_is_refused_where_it_is_not_offered(shared: Serve) -> None:
     """The development server loses trailers: content that announces one is refused, not taken unchecked."""
     server = shared("werkzeug")
     path = server.tus.create(len(CONTENT))
@@ -131,7 +131,7 @@ def test_t78_a_trailer_is_refused_where_it_is_not_offered(shared: Serve) -> None
     assert server.tus.patch(path, 0, CONTENT).status == 204
 
 
-def test_t78_another_trailer_does_no_harm(server: Server) -> None:
+def test_another_trailer_does_no_harm(server: Server) -> None:
     """Trailers that nobody asked for are ignored."""
     path = server.tus.create(len(CONTENT))
     answer = send(server, path, chunked(PIECES, {"X-Other": "1"}), {"Transfer-Encoding": "chunked"})

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prerequisites import require_program
+
 from .conftest import Serve
 from .servers import id_of
 from .servers import peak_memory
@@ -45,7 +47,7 @@ def test_memory_does_not_grow_with_the_body(serve: Serve, kind: str, framing: st
     server.finished(path).unlink()  # pytest keeps the folders of its last runs
 
 
-def test_t30_a_sync_worker_that_is_timed_out_keeps_what_came(serve: Serve) -> None:
+def test_a_sync_worker_that_is_timed_out_keeps_what_came(serve: Serve) -> None:
     """gunicorn's sync worker ends every request after its timeout; a slow upload keeps its bytes and goes on."""
     server = serve("sync", options=("--timeout", "3"))
     content = random.Random(3).randbytes(600_000)
@@ -72,20 +74,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"A small disk can be mounted by root: {mount.stderr.strip()}")
+    mount, umount = (require_program(name, "apt-get install mount") for name in ("mount", "umount"))
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"A small disk can be mounted by root: {done.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    subprocess.run([umount, "-l", folder], check=True)
 
 
 def enlarge(folder: Path) -> None:
     """Make room."""
-    subprocess.run(["mount", "-o", "remount,size=16M", folder], check=True)
+    mount = require_program("mount", "apt-get install mount")
+    subprocess.run([mount, "-o", "remount,size=16M", folder], check=True)
 
 
 @pytest.mark.parametrize("kind", STREAMING)
-def test_t35_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str) -> None:
+def test_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str) -> None:
     """507 when the disk is full; the offset is honest, and the upload goes on as soon as there is room."""
     server = serve(kind, UPLOAD_DIR=str(small_disk / "uploads"))
     content = random.Random(35).randbytes(3 * MIB)
@@ -105,7 +109,7 @@ def test_t35_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind:
     assert len(server.receipts(path)) == 1
 
 
-def test_t35_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
+def test_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
     """The same for a limit on the size of files, which needs no disk of its own."""
     server = serve("gthread")
     content = random.Random(37).randbytes(MIB)
@@ -123,7 +127,7 @@ def test_t35_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:
     assert len(server.receipts(path)) == 1
 
 
-def test_t35_a_full_disk_under_the_database_too_loses_nothing(serve: Serve, small_disk: Path) -> None:
+def test_a_full_disk_under_the_database_too_loses_nothing(serve: Serve, small_disk: Path) -> None:
     """With no room for records either, requests are refused with 503 or 507 and nothing is damaged."""
     server = serve("gthread", environ={"LIVE_HOME": str(small_disk)})
     server.home = small_disk

@@ -23,10 +23,10 @@ class Certificate:
         return context
 
 
-def make_certificate(folder: Path) -> Certificate:
+def make_certificate(openssl: str, folder: Path) -> Certificate:
     """Made by the ``openssl`` program, for a day."""
     made = Certificate(folder / "certificate.pem", folder / "key.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     command += f" -addext subjectAltName=DNS:localhost -keyout {made.key} -out {made.certificate}"
-    subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+    subprocess.run([openssl, *command.split()], check=True, capture_output=True, timeout=60)
     return made

@@ -1,6 +1,6 @@
-"""Runs a story under strace, which kills its process at a chosen system call, or lets the call fail.
+"""Runs a scenario under strace, which kills its process at a chosen system call, or lets the call fail.
 
-A nursery process has everything imported and forks a child for each run: that takes a tenth of a second.
+A fork_server process has everything imported and forks a child for each run: that takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Point:
         return f"{self.call}:{fault}:when={self.number}"
 
 
-class Nursery:
-    """A process that forks children which tell stories; one at a time."""
+class ForkServer:
+    """A process that forks children which play scenarios; one at a time."""
 
     def __init__(self, folder: Path, strace: str, prepare: str) -> None:
         self._folder = folder
@@ -119,17 +119,17 @@ class Nursery:
 
 
 def log_of(home: Path) -> str:
-    """The end of what a story's processes have logged."""
+    """The end of what a scenario's processes have logged."""
     return (home / "log").read_text()[-LOG_TAIL:]
 
 
-# --- in the nursery ---
+# --- in the fork_server ---
 
 
 def serve() -> None:
     """Fork for every order. A child says its id when it begins; when it has ended, its exit status is said."""
-    from . import aftermath  # noqa: F401  imported once, here, for all children
-    from . import story  # noqa: F401
+    from . import scenario  # noqa: F401
+    from . import scenario_checks  # noqa: F401  imported once, here, for all children
 
     for line in sys.stdin:
         what, home, is_traced = json.loads(line)
@@ -165,49 +165,49 @@ def _be_child(what: str, home: Path, is_traced: bool) -> None:
 
 
 def _act(what: str, home: Path, begin: Callable[[], None]) -> None:
-    from .aftermath import check
-    from .aftermath import check_clean
-    from .aftermath import clean
-    from .story import LEASE
-    from .story import Story
+    from .scenario import LEASE
+    from .scenario import Scenario
+    from .scenario_checks import check
+    from .scenario_checks import check_clean
+    from .scenario_checks import clean
 
     match what:
         case "prepare":
             begin()
-            Story(home)
+            Scenario(home)
         case "abandon":
             begin()
-            Story(home).abandon()
+            Scenario(home).abandon()
         case "clean":
             begin()
             clean(home)
         case "check clean":
             begin()
             check_clean(home)
-        case "tell":
-            story = Story(home)
+        case "play":
+            scenario = Scenario(home)
             begin()
-            story.tell()
-        case "tell in trouble":
-            story = Story(home, troubles=TROUBLES)
+            scenario.play()
+        case "play in trouble":
+            scenario = Scenario(home, troubles=TROUBLES)
             begin()
-            story.tell()
+            scenario.play()
         case "resume":
             begin()
-            Story(home).look()
-            Story(home, ahead=LEASE).tell()
+            Scenario(home).look()
+            Scenario(home, ahead=LEASE).play()
             check(home)
         case "check":
             begin()
             check(home)
         case _:
-            from .moving import act
+            from .move_scenario import act
 
             act(what, home, begin)
 
 
 def _wait_for_tracer(trace: Path) -> None:
-    """Make a call that does nothing, and that no story makes, until it has been seen: being attached is not enough."""
+    """Make a call that does nothing, and that no scenario makes, until it is seen: attached is not enough."""
     deadline = time.monotonic() + PATIENCE
     while not trace.exists() or "writev(-1" not in trace.read_text():
         if time.monotonic() > deadline:

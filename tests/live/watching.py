@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .conftest import demand_program
+from tests.prerequisites import require_strace
+
 from .journal import PATIENCE
 from .servers import Server
 
@@ -83,7 +84,7 @@ def watching(server: Server, *faults: str, calls: str = "all", path: Path | None
     """
     (worker,) = server.workers()
     log = server.home / f"watch{len([*server.home.glob('watch*')])}"
-    command = [demand_program("strace", "strace"), "-f", "-yy", "-qq", "-s", "0", "-o", str(log)]
+    command = [require_strace(), "-f", "-yy", "-qq", "-s", "0", "-o", str(log)]
     command += ["-e", f"trace={calls}", *_options("-e", [f"inject={fault}" for fault in faults])]
     command += _options("-P", [] if path is None else [str(path)])
     with subprocess.Popen([*command, "-p", str(worker)], stderr=subprocess.PIPE, text=True) as tracer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -11,22 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ports import free_port
+from tests.prerequisites import require_program
 
 CONFIGURATION = Path(__file__).parents[2] / "demo" / "nginx.conf"
 PATIENCE = 60.0  # seconds
 
 
-class Missing(Exception):
-    """nginx is not installed."""
+def require_nginx() -> str:
+    """The path of nginx."""
+    return require_program("nginx", "apt-get install nginx")
 
 
 class Nginx:
     """A proxy that knows no stickiness: each request may go to any of the ports."""
 
     def __init__(self, folder: Path, ports: Sequence[int]) -> None:
-        program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-        if program is None:
-            raise Missing("nginx is missing: apt-get install nginx")
+        program = require_nginx()
         self.port = free_port()
         folder.mkdir()
         (folder / "nginx.conf").write_text(self._configured(folder, ports))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import signal
 import time
@@ -22,8 +21,8 @@ from tests.databases.live_app import LiveApp
 from tests.live.raw import Tus
 from tests.live.servers import id_of
 
-from .nginx import Missing
 from .nginx import Nginx
+from .nginx import require_nginx
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("nodes")]
 
@@ -47,15 +46,13 @@ class Cluster:
 @pytest.fixture(params=["postgresql", "mongo"])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     """Two nodes and nginx in front of them."""
+    require_nginx()
     databases = started(KINDS[request.param])
     database = next(databases)
     nodes = [LiveApp(database, tmp_path / "shared", "-w", "2") for _ in range(2)]
     for node in nodes:
         node.start()
-    try:
-        nginx = Nginx(tmp_path / "nginx", [node.port for node in nodes])
-    except Missing as error:
-        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+    nginx = Nginx(tmp_path / "nginx", [node.port for node in nodes])
     yield Cluster(nodes, Tus(nginx.port))
     nginx.close()
     for node in nodes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.ports import free_port
+from tests.prerequisites import require_program
 
 from .moto import answers
 from .moto import PATIENCE
@@ -58,15 +58,12 @@ class Ceph:
     min_part = 5 * 1024 * 1024
 
     def __init__(self, home: Path) -> None:
+        for name in ("ceph-mon", "ceph-osd", "radosgw", "ceph"):
+            require_program(name, "apt-get install ceph-mon ceph-osd radosgw ceph-common")
         self._home = home
         self.port = free_port()
         self._environ = {**os.environ, "CEPH_CONF": str(home / "ceph.conf")}
         self._environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-
-    @staticmethod
-    def is_installed() -> bool:
-        """Whether Debian's packages are there."""
-        return all(shutil.which(name, path="/usr/bin:/bin") for name in ("ceph-mon", "ceph-osd", "radosgw", "ceph"))
 
     @property
     def url(self) -> str:

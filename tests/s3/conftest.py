@@ -9,10 +9,11 @@ import os
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
+
+from tests.prerequisites import require_module
 
 from .ceph import Ceph
 from .moto import Moto
@@ -22,24 +23,14 @@ KIB = 1024
 Server = Moto | Ceph | Versity
 
 
-def _demand(is_there: bool, what: str) -> None:
-    """Without it the test is skipped; on a CI machine, which can install it, it fails."""
-    if not is_there:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{what} is missing.")
-        pytest.skip(f"{what} is missing.")
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A store with the limits of S3."""
-    _demand(find_spec("boto3") is not None and find_spec("moto") is not None, "moto (pip install 'moto[s3,server]')")
+    require_module("boto3", "pip install boto3")
     home = tmp_path_factory.mktemp("store")
     if os.environ.get("S3_SERVER") == "ceph":
-        assert Ceph.is_installed(), "apt-get install ceph-mon ceph-osd radosgw ceph-common"
         store: Server = Ceph(home)
     elif os.environ.get("S3_SERVER") == "versitygw":
-        assert Versity.program(), "versitygw is not in the PATH."
         store = Versity(home)
     else:
         store = Moto(home)
@@ -53,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A store that takes parts of 1 KiB."""
-    _demand(find_spec("boto3") is not None and find_spec("moto") is not None, "moto (pip install 'moto[s3,server]')")
+    require_module("boto3", "pip install boto3")
     store = Moto(tmp_path_factory.mktemp("store"), min_part=KIB)
     try:
         store.start()

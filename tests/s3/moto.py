@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.live.servers import DIE_WITH_PARENT
 from tests.ports import free_port
+from tests.prerequisites import require_script
 
 PATIENCE = 60.0
 
@@ -27,6 +28,7 @@ class Moto:
     secret_key = "testtest"
 
     def __init__(self, home: Path, *, min_part: int = 5 * 1024 * 1024, strict: bool = False) -> None:
+        self._program = require_script("moto_server", "pip install 'moto[s3,server]'")
         self.min_part = min_part
         self._log = home / "moto.log"
         self._strict = strict
@@ -40,11 +42,10 @@ class Moto:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        program = Path(sys.executable).with_name("moto_server")
         environ = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": str(self.min_part)}
         if self._strict:
             environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"
-        arguments = [str(program), "-H", "127.0.0.1", "-p", str(self.port)]
+        arguments = [self._program, "-H", "127.0.0.1", "-p", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", DIE_WITH_PARENT, sys.executable, *arguments],

@@ -8,15 +8,13 @@ from dataclasses import replace
 from typing import Any
 from typing import cast
 
-from flask_resumable.abilities import Concatenates
-from flask_resumable.abilities import Paced
+from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Status
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ClaimLost
 from flask_resumable.interfaces import Writer
-from flask_resumable.sansio.ranges import ByteRanges
-from flask_resumable.sansio.upload import Status
-from flask_resumable.sansio.upload import Upload
-from flask_resumable.storage.s3 import S3Storage
-from flask_resumable.storage.s3.writer import S3Writer
+from flask_resumable.storage.multipart import MultipartStorage
+from flask_resumable.storage.multipart.writer import MultipartWriter
 from flask_resumable.testing.samples import an_upload
 
 BLOCKS = 4  # in which a part is written
@@ -35,32 +33,32 @@ class Record:
             raise ClaimLost
         self.upload = upload
 
-    def request(self, storage: S3Storage) -> Request:
+    def request(self, storage: MultipartStorage) -> Request:
         """A new request, which takes the upload over."""
         self.fence += 1
         return Request(self, storage, self.fence)
 
-    def put(self, storage: S3Storage, content: bytes) -> None:
+    def put(self, storage: MultipartStorage, content: bytes) -> None:
         """A request that brings content and ends as it should."""
         with self.request(storage) as request:
             request.send(content)
             request.end()
 
-    def finish(self, storage: S3Storage) -> Upload:
+    def finish(self, storage: MultipartStorage) -> Upload:
         """Publish, and save that."""
         self.upload = replace(self.upload, storage=storage.finish(self.upload, self.fence), status=Status.COMPLETE)
         return self.upload
 
-    def assemble(self, storage: S3Storage, parts: Sequence[Record]) -> None:
+    def assemble(self, storage: MultipartStorage, parts: Sequence[Record]) -> None:
         """Fill it with others."""
-        stored = cast(Concatenates, storage).concatenate(self.upload, [part.upload for part in parts], self.fence)
+        stored = storage.concatenate(self.upload, [part.upload for part in parts], self.fence)
         self.upload = replace(self.upload, storage=stored, received=ByteRanges.prefix(self.upload.length or 0))
 
 
 class Request:
     """One request's writer. Leaving the ``with`` block without :meth:`end` is how a process dies."""
 
-    def __init__(self, record: Record, storage: S3Storage, fence: int) -> None:
+    def __init__(self, record: Record, storage: MultipartStorage, fence: int) -> None:
         self._record = record
         self._upload = record.upload
         self._start = record.upload.offset
@@ -68,7 +66,7 @@ class Request:
         self._opened: AbstractContextManager[Writer] = storage.writer(record.upload, self._start, fence)
 
     def __enter__(self) -> Request:
-        self.writer = cast(S3Writer, self._opened.__enter__())
+        self.writer = cast(MultipartWriter, self._opened.__enter__())
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -76,7 +74,7 @@ class Request:
 
     def send(self, content: bytes, *, counts: bool = True) -> None:
         """Write, and save when that is due."""
-        step = max(1, self.writer._notes.geometry.first // BLOCKS)
+        step = max(1, self.writer._state.geometry.first // BLOCKS)
         for at in range(0, len(content), step):
             self.writer.write(content[at : at + step])
             if self.writer.is_due:
@@ -84,7 +82,6 @@ class Request:
 
     def save(self, *, counts: bool = True) -> None:
         """Save what is durable."""
-        assert isinstance(self.writer, Paced)
         self._save(*self.writer.checkpoint(counts=counts))
         self.writer.saved()
 

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from flask_resumable import FlaskResumable
+from flask_resumable.service.verify import Findings
+from flask_resumable.service.verify import Verifier
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.s3 import S3Storage
-from flask_resumable.verifying import Findings
-from flask_resumable.verifying import Verifier
 from tests.conformance.tus_client import final
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import PARTIAL
@@ -87,7 +87,7 @@ def test_each_upload_has_its_own(site: Site) -> None:
     assert site.objects() == {f"up/tenant-7/{id_of(far)}": b"0123456789"}
     assert site.disk() == {f"tenant-7/{id_of(near)}": b"0123456789"}
     assert [site.tus.get(url, {"Range": "bytes=2-4"}).data for url in urls] == [b"234", b"234"]
-    assert site.run("verify").output.startswith("2 uploads verified, 0 damaged")
+    assert site.run("verify").output.startswith("Uploads verified: 2, damaged: 0")
     assert [site.tus.delete(url).status_code for url in urls] == [204, 204]
     assert (site.store.kept(), site.disk()) == (set(), {})
 
@@ -114,7 +114,7 @@ def test_parts_of_both_become_one(site: Site, target: dict[str, str | None]) -> 
     whole = site.tus.new(headers={**final(*parts), **target})
     assert site.tus.get(whole).data == b"".join(contents)
     assert (f"up/tenant-7/{id_of(whole)}" in site.objects()) == bool(target)
-    assert site.run("verify").output.startswith("5 uploads verified, 0 damaged")
+    assert site.run("verify").output.startswith("Uploads verified: 5, damaged: 0")
 
 
 def test_a_failed_transfer_is_taken_up_again(site: Site) -> None:
@@ -142,7 +142,7 @@ def test_cleaning_covers_both(site: Site) -> None:
         site.state.repository.remove(upload, claim)
     site.now += timedelta(days=2)
     result = site.run("delete_expired", "--orphans-after", "1")
-    assert (result.exit_code, result.output.split(" (")[0]) == (0, "2 uploads removed, 2 leftovers removed")
+    assert (result.exit_code, result.output.split(", bytes")[0]) == (0, "Uploads removed: 2, orphans removed: 2")
     assert (site.store.kept(), site.disk()) == (set(), {})
 
 

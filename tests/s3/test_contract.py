@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from flask_resumable.interfaces import Storage
+from flask_resumable.storage.multipart import ObjectStore
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
+from flask_resumable.testing import ObjectStoreContract
 from flask_resumable.testing import StorageContract
 
 from .conftest import KIB
@@ -22,7 +25,15 @@ needs_small_parts = pytest.mark.skipif(os.environ.get("S3_SERVER") == "ceph", re
 class SmallParts(S3Storage):
     """For a store that takes parts of 1 KiB."""
 
-    min_part_size = KIB
+    traits = StoreTraits(min_part=KIB)
+
+
+class TestS3Store(ObjectStoreContract):
+    """What all of this relies on, with the limits of S3."""
+
+    @pytest.fixture
+    def store(self, store: Store) -> ObjectStore:
+        return S3Storage(store.bucket, **store.options)._bucket
 
 
 class TestLessThanAPart(StorageContract):

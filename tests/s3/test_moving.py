@@ -18,14 +18,15 @@ from flask import Flask
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
 from flask_resumable.storage.local import LocalStorage
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
 from tests.flow.client import Sample
 
 from .conftest import Store
-from .picky import PickyStore
-from .picky import Refusal
+from .refusing_store import Refusal
+from .refusing_store import RefusingStore
 
 MIB = 1024 * 1024
 CONTENT = random.Random(17).randbytes(12 * MIB + 7)
@@ -35,7 +36,7 @@ SMALL = b"0123456789"
 class MovedInParts(S3Storage):
     """Larger objects than these are not copied as a whole."""
 
-    max_copy = 5 * MIB
+    traits = StoreTraits(max_copy=5 * MIB)
 
 
 class Site:
@@ -88,9 +89,9 @@ class Site:
 
 
 @pytest.fixture
-def picky(store: Store) -> Iterator[PickyStore]:
+def refusing(store: Store) -> Iterator[RefusingStore]:
     """A store that wants parts of one size."""
-    made = PickyStore(store)
+    made = RefusingStore(store)
     yield made
     made.close()
 
@@ -113,12 +114,12 @@ def test_an_object_goes_where_the_app_wants_it(
     site.is_right(site.send(content), key, content)
 
 
-def test_a_store_that_wants_equal_parts_moves_too(tmp_path: Path, store: Store, picky: PickyStore) -> None:
+def test_a_store_that_wants_equal_parts_moves_too(tmp_path: Path, store: Store, refusing: RefusingStore) -> None:
     """What is copied in parts has parts of one size."""
-    storage = MovedInParts(store.bucket, **{**store.options, "endpoint_url": picky.url})
+    storage = MovedInParts(store.bucket, **{**store.options, "endpoint_url": refusing.url})
     site = Site(tmp_path, store, lambda upload: upload.move_to("file"), storage=storage)
     site.is_right(site.send(CONTENT), "up/file", CONTENT)
-    assert not picky.refused
+    assert not refusing.refused
 
 
 def test_what_is_said_of_an_object_moves_with_it(tmp_path: Path, store: Store) -> None:
@@ -193,22 +194,22 @@ def test_a_hook_that_refuses_leaves_nothing(tmp_path: Path, store: Store) -> Non
 @pytest.mark.parametrize("operation", ["copy whole", "copy", "begin", "complete", "put", "delete", "head", "get"])
 @pytest.mark.parametrize("content", [SMALL, CONTENT], ids=["whole", "in parts"])
 def test_a_move_that_is_cut_off_anywhere_is_repeated(
-    tmp_path: Path, store: Store, picky: PickyStore, operation: str, content: bytes
+    tmp_path: Path, store: Store, refusing: RefusingStore, operation: str, content: bytes
 ) -> None:
     """The store stops answering in the middle of the hook, with one kind of request, for as long as that takes; another
     request finds all that it needs. The object ends at its new key, and there alone.
     """
-    storage = MovedInParts(store.bucket, part_size=5 * MIB, **{**store.options, "endpoint_url": picky.url})
+    storage = MovedInParts(store.bucket, part_size=5 * MIB, **{**store.options, "endpoint_url": refusing.url})
 
     def complete(upload: Any) -> None:
         if site.completed == 1:
-            picky.refusals[operation] = Refusal(501, "NotImplemented")
+            refusing.refusals[operation] = Refusal(501, "NotImplemented")
         upload.move_to("file")
 
     site = Site(tmp_path, store, complete, storage=storage)
     url = site.tus.new(len(content))
     site.tus.patch(url, 0, content)
-    picky.refusals.clear()
+    refusing.refusals.clear()
     assert site.tus.head(url).status_code == 200
     assert site.completed in (1, 2)
     site.is_right(url, "up/file", content)

@@ -14,28 +14,28 @@ from typing import Any
 
 import pytest
 
+from flask_resumable.core.concat import Concat
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import StorageRefuses
 from flask_resumable.errors import TooLarge
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.parts import MAX_PARTS
+from flask_resumable.storage.multipart.geometry import MAX_PARTS
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.storage import finish
 from flask_resumable.testing.storage import put
 from flask_resumable.testing.storage import read
 from tests.flow.client import Sample
-from tests.flow.wire import octet
+from tests.flow.socket_client import octet
 from tests.live.servers import id_of
 from tests.live.servers import Server
 
 from .conftest import KIB
 from .conftest import Store
-from .picky import PickyStore
-from .picky import Refusal
-from .picky import UNEQUAL
 from .record import Record
+from .refusing_store import Refusal
+from .refusing_store import RefusingStore
+from .refusing_store import UNEQUAL
 from .test_contract import needs_small_parts
 from .test_contract import SmallParts
 
@@ -47,24 +47,24 @@ Serve = Callable[..., Server]
 
 
 @pytest.fixture
-def picky(store: Store) -> Iterator[PickyStore]:
+def refusing(store: Store) -> Iterator[RefusingStore]:
     """A store that wants parts of one size."""
-    made = PickyStore(store)
+    made = RefusingStore(store)
     yield made
     made.close()
 
 
 @pytest.fixture
-def tiny_picky(tiny_store: Store) -> Iterator[PickyStore]:
+def tiny_refusing(tiny_store: Store) -> Iterator[RefusingStore]:
     """The same, with parts from 1 KiB on."""
-    made = PickyStore(tiny_store)
+    made = RefusingStore(tiny_store)
     yield made
     made.close()
 
 
 @pytest.fixture
-def serve(tmp_path: Path, store: Store, picky: PickyStore) -> Iterator[Serve]:
-    """Servers of the test's own, with the picky store."""
+def serve(tmp_path: Path, store: Store, refusing: RefusingStore) -> Iterator[Serve]:
+    """Servers of the test's own, with the refusing store."""
     own: list[Server] = []
 
     def start(kind: str = "gthread", **settings: object) -> Server:
@@ -72,7 +72,7 @@ def serve(tmp_path: Path, store: Store, picky: PickyStore) -> Iterator[Serve]:
             "STORAGE": "s3",
             "S3_BUCKET": store.bucket,
             "S3_PREFIX": store.prefix,
-            "S3_ENDPOINT_URL": picky.url,
+            "S3_ENDPOINT_URL": refusing.url,
             "S3_ACCESS_KEY": store.server.access_key,
             "S3_SECRET_KEY": store.server.secret_key,
             "S3_PART_SIZE": 5 * MIB,
@@ -86,8 +86,8 @@ def serve(tmp_path: Path, store: Store, picky: PickyStore) -> Iterator[Serve]:
         server.stop()
 
 
-def _tiny(store: Store, picky: PickyStore, **options: Any) -> S3Storage:
-    return SmallParts(store.bucket, **{"part_size": KIB, **store.options, "endpoint_url": picky.url, **options})
+def _tiny(store: Store, refusing: RefusingStore, **options: Any) -> S3Storage:
+    return SmallParts(store.bucket, **{"part_size": KIB, **store.options, "endpoint_url": refusing.url, **options})
 
 
 # --- parts of one size ---
@@ -105,7 +105,7 @@ def _tiny(store: Store, picky: PickyStore, **options: Any) -> S3Storage:
     ],
 )
 def test_the_long_last_chunk_of_flow_js_makes_two_parts(
-    serve: Serve, store: Store, picky: PickyStore, chunk: int, size: int, parts: list[int] | None
+    serve: Serve, store: Store, refusing: RefusingStore, chunk: int, size: int, parts: list[int] | None
 ) -> None:
     """flow.js gives the last chunk all that is left: the store is never asked for what it does not take, the file is
     whole, and on_complete is called once; in any order of chunks.
@@ -123,8 +123,8 @@ def test_the_long_last_chunk_of_flow_js_makes_two_parts(
         assert set(clients.map(send, numbers)) == {200}
     (key,) = store.kept()
     assert store.content(key) == sample.content
-    assert not picky.refused
-    assert parts is None or picky.sizes == [parts]
+    assert not refusing.refused
+    assert parts is None or refusing.sizes == [parts]
     assert server.query("SELECT sha256 FROM receipt") == [(hashlib.sha256(sample.content).hexdigest(),)]
     assert server.flask("tus", "verify").returncode == 0
 
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_either_part_of_a_long_last_chunk_is_told(store: Stor
 
 @pytest.mark.live
 @pytest.mark.parametrize("said", [None, True])
-def test_parts_of_any_size_are_joined(serve: Serve, store: Store, picky: PickyStore, said: bool | None) -> None:
+def test_parts_of_any_size_are_joined(serve: Serve, store: Store, refusing: RefusingStore, said: bool | None) -> None:
     """tus concatenation of parts that differ in size: what the store refuses is made once more, of equal parts, in the
     same request; from then on it is made so at once.
     """
@@ -169,19 +169,19 @@ def test_parts_of_any_size_are_joined(serve: Serve, store: Store, picky: PickySt
         assert server.tus.offset(path) == len(CONTENT)
         assert server.receipts(path) == [SHA256]
         assert store.content(store.prefix + id_of(path)) == CONTENT
-        assert picky.refused["complete"] == (0 if said else 1)
+        assert refusing.refused["complete"] == (0 if said else 1)
     assert store.multiparts() == {}
 
 
 @needs_small_parts
 @pytest.mark.parametrize("sizes", [(2000, 1500, 1024, 3000), (1024, 1025), (5000, 1024), (3000, 3000, 3001)])
 def test_a_store_shows_once_that_it_wants_equal_parts(
-    tiny_store: Store, tiny_picky: PickyStore, sizes: tuple[int, ...], caplog: pytest.LogCaptureFixture
+    tiny_store: Store, tiny_refusing: RefusingStore, sizes: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first final upload is refused and made once more; the next ones are not refused. Parts of one size, with a
     smaller last one, are never read through this process.
     """
-    storage = _tiny(tiny_store, tiny_picky)
+    storage = _tiny(tiny_store, tiny_refusing)
     for number in (10, 20):
         parts = [Record(size, number + at, concat=Concat("partial")) for at, size in enumerate(sizes)]
         content = b""
@@ -194,7 +194,7 @@ def test_a_store_shows_once_that_it_wants_equal_parts(
         final.assemble(storage, parts)
         done = final.finish(storage)
         assert read(storage, done) == content
-        assert tiny_picky.refused["complete"] == (0 if sizes == (5000, 1024) else 1)
+        assert tiny_refusing.refused["complete"] == (0 if sizes == (5000, 1024) else 1)
         for record in parts:
             storage.delete(record.upload)
         storage.delete(done)
@@ -203,17 +203,17 @@ def test_a_store_shows_once_that_it_wants_equal_parts(
 
 
 @needs_small_parts
-def test_parts_stay_as_they_are_while_a_length_is_unknown(tiny_store: Store, tiny_picky: PickyStore) -> None:
+def test_parts_stay_as_they_are_while_a_length_is_unknown(tiny_store: Store, tiny_refusing: RefusingStore) -> None:
     """Unless it is known that the store takes parts that grow, they do not."""
     content = random.Random(7).randbytes(70 * KIB)
     for said in (None, True):
-        storage = _tiny(tiny_store, tiny_picky, equal_parts=said)
+        storage = _tiny(tiny_store, tiny_refusing, equal_parts=said)
         record = Record(None, 1 + bool(said))
         record.put(storage, content)
         record.upload = replace(record.upload, length=70 * KIB + 5)
         record.put(storage, b"12345")
         assert read(storage, record.finish(storage)) == content + b"12345"
-    assert not tiny_picky.refused
+    assert not tiny_refusing.refused
 
 
 @needs_small_parts
@@ -274,14 +274,14 @@ PASSING = [
 @pytest.mark.parametrize("protocol", ["tus", "flow"])
 @pytest.mark.parametrize(("operation", "status", "code"), FOR_GOOD)
 def test_a_refusal_that_does_not_pass_is_told_and_not_repeated(
-    serve: Serve, store: Store, picky: PickyStore, protocol: str, operation: str, status: int, code: str
+    serve: Serve, store: Store, refusing: RefusingStore, protocol: str, operation: str, status: int, code: str
 ) -> None:
     """One request of a client is one request to the store; the client gets 500, which is not for sending on and on, and
     the log has the key and the store's own words. When the store has changed its mind, the upload is finished.
     """
     server = serve()
     words = "This is what the store says."
-    picky.refusals[operation] = Refusal(status, code, words)
+    refusing.refusals[operation] = Refusal(status, code, words)
     sample = Sample(CONTENT, chunk=10 * MIB)
     if protocol == "tus":
         path = server.tus.create(len(CONTENT))
@@ -293,12 +293,12 @@ def test_a_refusal_that_does_not_pass_is_told_and_not_repeated(
         (path,) = (f"/files/{row[0]}" for row in server.query("SELECT id FROM upload"))
     assert (answer.status, "retry-after" in answer.headers) == (500, False)
     if operation == "complete":
-        assert picky.asked["complete"] == 1
+        assert refusing.asked["complete"] == 1
     else:
-        assert picky.asked[operation] <= 4  # as many parts are sent at once
+        assert refusing.asked[operation] <= 4  # as many parts are sent at once
     log = server.log.read_text()
     assert words in log and code in log and store.prefix + id_of(path) in log
-    del picky.refusals[operation]
+    del refusing.refusals[operation]
     if protocol == "tus":
         server.tus.resume(path, CONTENT)
     else:
@@ -312,26 +312,26 @@ def test_a_refusal_that_does_not_pass_is_told_and_not_repeated(
 @pytest.mark.live
 @pytest.mark.parametrize(("operation", "status", "code"), PASSING)
 def test_a_refusal_that_passes_is_told_as_such(
-    serve: Serve, store: Store, picky: PickyStore, operation: str, status: int, code: str
+    serve: Serve, store: Store, refusing: RefusingStore, operation: str, status: int, code: str
 ) -> None:
     """503, and Retry-After: the client sends again, and finds all as it was."""
     server = serve()
     path = server.tus.create(len(CONTENT))
-    picky.refusals[operation] = Refusal(status, code)
+    refusing.refusals[operation] = Refusal(status, code)
     answer = server.tus.patch(path, 0, CONTENT if operation == "complete" else CONTENT[:MORE_THAN_A_PART])
     assert (answer.status, "retry-after" in answer.headers) == (503, True)
     assert code in server.log.read_text()
-    del picky.refusals[operation]
+    del refusing.refusals[operation]
     server.tus.resume(path, CONTENT)
     assert server.receipts(path) == [SHA256]
     assert store.kept() == {store.prefix + id_of(path)}
 
 
 @pytest.mark.parametrize("code", ["QuotaExceeded", "XMinioStorageFull"])
-def test_a_store_that_is_full_says_so(store: Store, picky: PickyStore, code: str) -> None:
+def test_a_store_that_is_full_says_so(store: Store, refusing: RefusingStore, code: str) -> None:
     """As a disk does."""
-    storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": picky.url})
-    picky.refusals["put"] = Refusal(403, code)
+    storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": refusing.url})
+    refusing.refusals["put"] = Refusal(403, code)
     with pytest.raises(StorageFull):
         put(storage, an_upload(length=10), b"01234")
 

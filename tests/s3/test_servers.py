@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.flow.client import Sample
-from tests.flow.wire import octet
+from tests.flow.socket_client import octet
 from tests.live.journal import PATIENCE
 from tests.live.servers import id_of
 from tests.live.servers import Server
 
 from .ceph import Ceph
 from .conftest import Store
-from .gate import Gate
+from .proxy import Proxy
 
 MIB = 1024 * 1024
 PART = 5 * MIB
@@ -142,56 +142,56 @@ def test_a_cut_connection_keeps_what_came(serve: Serve, store: Store) -> None:
 
 
 @pytest.fixture
-def gate(store: Store) -> Iterator[Gate]:
+def proxy(store: Store) -> Iterator[Proxy]:
     """What the servers take for the store."""
-    gate = Gate(store.server.port)
-    yield gate
-    gate.close()
+    proxy = Proxy(store.server.port)
+    yield proxy
+    proxy.close()
 
 
-def test_a_store_that_is_down_costs_a_while(serve: Serve, store: Store, gate: Gate) -> None:
+def test_a_store_that_is_down_costs_a_while(serve: Serve, store: Store, proxy: Proxy) -> None:
     """Requests are answered with 503, the upload stays as it was told, and goes on when the store is back."""
-    server = serve(S3_ENDPOINT_URL=gate.url)
+    server = serve(S3_ENDPOINT_URL=proxy.url)
     path = server.tus.create(len(CONTENT), body=CONTENT[: 7 * MIB])
-    gate.is_open = False
+    proxy.is_open = False
     more = CONTENT[7 * MIB :][: 3 * MIB + 100_000]  # no more than the kernel takes while nobody reads
     assert server.tus.patch(path, 7 * MIB, more).status == 503
-    assert gate.refused
+    assert proxy.refused
     assert server.tus.offset(path) == 7 * MIB
-    gate.is_open = True
+    proxy.is_open = True
     server.tus.resume(path, CONTENT)
     assert server.receipts(path) == [SHA256]
     assert store.kept() == {_target(store, path)}
-    gate.is_open = False
+    proxy.is_open = False
     assert server.tus.request("DELETE", path).status == 503
-    gate.is_open = True
+    proxy.is_open = True
     server.flask("tus", "delete_expired", ahead=100)
     assert store.kept() == set()
 
 
-def test_a_store_that_is_down_at_the_end_is_asked_again(serve: Serve, store: Store, gate: Gate) -> None:
+def test_a_store_that_is_down_at_the_end_is_asked_again(serve: Serve, store: Store, proxy: Proxy) -> None:
     """All bytes are there, but the object could not be made: the next request makes it."""
-    server = serve(S3_ENDPOINT_URL=gate.url)
+    server = serve(S3_ENDPOINT_URL=proxy.url)
     server.order("post_save", "sleep 3")
     path = server.tus.create(len(CONTENT))
     with ThreadPoolExecutor(1) as clients:
         answer = clients.submit(server.tus.patch, path, 0, CONTENT)
         server.journal.wait_for("post_save", id_of(path))
-        gate.is_open = False
+        proxy.is_open = False
         assert answer.result().status == 503
-    gate.is_open = True
+    proxy.is_open = True
     assert server.tus.offset(path) == len(CONTENT)
     assert server.receipts(path) == [SHA256]
     assert store.kept() == {_target(store, path)}
 
 
-def test_a_store_that_is_busy_is_asked_again(serve: Serve, store: Store, gate: Gate) -> None:
+def test_a_store_that_is_busy_is_asked_again(serve: Serve, store: Store, proxy: Proxy) -> None:
     """A few answers to slow down are not noticed by the client."""
-    server = serve(S3_ENDPOINT_URL=gate.url)
+    server = serve(S3_ENDPOINT_URL=proxy.url)
     path = server.tus.create(len(CONTENT))
-    gate.throttled = 3
+    proxy.throttled = 3
     server.tus.resume(path, CONTENT)
-    assert gate.refused == 3
+    assert proxy.refused == 3
     assert server.receipts(path) == [SHA256]
     assert store.content(_target(store, path)) == CONTENT
 

@@ -72,7 +72,7 @@ def test_settings_are_all_it_takes(app: Flask, store: Store, kind: type[FlaskRes
     assert store.content(key) == CONTENT
     assert tus.get(url, {"Range": "bytes=1000-"}).data == CONTENT[1000:]
     run = app.test_cli_runner().invoke
-    assert run(args=["tus", "verify"]).output.startswith("1 uploads verified, 0 damaged")
+    assert run(args=["tus", "verify"]).output.startswith("Uploads verified: 1, damaged: 0")
     shown = json.loads(run(args=["tus", "show", upload_id]).output)
     assert (shown["path"], shown["location"]) == (None, f"s3://{store.bucket}/{key}")
     store.client.delete_object(Bucket=store.bucket, Key=key)
@@ -135,7 +135,7 @@ def test_a_store_that_is_down_is_waited_for(
     create = urllib.request.Request(f"{server.url}/bucket", method="PUT")
     urllib.request.urlopen(create, timeout=30).close()
     assert tus.patch(url, 0, b"hello").status_code == 204
-    assert app.test_cli_runner().invoke(args=["tus", "verify"]).output.startswith("1 uploads verified, 0 damaged")
+    assert app.test_cli_runner().invoke(args=["tus", "verify"]).output.startswith("Uploads verified: 1, damaged: 0")
 
 
 def test_a_missing_extra_is_told(tmp_path: Path, own_server: Callable[..., Moto]) -> None:

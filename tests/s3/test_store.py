@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import TooLarge
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.upload import Upload
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.storage import finish

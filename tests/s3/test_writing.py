@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from flask_resumable.core.concat import Concat
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
-from flask_resumable.sansio.concat import Concat
-from flask_resumable.sansio.upload import Status
+from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
 from flask_resumable.testing.storage import read
 
@@ -36,7 +37,7 @@ BEGUN = PART * 3 // 2
 class SmallParts(S3Storage):
     """Parts as small as the store takes them."""
 
-    min_part_size = PART
+    traits = StoreTraits(min_part=PART)
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_slow_content_is_kept_before_it_fills_a_part(
 ) -> None:
     """Every half minute what came is saved, as one more object each time, until there are too many of them."""
     now = [1000.0]
-    monkeypatch.setattr("flask_resumable.storage.s3.writer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("flask_resumable.storage.multipart.writer.time.monotonic", lambda: now[0])
     record = Record(LENGTH)
     with record.request(storage) as slow:
         for start in range(0, 1000, 10):

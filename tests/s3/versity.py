@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tests.live.servers import DIE_WITH_PARENT
 from tests.ports import free_port
+from tests.prerequisites import require_program
 
 from .moto import answers
 from .moto import PATIENCE
@@ -24,14 +24,10 @@ class Versity:
     min_part = 5 * 1024 * 1024
 
     def __init__(self, home: Path) -> None:
+        self._program = require_program("versitygw", "make bench-peers, and put bench/peers/bin into the PATH")
         self._home = home
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-
-    @staticmethod
-    def program() -> str | None:
-        """Where it is installed."""
-        return shutil.which("versitygw")
 
     @property
     def url(self) -> str:
@@ -40,11 +36,9 @@ class Versity:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        program = self.program()
-        assert program is not None
         (self._home / "data").mkdir(exist_ok=True)
         keys = ["--access", self.access_key, "--secret", self.secret_key]
-        command = [program, *keys, "--port", f"127.0.0.1:{self.port}", "posix", str(self._home / "data")]
+        command = [self._program, *keys, "--port", f"127.0.0.1:{self.port}", "posix", str(self._home / "data")]
         with (self._home / "versitygw.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", DIE_WITH_PARENT, *command], stdout=log, stderr=log, cwd=self._home

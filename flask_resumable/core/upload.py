@@ -1,0 +1,367 @@
+"""The upload and its rules.
+
+Everything that decides whether bytes are accepted, and which state they lead to, is in this module. It knows no
+protocol, database or disk. The current time is passed as ``now``. All times are aware and in UTC; sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from typing import Any
+from typing import Self
+
+from ..errors import LengthConflict
+from ..errors import OffsetMismatch
+from ..errors import TooLarge
+from ..errors import UploadClosed
+from ..errors import UploadExpired
+from . import placement as place
+from .answer import Answer
+from .checksum import Checksum
+from .concat import Concat
+from .metadata import UploadMetadata
+from .ranges import ByteRanges
+from .ranges import ChunkSpan
+
+JSONObject = Mapping[str, Any]
+
+AFTER_USE = timedelta(days=1)  # how long a used part is kept: its client may repeat the request or use the part again
+MAX_LENGTH = 2**63 - 1  # in bytes; the maximum that the integer column of every database can hold
+
+
+class Status(enum.Enum):
+    """The status of an upload."""
+
+    NEW = "new"  # on_create has not returned yet
+    ACTIVE = "active"  # accepts bytes
+    FINISHING = "finishing"  # every byte has been received; on_complete has not returned yet
+    COMPLETE = "complete"
+    DELETING = "deleting"  # not found by clients any more; its bytes may still exist
+    GONE = "gone"  # the bytes are removed; the record is kept so that late requests do not bring the upload back
+
+
+# NEW and FINISHING exist so that a crash cannot lose a hook, and DELETING so that it cannot leave bytes without a
+# record. Any request that finds an upload in one of them completes that step first.
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.NEW: frozenset({Status.ACTIVE, Status.DELETING}),
+    Status.ACTIVE: frozenset({Status.FINISHING, Status.DELETING}),
+    Status.FINISHING: frozenset({Status.COMPLETE, Status.ACTIVE, Status.DELETING}),  # ACTIVE only if bytes were lost
+    Status.COMPLETE: frozenset({Status.DELETING}),
+    Status.DELETING: frozenset({Status.GONE}),
+    Status.GONE: frozenset(),
+}
+
+
+LEAVING = (Status.DELETING, Status.GONE)  # not found by clients any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An upload as it was last saved in the repository. What has not been saved does not exist."""
+
+    id: str
+    length: int | None = None  # None until the client declares it
+    received: ByteRanges = ByteRanges()
+    metadata: UploadMetadata = field(default_factory=UploadMetadata)
+    concat: Concat | None = None
+    owner: str | None = None  # None if it has no owner
+    client_key: str | None = None  # unique; finds the upload for clients that choose their own identifier
+    request_key: str | None = None  # unique; finds the upload for a creation that is sent again
+    status: Status = Status.NEW
+    created_at: datetime
+    updated_at: datetime | None = None  # when a request last claimed or saved it
+    expires_at: datetime | None = None
+    awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
+    answer: Answer | None = None  # what on_complete returned
+    storage: JSONObject = field(default_factory=dict)  # only the storage that wrote it understands it
+    # Maintained by the repository:
+    claimed_until: datetime | None = None  # when the claim of a request expires; None after its release
+    claimed_by: str | None = None  # the process of that request; see processes.py
+    fence: int = 0  # the number of the latest claim
+    asked: str | None = None  # a message from another request to the holder of the claim
+    version: int = 0  # increases with every change of the record
+
+    @property
+    def offset(self) -> int:
+        """The number of bytes received from the start, without a gap."""
+        return self.received.offset
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the length is known and every byte has been received."""
+        return self.length is not None and self.received.covers(0, self.length)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every byte has been received, and no client has said that more will follow."""
+        return self.length is not None and not self.awaits_completion and self.received.covers(0, self.length)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether every byte has been received, but the server still has to complete the upload."""
+        return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_ready)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this is a partial upload (tus concatenation)."""
+        return self.concat is not None and self.concat.is_partial
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is a final upload, made of partial ones (tus concatenation)."""
+        return self.concat is not None and self.concat.is_final
+
+    def is_visible_to(self, owner: str | None) -> bool:
+        """Whether requests of ``owner`` can find the upload: it is theirs, and it is not being removed."""
+        return self.owner == owner and self.status not in LEAVING
+
+    def is_claimed(self, now: datetime) -> bool:
+        """Whether a request is working on the upload."""
+        return self.claimed_until is not None and self.claimed_until > now
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the last request has released its claim, and so has saved everything that it received."""
+        return self.claimed_until is None
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a request is receiving content, or crashed while it did."""
+        return self.status is Status.ACTIVE and not self.is_released and not self.is_final
+
+    @property
+    def can_expire(self) -> bool:
+        """Whether the upload can expire. Complete uploads do not, except partial ones, which only wait for a final one.
+
+        Spec: tus 1.0 "Expiration" covers unfinished uploads only.
+        """
+        return self.status in (Status.NEW, Status.ACTIVE) or (self.is_partial and self.status is Status.COMPLETE)
+
+    @property
+    def removable_at(self) -> datetime | None:
+        """When the cleaner may remove the upload, or ``None`` for never."""
+        if self.status is Status.DELETING:
+            return self.created_at
+        return self.expires_at if self.can_expire or self.status is Status.GONE else None
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the upload has expired."""
+        return self.can_expire and self.expires_at is not None and self.expires_at <= now
+
+    def to(self, status: Status) -> Self:
+        """Return the upload with another status. Raises ``ValueError`` if that status cannot follow."""
+        if status not in TRANSITIONS[self.status]:
+            raise ValueError(f"An upload cannot go from {self.status.value} to {status.value}.")
+        return replace(self, status=status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """A client's request to create an upload."""
+
+    length: int | None
+    metadata: UploadMetadata = field(default_factory=UploadMetadata)
+    concat: Concat | None = None
+    client_key: str | None = None  # the identifier that the client will find the upload by
+    idempotency_key: str | None = None  # the same in all repetitions of this request
+    storage: JSONObject = field(default_factory=dict)  # what the storage needs to know from the start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWrite:
+    """A client's wish to put a chunk into an upload, which is created if nobody has done that before."""
+
+    creation: Creation
+    span: ChunkSpan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A client's request to add content."""
+
+    start: int  # the position of the first byte in the upload
+    size: int | None  # in bytes; None if the request does not announce it
+    declares_length: int | None = None
+    # True if the upload is complete after this content, False if more will follow.
+    # None if it is complete when its length is reached.
+    completes: bool | None = None
+    checksum: Checksum | None = None
+    checksum_in_trailer: bool = False  # the checksum is sent after the content
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the content counts only if it matches a checksum."""
+        return self.checksum is not None or self.checksum_in_trailer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits that the app sets for uploads."""
+
+    max_size: int | None = None
+    expiration: timedelta | None = None
+    sliding: bool = False  # whether each write postpones the expiry
+    parts_expiration: timedelta | None = None  # the lifetime of a part whose final upload may wait longer for others
+
+    def check_length(self, length: int | None) -> None:
+        """Refuse an upload whose total length exceeds the maximum.
+
+        :raises TooLarge: ``length`` exceeds ``max_size``.
+        """
+        if length is not None and self.max_size is not None and length > self.max_size:
+            raise TooLarge(f"Uploads may be at most {self.max_size} bytes.", self.max_size)
+
+    def expiry(self, upload: Upload, now: datetime) -> datetime | None:
+        """Return when an upload expires that a request works on at ``now``.
+
+        Partial uploads always expire, because no client returns to a part once the final upload exists. A completely
+        received one may have to wait for others, whose expiry is postponed while they receive content.
+        """
+        lifetime = self.expiration
+        if upload.is_partial and self.parts_expiration is not None:
+            if lifetime is None or (self.sliding and upload.is_whole):
+                lifetime = max(lifetime or timedelta(0), self.parts_expiration)
+        return None if lifetime is None else now + lifetime
+
+    def slides(self, upload: Upload) -> bool:
+        """Whether a write postpones the expiry of ``upload``."""
+        return self.sliding or (upload.is_partial and self.expiration is None)
+
+
+def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits, now: datetime) -> Upload:
+    """Return a new upload.
+
+    :raises TooLarge: The declared length exceeds the maximum.
+    """
+    limits.check_length(creation.length)
+    upload = Upload(
+        id=upload_id,
+        length=creation.length,
+        metadata=creation.metadata,
+        concat=creation.concat,
+        owner=owner,
+        client_key=creation.client_key,
+        storage=creation.storage,
+        created_at=now,
+        updated_at=now,
+    )
+    return replace(upload, expires_at=limits.expiry(upload, now))
+
+
+def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[Upload, int]:
+    """Accept or refuse a write before any of its bytes are read.
+
+    :return: The upload, with its length if ``write`` declares one, and how many bytes it may still receive.
+    :raises UploadExpired: The upload has expired.
+    :raises UploadClosed: It is a final upload, or one that is sent in chunks (flow.js).
+    :raises OffsetMismatch: ``write`` does not start at the upload's offset.
+    :raises LengthConflict: ``write`` declares a length that is already known or smaller than the offset, or it
+        completes the upload at another length.
+    :raises TooLarge: ``write`` exceeds the upload's length or ``limits.max_size``.
+
+    Spec: tus 1.0 "PATCH", "Upload-Defer-Length".
+    """
+    check_alive(upload, now)
+    if upload.is_final:
+        raise UploadClosed("This upload was concatenated from others and accepts no content.")
+    if upload.client_key is not None:
+        raise UploadClosed("This upload is sent in chunks; continue with the protocol it was started with.")
+    if write.start != upload.offset:
+        raise OffsetMismatch(upload.offset, write.start)
+    if write.declares_length is not None:
+        upload = _declare_length(upload, write.declares_length, limits)
+    if write.completes and write.size is not None:
+        upload = _end_at(upload, write.start + write.size, limits)
+    if upload.awaits_completion is not (write.completes is False):
+        upload = replace(upload, awaits_completion=write.completes is False)
+    end = upload.length if upload.length is not None else limits.max_size
+    room = (MAX_LENGTH if end is None else end) - write.start
+    if write.size is not None and write.size > room:
+        raise TooLarge(f"The body exceeds the {room} bytes remaining in this upload.", room)
+    return upload, room
+
+
+def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
+    if upload.length is not None:
+        raise LengthConflict("The length of this upload has already been declared; leave out Upload-Length.")
+    if length < upload.offset:
+        raise LengthConflict(f"The upload already has {upload.offset} bytes; its length cannot be {length}.")
+    limits.check_length(length)
+    return replace(upload, length=length)
+
+
+def _end_at(upload: Upload, end: int, limits: Limits) -> Upload:
+    """Return the upload with its length, which is now known to be ``end``."""
+    if upload.length is None:
+        return _declare_length(upload, end, limits)
+    if upload.length != end:
+        raise LengthConflict(f"The upload is {upload.length} bytes long, but its last content ends at {end}.")
+    return upload
+
+
+def end_here(upload: Upload, write: Write, limits: Limits) -> Upload:
+    """Return the upload after a complete write, whose end is the upload's end if the write ``completes`` it.
+
+    :raises LengthConflict: The upload is longer than that.
+    """
+    return _end_at(upload, upload.offset, limits) if write.completes else upload
+
+
+def check_alive(upload: Upload, now: datetime) -> None:
+    """Refuse an upload that has expired.
+
+    :raises UploadExpired: The upload has expired.
+    """
+    if upload.is_expired(now):
+        raise UploadExpired
+
+
+def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
+    """Return the upload with the bytes from ``start`` to ``stop`` received; see :meth:`ByteRanges.add`."""
+    longer = replace(upload, received=upload.received.add(start, stop, unit))
+    return replace(longer, expires_at=limits.expiry(longer, now)) if limits.slides(longer) else longer
+
+
+def used(part: Upload, now: datetime) -> Upload:
+    """Return a part that a final upload was made of. It expires soon, since its bytes are now stored twice."""
+    until = now + AFTER_USE
+    return part if part.expires_at is not None and part.expires_at <= until else replace(part, expires_at=until)
+
+
+def with_storage(upload: Upload, stored: JSONObject) -> Upload:
+    """Return the upload with new data of its storage. The place that the app chose stays."""
+    kept = place.keep(upload.storage, stored)
+    return upload if kept == upload.storage else replace(upload, storage=kept)
+
+
+def finish_if_ready(upload: Upload) -> Upload:
+    """Return the upload with the status that follows from its bytes."""
+    if upload.status is Status.ACTIVE and upload.is_ready:
+        return upload.to(Status.FINISHING)
+    return upload
+
+
+def recede(upload: Upload, offset: int) -> Upload:
+    """Return the upload without the bytes that the storage lost."""
+    status = Status.ACTIVE if upload.status is Status.FINISHING else upload.status
+    return replace(upload, received=ByteRanges.prefix(min(offset, upload.offset)), status=status)
+
+
+def assemble(upload: Upload, parts: list[Upload], limits: Limits) -> Upload:
+    """Return a final upload with its length, as soon as the lengths of all its parts are known.
+
+    :raises TooLarge: The parts together exceed the maximum.
+
+    Spec: tus 1.0 "Concatenation".
+    """
+
+    lengths = [part.length for part in parts]
+    length = sum(known for known in lengths if known is not None)
+    limits.check_length(length)
+    return upload if None in lengths else replace(upload, length=length)

@@ -1,0 +1,1 @@
+"""Finished uploads, to be fetched."""

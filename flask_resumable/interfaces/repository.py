@@ -1,0 +1,220 @@
+"""What keeps the records of uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from typing import Protocol
+
+from ..core.answer import Answer
+from ..core.owner import Anybody
+from ..core.upload import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to change one upload, until it expires or a newer claim replaces it.
+
+    ``fence`` increases with every claim on the upload and is never reused.
+    """
+
+    upload_id: str
+    fence: int
+
+
+class StateRepository(Protocol):
+    """Keeps the records of uploads.
+
+    Every method is a short transaction of its own and holds no connection when it returns. If the database cannot be
+    reached, it raises :exc:`~flask_resumable.errors.Unavailable` and changes nothing.
+    """
+
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
+        """Insert a record, and claim it unless ``until`` is ``None``.
+
+        :param until: When the claim expires.
+        :param by: See :meth:`claim`.
+        :raises UploadExists: The id or one of the keys is taken.
+        """
+        ...
+
+    def find(self, key: str) -> Upload:
+        """Return the upload with this ``client_key``. Raises ``UploadNotFound``."""
+        ...
+
+    def find_request(self, request_key: str) -> Upload:
+        """Return the upload with this ``request_key``. Raises ``UploadNotFound``."""
+        ...
+
+    def get(self, upload_id: str) -> Upload:
+        """Return the upload with this id. Raises ``UploadNotFound``."""
+        ...
+
+    def claim(
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
+    ) -> tuple[Upload, Claim]:
+        """Claim the upload, and return it as the last holder saved it. From then on, saves of that holder fail.
+
+        The upload that is returned still shows the previous claim.
+
+        :param until: When the claim expires.
+        :param known: The upload as the caller has just read it, which may save a query. It is ignored if it is out of
+            date.
+        :param by: The name of the caller's process, which becomes ``Upload.claimed_by``.
+        :param over: The fence of a living claim that may be replaced, because its holder was asked to let go or is
+            known to be gone. It is respected all the same if it has changed the status of the upload since ``known``.
+        :raises UploadNotFound: There is no such upload.
+        :raises UploadLocked: Another claim has not expired yet.
+        """
+        ...
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        """Save the record, and renew the claim or release it (``None``), in one step.
+
+        Both keys, ``owner``, ``metadata``, ``concat`` and ``created_at`` never change.
+
+        :raises ClaimLost: A newer claim was made; nothing was changed.
+        """
+        ...
+
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
+        """Apply ``change`` to the record without a claim, and return the new record.
+
+        For requests that work on one upload in parallel. If another request saves first, ``change`` is called again
+        with the new record. It may raise to refuse, or return its argument to change nothing, and it may remove the
+        keys. An expired claim is lost by this.
+
+        :param known: See :meth:`claim`.
+        :raises UploadNotFound: There is no such upload.
+        :raises UploadLocked: A claim has not expired yet.
+        """
+        ...
+
+    def tell(self, upload: Upload) -> bool:
+        """Save the received bytes of ``upload`` on behalf of its holder, whose claim stays as it is.
+
+        :return: Whether they were saved. They are not if the record has changed since ``upload`` was read.
+        """
+        ...
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        """Leave a message of up to 32 letters for the holder whose claim ``upload`` shows.
+
+        This does not change the version of the record. The holder's next save or release clears the message, and so
+        does the next claim.
+        """
+        ...
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        """Return all pending messages, with the claims they are for."""
+        ...
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        """Extend the claim without saving anything. Raises ``ClaimLost``."""
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Release the claim. Does nothing if it is lost."""
+        ...
+
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        """Check that ``remove`` would succeed, without changing anything.
+
+        :raises RemovalRefused: Something in the app's database refers to the record and forbids its removal.
+        :raises ClaimLost: A newer claim was made.
+        """
+        ...
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        """Delete the record, then call ``hook`` with what was the app's own instance.
+
+        :raises RemovalRefused: Something in the app's database refers to the record; it is unchanged.
+        :raises ClaimLost: A newer claim was made; the record is unchanged.
+        """
+        ...
+
+    def save_with_hook(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
+        """Call ``hook`` with the app's own instance, then save ``upload`` along with the answer that it returned.
+
+        If the database supports it, the save and what the hook wrote in the app's session are committed in one
+        transaction. If the hook raises, both are rolled back, and the exception propagates. The hook may change
+        ``upload.storage``: save it as it is after the hook.
+
+        :raises ClaimLost: A newer claim was made.
+        """
+        ...
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        """Call ``hook`` with the app's own instance. Commit what it wrote in the app's session; roll back on errors."""
+        ...
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        """Return up to ``limit`` unclaimed uploads whose ``removable_at`` has passed.
+
+        They are sorted by that time and by id, and come after ``after``.
+        """
+        ...
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        """Return up to ``limit`` unclaimed uploads that wait for the server to complete them.
+
+        These are uploads in ``FINISHING`` and final uploads in ``ACTIVE``. They are sorted by id, greater than
+        ``after``.
+        """
+        ...
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        """Return up to ``limit`` uploads, sorted by id, with ids greater than ``after``."""
+        ...
+
+    def instance(self, upload_id: str) -> Any | None:
+        """Return the app's own instance of a record, as hooks get it, or ``None`` if there is no such record.
+
+        It is loaded in the app's own session and lives as long as that session.
+        """
+        ...
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        """Return up to ``limit`` of the app's own instances, sorted by id, with ids greater than ``after``.
+
+        :param status: ``None`` for all uploads that are not being removed (``deleting``, ``gone``).
+        :param owner: ``None`` for uploads without an owner, ``ANYBODY`` for all.
+        :param parts: Whether to include partial uploads.
+        """
+        ...
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        """Return the final uploads in ``ACTIVE`` that list ``part_id``."""
+        ...
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        """Return those ids whose uploads may have unfinished bytes: they have a record and are not published."""
+        ...
+
+    def release_connection(self) -> None:
+        """Return all connections to the pool, even the one of the app's session. Called before a body is read."""
+        ...
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        """Return a remembered digest of exactly the bytes that ``upload`` has, or ``None``."""
+        ...
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        """Remember a digest for as long as the upload has exactly these bytes."""
+        ...

@@ -1,0 +1,1 @@
+"""flow.js and its relatives."""

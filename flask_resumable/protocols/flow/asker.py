@@ -1,0 +1,79 @@
+"""Who asks about which upload of flow.js."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+from ...core.ids import ID_PATTERN
+from ...core.upload import JSONObject
+from ...core.upload import Limits
+from ...core.upload import Upload
+from ...errors import UploadExpired
+from ...errors import UploadNotFound
+from ...service.chunks import ChunkService
+from ...service.client_keys import Keys
+from ...state import current_state
+from . import messages as flow
+from .settings import FlowSettings
+
+NAME = "flow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowServer:
+    """flow.js, as one app serves it."""
+
+    settings: FlowSettings
+    policy: flow.FlowPolicy
+    limits: Limits
+    keys: Keys
+    chunks: ChunkService
+    layout: Callable[[int, int], JSONObject]  # see PlacesChunks
+
+
+def current_server() -> FlowServer:
+    """That of the current app."""
+    return cast(FlowServer, current_state().protocols[NAME])
+
+
+class Asker:
+    """One request's client. What only the app knows of it, the app is asked once."""
+
+    def __init__(self, state: FlowServer) -> None:
+        self.state = state
+        self._known: tuple[flow.File, str] | None = None
+
+    @cached_property
+    def owner(self) -> str | None:
+        """Whose uploads these are."""
+        return current_state().owner()
+
+    def key(self, file: flow.File) -> str:
+        """What the upload of a file is found by."""
+        if self._known is None or self._known[0] != file:
+            callback = self.state.settings.hash_name_callback
+            self._known = file, file.key(self.owner, None if callback is None else str(callback(file)))
+        return self._known[1]
+
+    def look(self, file: flow.File) -> Upload | None:
+        """The upload of a file, as far as it is."""
+        return self.state.keys.look(self.key(file), self.state.limits)
+
+    def find(self, upload_id: str) -> Upload:
+        """An upload by its id.
+
+        :raises UploadNotFound: No such upload of this client, or its time is over.
+        """
+        if not ID_PATTERN.fullmatch(upload_id):
+            raise UploadNotFound(upload_id)
+        try:
+            return current_state().service.look(upload_id, owner=self.owner)
+        except UploadExpired:  # what is told of that goes for who may begin anew, under the name of the file
+            raise UploadNotFound(upload_id) from None
+
+    def cancel(self, upload: Upload) -> None:
+        """Remove an upload, and refuse what comes late for a while."""
+        self.state.chunks.cancel(upload, owner=self.owner)

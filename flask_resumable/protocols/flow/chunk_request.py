@@ -1,0 +1,172 @@
+"""One flow.js request with a chunk, read in order: its parameters, its content, and what comes after that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+
+from flask import Request
+from werkzeug.http import parse_options_header
+
+from ...core.checksum import Hasher
+from ...errors import BodyIncomplete
+from ...errors import InvalidRequest
+from ...errors import ResumableError
+from ...errors import TooLarge
+from ...wsgi.body import RequestBody
+from ...wsgi.first_reader import is_parsed
+from ...wsgi.pipes import LEAST
+from . import messages as flow
+from .form import Block
+from .form import Fields
+from .form import FormReader
+from .form import OVERHEAD
+from .form import ParsedForm
+from .form import Sink
+
+DRAIN = 16 * 1024 * 1024  # bytes to read on after a refusal: browsers see no answer before they have sent all
+
+
+class ChunkRequest:
+    """What a client sends with a chunk: call :meth:`find_file`, then :meth:`receive` or :meth:`drain`, then close it.
+
+    :param body: Its content.
+    :param file_field: The field of a form that has the chunk.
+    :param max_size: Bytes that a chunk may have.
+    :raises TooLarge: The body is announced to be larger; nothing of it was read.
+    :raises InvalidRequest: It is a form that has no boundary.
+    """
+
+    def __init__(self, request: Request, body: RequestBody, *, file_field: str, max_size: int) -> None:
+        self._body = body
+        self._max_size = max_size
+        if body.size is not None and body.size > max_size + OVERHEAD:
+            raise self._too_large()
+        self._query = list(request.args.items(multi=True))
+        self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
+        self._file: Iterator[Block] | None = None
+        self._parameters: dict[str, str] | None = None
+        self.size = 0  # bytes of the chunk so far
+
+    @property
+    def known(self) -> dict[str, str]:
+        """The parameters that have been read by now, whether they make sense or not."""
+        return dict([*self._query, *self._content.fields, *self._content.later_fields])
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Those in the query and in the form, up to the chunk; once that was received, with those that come after it.
+
+        :raises InvalidRequest: They contradict each other.
+        """
+        if self._parameters is None:
+            self._parameters = flow.merge([*self._query, *self._content.fields])
+        return self._parameters
+
+    @property
+    def has_later_parameters(self) -> bool:
+        """Whether some of them came after the chunk."""
+        return bool(self._content.later_fields)
+
+    def find_file(self) -> bool:
+        """Read the fields that come before the chunk. ``False``: there is none, and this was all.
+
+        :raises BodyIncomplete: The body broke off.
+        :raises ResumableError: And what :class:`FormReader` has against it.
+        """
+        has_file = self._content.find_file()
+        if not has_file:
+            self._check_end()
+        return has_file
+
+    def receive(self, into: Sink, hasher: Hasher | None = None) -> None:
+        """Read the chunk, and on to the end of the request.
+
+        :raises TooLarge: The chunk is.
+        :raises InvalidRequest: The parameters after it contradict those before it. And as ``find_file``.
+        """
+        self._file = self._content.file(into)
+        for block in self._file:
+            if not block:
+                continue  # nothing came for a while
+            self.size += len(block)
+            if self.size > self._max_size:
+                self.drain()
+                raise self._too_large()
+            if hasher is not None:
+                hasher.update(cast(bytes, block))
+            into.write(block)
+            if not into.room:
+                self._body.unseen = 0
+        self._check_end()
+        if self.has_later_parameters:
+            self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
+
+    def drain(self) -> None:
+        """Read on after a refusal, but not for ever."""
+        with suppress(ResumableError):
+            for block in self._file or self._content.file(_Nowhere()):
+                self.size += len(block)
+                if self.size > DRAIN:
+                    break
+
+    def close(self) -> None:
+        """Done. If the request has not been read to its end, the server does not wait for the rest."""
+        self._content.close()
+
+    def _check_end(self) -> None:
+        if self._body.is_overlong:
+            raise self._too_large()
+        if not self._body.is_whole and not isinstance(self._content, ParsedForm):
+            raise BodyIncomplete(0)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"Chunks may have {self._max_size} bytes at most.", self._max_size)
+
+
+def _content_of(request: Request, body: RequestBody, file_field: str, room: int) -> FormReader | ParsedForm | PlainBody:
+    # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
+    if is_parsed(request):
+        return ParsedForm(request.form, request.files, file_field)
+    content_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    if content_type != "multipart/form-data":
+        return PlainBody(body, room)
+    if "boundary" not in options:
+        raise InvalidRequest("The form has no boundary.")
+    return FormReader(body, room, options["boundary"], file_field)
+
+
+class PlainBody:
+    """A body that is the chunk, as a :class:`FormReader` of a form without fields."""
+
+    def __init__(self, body: RequestBody, room: int) -> None:
+        self.fields: Fields = []
+        self.later_fields: Fields = []
+        self._body = body
+        self._blocks = body.blocks(room)
+
+    def find_file(self) -> bool:
+        """It begins at once."""
+        return True
+
+    def file(self, into: Sink) -> Iterator[Block]:
+        """See :meth:`FormReader.file`."""
+        if into.room >= LEAST and into.room == self._body.size:
+            self._body.unseen = into.room
+        for block in self._blocks:
+            # Kept, it must not be in memory that the next one may be read into.
+            yield block if into.room else bytes(cast(memoryview, block))
+
+    def close(self) -> None:
+        """Read no more."""
+        self._blocks.close()
+
+
+class _Nowhere:
+    """Where content goes that was refused."""
+
+    room = 0
+
+    def write(self, block: Block) -> None:
+        """It is gone."""

@@ -1,0 +1,252 @@
+"""Multipart forms, in order: the fields before the file, the file block by block, the fields after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import BinaryIO
+from typing import cast
+from typing import Protocol
+
+from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import Headers
+from werkzeug.datastructures import MultiDict
+from werkzeug.http import parse_options_header
+
+from ...errors import BodyIncomplete
+from ...errors import InvalidRequest
+from ...errors import ResumableError
+from ...errors import TooLarge
+from ...errors import UnsupportedMediaType
+from ...interfaces import Piped
+from ...wsgi.body import RequestBody
+from ...wsgi.coding import check_coding
+from ...wsgi.pipes import LEAST
+from .multipart import MalformedMultipart
+from .multipart import MultipartParser
+from .multipart import PartBegins
+
+BLOCK_SIZE = 256 * 1024  # bytes
+MAX_PARTS = 100
+MAX_FIELDS_SIZE = 64 * 1024  # bytes of all fields together
+OVERHEAD = MAX_FIELDS_SIZE + 64 * 1024  # bytes that a form may have beside its file
+
+Block = bytes | memoryview | Piped
+Fields = list[tuple[str, str]]  # names and values
+
+
+class Sink(Protocol):
+    """Where the content of a request goes."""
+
+    room: int  # bytes that may still come there unseen, as ``Piped``; 0: somebody has to look at all of them
+
+    def write(self, block: Block) -> None:
+        """Take a block. It must not be changed afterwards if there is no ``room``."""
+        ...
+
+
+class FormReader:
+    """A form that is taken apart while it comes in. Files in other fields are passed over.
+
+    All that reads raises, besides errors of the body's:
+
+    :raises InvalidRequest: It is no form, ends before its end, or has not exactly one file in the right field.
+    :raises TooLarge: Too many parts, or too much in the fields.
+    :raises UnsupportedMediaType: The file came as text.
+    :raises BodyIncomplete: It broke off.
+    """
+
+    def __init__(self, body: RequestBody, room: int, boundary: str, file_field: str) -> None:
+        self.fields: Fields = []  # before the file
+        self.later_fields: Fields = []  # after it, as far as they have been read
+        self._body = body
+        self._blocks = body.blocks(room)
+        self._parser = MultipartParser(boundary.encode("latin-1", "replace"))
+        self._file_field = file_field
+        self._field: str | None = None  # the name of the field that is being read
+        self._value = bytearray()
+        self._is_in_file = False  # the one in question
+        self._content: list[memoryview] = []  # of that file: found, and not passed on yet
+        self._files: list[str] = []
+        self._parts = 0
+        self._room = MAX_FIELDS_SIZE  # bytes
+
+    def find_file(self) -> bool:
+        """Read up to the file. Whether there is one; if not, the form has been read to its end."""
+        for block in self._blocks:
+            self._take(cast(bytes, block))
+            if self._file_field in self._files:
+                return True
+        self._end()
+        return False
+
+    def file(self, into: Sink) -> Iterator[Block]:
+        """The file's content, block by block, which the caller writes to ``into``; then the form's end.
+
+        Where its size is known, and that only the form's end comes after it, it need not be searched for its own end.
+        """
+        is_searched = True
+        while True:
+            content, self._content = self._content, []
+            yield from content
+            if is_searched and into.room and (count := self._unseen(into.room)):
+                is_searched = False
+                self._body.unseen = count
+                yield self._parser.take_held()
+                yield from self._next(count)
+            elif (block := next(self._blocks, None)) is not None:
+                self._take(cast(bytes, block))
+            else:
+                break
+        self._end()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._blocks.close()
+
+    def _unseen(self, room: int) -> int:
+        """How many of the next bytes are certain to be content, if they are many."""
+        count = room - self._parser.held
+        if count < LEAST or not self._is_in_file or not self._parser.is_in_content or self._body.size is None:
+            return 0
+        behind = self._body.size - self._body.received - count
+        return count if behind in self._parser.closing_sizes else 0
+
+    def _next(self, count: int) -> Iterator[Block]:
+        """Pass on so many bytes as they are."""
+        for block in self._blocks:
+            if len(block) > count:
+                seen = memoryview(cast(bytes, block))  # no more is handed out of what is not to be seen
+                yield seen[:count]
+                self._take(seen[count:])
+                break
+            yield block
+            count -= len(block)
+            if not count:
+                break
+
+    def _take(self, piece: bytes | memoryview) -> None:
+        """Take a piece of the form apart, of whatever length."""
+        try:
+            for event in self._parser.feed(piece):
+                if isinstance(event, PartBegins):
+                    self._end_part(event.head)
+                elif self._is_in_file:
+                    self._content.append(event)
+                elif self._field is not None:
+                    self._value += event
+                    if len(self._value) > self._room:
+                        self._check_base64()
+                        text = f"The fields of a form may have {MAX_FIELDS_SIZE} bytes at most."
+                        raise TooLarge(text, MAX_FIELDS_SIZE)
+        except MalformedMultipart as error:
+            raise self._cause(InvalidRequest(f"The body is no multipart form. {error}")) from None
+        except ResumableError as error:
+            raise self._cause(error) from None
+
+    def _end_part(self, head: bytes | None) -> None:
+        """One part has ended, if there was one; ``head``: of the next one."""
+        if self._field == self._file_field:
+            self._check_base64()
+            raise InvalidRequest(f"The form's {self._field!r} is a text, not a file.")
+        if self._field is not None:
+            fields = self.later_fields if self._file_field in self._files else self.fields
+            fields.append((self._field, self._value.decode("utf-8", "replace")))
+            self._room -= len(self._value)
+            self._value.clear()
+        self._field, self._is_in_file = None, False
+        if head is None:
+            return
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise TooLarge(f"A form may have {MAX_PARTS} parts at most.", MAX_PARTS)
+        name, is_file, headers = _described(head)
+        if not is_file:
+            self._field = name
+            return
+        self._files.append(name)
+        if name == self._file_field:
+            check_coding(headers)
+            _check_files(self._files, self._file_field)
+            self._is_in_file = True
+
+    def _check_base64(self) -> None:
+        if self._field == self._file_field and self._value.startswith(b"data:"):
+            raise UnsupportedMediaType("Send chunks as files, not as base64 text.")
+
+    def _end(self) -> None:
+        """The body has come to its end."""
+        try:
+            if not self._parser.has_ended:
+                raise InvalidRequest("The body is no complete multipart form.")
+            self._end_part(None)
+            _check_files(self._files, self._file_field)
+        except ResumableError as error:
+            raise self._cause(error) from None
+
+    def _cause(self, error: ResumableError) -> ResumableError:
+        """What looks like a broken form may be one that broke off: that shows at the end of the body."""
+        body = self._body
+        if body.size is not None and body.received < body.size:
+            for _ in self._blocks:
+                pass
+            if not body.is_whole:
+                return BodyIncomplete(0)
+        return error
+
+
+class ParsedForm:
+    """A form that Flask has read already, for an app that looked into it. What was wrong with it is not known any more.
+
+    :raises InvalidRequest: It has not exactly one file, in the right field.
+    """
+
+    def __init__(self, form: MultiDict[str, str], files: MultiDict[str, FileStorage], file_field: str) -> None:
+        self.fields: Fields = []
+        self.later_fields: Fields = []
+        self._form = form
+        self._files = files
+        self._file_field = file_field
+        self._stream: BinaryIO | None = None
+
+    def find_file(self) -> bool:
+        """See :meth:`FormReader.find_file`."""
+        for name, value in self._form.items(multi=True):
+            if name == self._file_field:
+                raise InvalidRequest(f"The form's {name!r} is a text, not a file.")
+            self.fields.append((name, value))
+        _check_files([name for name, _ in self._files.items(multi=True)], self._file_field)
+        file = self._files.get(self._file_field)
+        if file is None:
+            return False
+        check_coding(file.headers)
+        self._stream = cast(BinaryIO, file.stream)
+        return True
+
+    def file(self, into: Sink) -> Iterator[Block]:
+        """See :meth:`FormReader.file`."""
+        assert self._stream is not None
+        while block := self._stream.read(BLOCK_SIZE):
+            yield block
+
+    def close(self) -> None:
+        """Flask closes it."""
+
+
+def _check_files(names: list[str], file_field: str) -> None:
+    if names.count(file_field) > 1:
+        raise InvalidRequest("The form has more than one file.")
+    if names and file_field not in names:
+        raise InvalidRequest(f"The file must be in the field {file_field!r}.")
+
+
+@lru_cache(64)  # a client's forms all look the same
+def _described(head: bytes) -> tuple[str, bool, Headers]:
+    """What a part's headers say: its name, whether it is a file, and all of them."""
+    lines = (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))
+    headers = Headers([(name.strip(), value.strip()) for name, _, value in lines])
+    value = headers.get("Content-Disposition")
+    if value is None:
+        raise InvalidRequest("A part of the form has no Content-Disposition.")
+    options = parse_options_header(value)[1]
+    return options.get("name", ""), "filename" in options, headers

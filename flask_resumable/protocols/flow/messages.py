@@ -1,0 +1,282 @@
+"""flow.js and its kin on the wire: parameters to chunks, uploads to replies.
+
+One protocol with three spellings: flow.js, resumable.js (its parent) and simple-uploader. A file of T bytes comes in N
+chunks of C bytes, numbered from 1, in any order and several at once; by default the last chunk takes what is left and
+is longer than the others, with ``forceChunkSize`` it is shorter. fusty-flow, for browsers without files in scripts,
+sends a whole file in one request and no numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+
+from ...core.fields import whole_number
+from ...core.metadata import UploadMetadata
+from ...core.ranges import ChunkSpan
+from ...errors import InvalidRequest
+from ...errors import TooLarge
+
+_METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
+_SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app's eyes, not for the record
+
+
+PARAMETERS = (
+    "chunkNumber",
+    "chunkSize",
+    "currentChunkSize",
+    "totalSize",
+    "identifier",
+    "filename",
+    "relativePath",
+    "totalChunks",
+    "type",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one client spells the parameters."""
+
+    name: str
+    prefix: str
+    spelt: Mapping[str, str] = field(init=False, repr=False, compare=False)  # all of them, by their plain names
+    own: frozenset[str] = field(init=False, repr=False, compare=False)  # the same, as they are written
+
+    def __post_init__(self) -> None:
+        spelt = {parameter: self.spell(parameter) for parameter in PARAMETERS}
+        object.__setattr__(self, "spelt", spelt)
+        object.__setattr__(self, "own", frozenset(spelt.values()))
+
+    def spell(self, parameter: str) -> str:
+        """``chunkNumber`` as this client writes it."""
+        return f"{self.prefix}{parameter[0].upper()}{parameter[1:]}" if self.prefix else parameter
+
+
+FLOW = Dialect("flow", "flow")
+DIALECTS = (FLOW, Dialect("resumable", "resumable"), Dialect("simple-uploader", ""))
+_SPELLINGS = frozenset().union(*(dialect.own for dialect in DIALECTS))
+_NUMBERS = frozenset(FLOW.spelt[name] for name in ("chunkNumber", "totalSize", "totalChunks", "chunkSize"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowPolicy:
+    """What this server takes. Sizes in bytes."""
+
+    max_size: int | None = None  # of a file
+    max_chunks: int = 100_000
+    max_chunk_size: int = 2**30
+    max_identifier: int = 1024
+    max_name: int = 1024
+    max_depth: int = 32  # folders
+    max_metadata: int = 16 * 1024  # characters
+    identity_parameters: tuple[str, ...] = ()  # of the app's own, that tell apart what is otherwise one file
+
+    @property
+    def max_body(self) -> int:
+        """How many bytes of a file one request may bring."""
+        return self.max_chunk_size if self.max_size is None else min(self.max_size, self.max_chunk_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Which file a request is about, as the client describes it."""
+
+    dialect: Dialect
+    identifier: str
+    filename: str
+    relative_path: str
+    filetype: str
+    total_size: int
+    chunk_size: int  # 0 where there is one chunk only: then it says nothing
+    total_chunks: int
+    query: Mapping[str, str] = field(default_factory=dict)  # what the app makes its clients send along
+    identity: tuple[str | None, ...] = ()  # what the client says to ``FlowPolicy.identity_parameters``
+
+    def key(self, owner: str | None, name: str | None = None) -> str:
+        """What the upload is found by: whose it is, what the client calls it, and how it is cut.
+
+        The name counts, too: the clients' default identifier is the size and whatever is ASCII of the name. Another
+        geometry is another upload, or ranges of one would be taken for ranges of the other.
+
+        :param name: What to go by instead of the identifier and the names.
+        """
+        called = [self.identifier, self.filename, self.relative_path] if name is None else [name]
+        parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks, *self.identity]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def metadata(self, policy: FlowPolicy) -> UploadMetadata:
+        """What is kept of the description.
+
+        :raises InvalidRequest: It is too long to be kept.
+        """
+        values = {key: value for key, value in self.query.items() if value and _METADATA_KEY.fullmatch(key)}
+        ours = {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
+        for key, value in ours.items():
+            if value:
+                values[key] = value
+            else:
+                values.pop(key, None)
+        metadata = UploadMetadata.from_values(values)
+        if len(metadata.raw) > policy.max_metadata:
+            raise InvalidRequest(f"The parameters take more than {policy.max_metadata} characters.")
+        return metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One chunk of a file."""
+
+    file: File
+    number: int
+
+    @property
+    def span(self) -> ChunkSpan:
+        """Where it lies in the file."""
+        file = self.file
+        return ChunkSpan.of(self.number, file.chunk_size, file.total_chunks, file.total_size)
+
+
+def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Parameters from the query and the form as one mapping.
+
+    :raises InvalidRequest: One of the protocol's own is given twice, differently.
+    """
+    merged: dict[str, str] = {}
+    for key, value in pairs:
+        if merged.setdefault(key, value) != value and key in _SPELLINGS:
+            raise InvalidRequest(f"{key[:64]} is given twice with different values.")
+    return merged
+
+
+def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int | None = None) -> File:
+    """The file that a request is about.
+
+    :param whole: The size of the body, for clients that send a file in one piece and no numbers (fusty-flow).
+    :raises InvalidRequest: A parameter is missing, malformed or too long, or they contradict each other.
+    :raises TooLarge: The file, or a chunk, is larger than allowed.
+    """
+    dialect = dialect_of(parameters)
+    if dialect is None:
+        raise InvalidRequest("flowIdentifier is missing: this address takes uploads of flow.js and resumable.js.")
+    if whole is not None:
+        total_size, chunk_size, total_chunks = whole, 0, 1
+    else:
+        total_size = _number(dialect, parameters, "totalSize")
+        chunk_size, total_chunks = _geometry(dialect, parameters, total_size, policy)
+    _check_size(total_size, chunk_size, total_chunks, policy)
+    identifier = _text(dialect, parameters, "identifier", policy.max_identifier)
+    if not identifier or _CONTROL.search(identifier):
+        raise InvalidRequest(f"{dialect.spelt['identifier']} is empty or holds control characters.")
+    return File(
+        dialect=dialect,
+        identifier=identifier,
+        filename=_text(dialect, parameters, "filename", policy.max_name),
+        relative_path=_path(dialect, parameters, policy),
+        filetype=_text(dialect, parameters, "type", policy.max_name),
+        total_size=total_size,
+        chunk_size=chunk_size,
+        total_chunks=total_chunks,
+        query={key: value for key, value in parameters.items() if key not in dialect.own and key not in _SECRETS},
+        identity=tuple(map(parameters.get, policy.identity_parameters)),
+    )
+
+
+def dialect_of(parameters: Mapping[str, str]) -> Dialect | None:
+    """Who is speaking; ``None`` if nobody that is known."""
+    for dialect in DIALECTS:
+        if dialect.spelt["identifier"] in parameters:
+            return dialect
+    return None
+
+
+def is_whole_file(parameters: Mapping[str, str]) -> bool:
+    """Whether this comes from fusty-flow: an identifier, and no numbers at all."""
+    return FLOW.spelt["identifier"] in parameters and _NUMBERS.isdisjoint(parameters)
+
+
+def parse_chunk(parameters: Mapping[str, str], policy: FlowPolicy) -> Chunk:
+    """The chunk that a request is about.
+
+    :raises InvalidRequest: As :func:`parse_file`, and when there is no such chunk.
+    """
+    file = parse_file(parameters, policy)
+    number = _number(file.dialect, parameters, "chunkNumber")
+    if not 1 <= number <= file.total_chunks:
+        name = file.dialect.spelt["chunkNumber"]
+        raise InvalidRequest(f"{name} must be from 1 to {file.total_chunks}, not {number}.")
+    return Chunk(file=file, number=number)
+
+
+def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> int:
+    name = dialect.spelt[parameter]
+    value = parameters.get(name)
+    if value is None:
+        raise InvalidRequest(f"{name} is missing.")
+    return whole_number(value, name)
+
+
+def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, policy: FlowPolicy) -> tuple[int, int]:
+    """Chunk size and number of chunks, checked against the size of the file."""
+    name = dialect.spelt["totalChunks"]
+    if name in parameters:
+        total_chunks = _number(dialect, parameters, "totalChunks")
+    else:
+        total_chunks = _derived_count(dialect, parameters, total_size)
+    if total_chunks == 0:
+        raise InvalidRequest(f"{name} is 0.")
+    if total_chunks > policy.max_chunks:
+        raise TooLarge(f"A file may have {policy.max_chunks} chunks at most; use larger ones.", policy.max_chunks)
+    if total_chunks == 1:
+        return 0, 1  # the chunk size may then be anything: 1.79e+308 is a common way to say "no chunks"
+    chunk_size = _number(dialect, parameters, "chunkSize")
+    # Holds for a longer last chunk and for a shorter one. Equal: some clients send an empty chunk at the end.
+    before_last = (total_chunks - 1) * chunk_size
+    if chunk_size == 0 or not before_last <= total_size or total_size - before_last >= 2 * chunk_size:
+        raise InvalidRequest(f"{total_chunks} chunks of {chunk_size} bytes do not make {total_size} bytes.")
+    return chunk_size, total_chunks
+
+
+def _derived_count(dialect: Dialect, parameters: Mapping[str, str], total_size: int) -> int:
+    chunk_size = _number(dialect, parameters, "chunkSize")
+    if chunk_size == 0 or total_size <= chunk_size:
+        return 1
+    if total_size % chunk_size:
+        raise InvalidRequest(f"{dialect.spelt['totalChunks']} is missing, and the sizes leave two possibilities.")
+    return total_size // chunk_size
+
+
+def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: FlowPolicy) -> None:
+    if policy.max_size is not None and total_size > policy.max_size:
+        raise TooLarge(f"Files may have {policy.max_size} bytes at most.", policy.max_size)
+    longest = total_size if total_chunks == 1 else max(chunk_size, total_size - (total_chunks - 1) * chunk_size)
+    if longest > policy.max_chunk_size:
+        raise TooLarge(f"Chunks may have {policy.max_chunk_size} bytes at most.", policy.max_chunk_size)
+
+
+def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit: int) -> str:
+    name = dialect.spelt[parameter]
+    value = parameters.get(name, "")
+    if _NO_TEXT.search(value):
+        raise InvalidRequest(f"{name} holds characters that are no text.")
+    if len(value.encode()) > limit:
+        raise InvalidRequest(f"{name} is longer than {limit} bytes.")
+    return value
+
+
+def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -> str:
+    """A relative path in its plainest form. It is kept for the app to look at; nothing here ever follows it."""
+    text = _text(dialect, parameters, "relativePath", policy.max_name)
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise InvalidRequest(f"{dialect.spelt['relativePath']} leads out of its folder.")
+    if len(parts) > policy.max_depth:
+        raise InvalidRequest(f"{dialect.spelt['relativePath']} is deeper than {policy.max_depth} folders.")
+    return "/".join(parts)

@@ -1,0 +1,138 @@
+"""The requests about one chunk: is it here, and here it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from html import escape
+
+from flask import g
+from flask import request
+from flask import Response
+
+from ...core.checksum import Checksum
+from ...core.upload import ChunkWrite
+from ...core.upload import Creation
+from ...core.upload import Upload
+from ...errors import InvalidRequest
+from ...wsgi.first_reader import body_of
+from ..reply import Reply
+from ..responses import JSON
+from ..responses import respond
+from . import messages as flow
+from . import replies as flow_replies
+from .asker import Asker
+from .chunk_request import ChunkRequest
+
+HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
+
+
+def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
+    """Whether a chunk is here."""
+    chunk = flow.parse_chunk(parameters, asker.state.policy)
+    upload = asker.look(chunk.file)
+    if upload is None or not flow_replies.is_stored(upload, chunk.span):
+        return respond(flow_replies.reply_missing())
+    return respond(flow_replies.reply_stored(upload), JSON)
+
+
+def receive_chunk(asker: Asker) -> Response:
+    """Take a chunk, and answer what its upload has now."""
+    state = asker.state
+    body = body_of(request, state.settings.idle_timeout)
+    state.chunks.release_connection()
+    arriving = ChunkRequest(request, body, file_field=state.settings.file_field, max_size=state.policy.max_body)
+    try:
+        if arriving.find_file():
+            upload = _stored(asker, arriving)
+            return respond(*shaped(flow_replies.reply_stored(upload), arriving.parameters))
+        if request.method not in state.settings.test_methods:
+            raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
+        return respond_to_test(asker, arriving.parameters)
+    except Exception:
+        g.flow_parameters = arriving.known  # the error is told in the client's way
+        raise
+    finally:
+        arriving.close()
+
+
+def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
+    """The upload with the chunk that is arriving: parameters, decision, content, record."""
+    chunks, limits = asker.state.chunks, asker.state.limits
+    try:
+        checksum = _checksum()
+        wish = _wish_before(asker, arriving.parameters)
+        if wish is None:
+            transfer = chunks.keep(asker.owner, limits)
+        else:
+            # What a checksum guards must not be in its place before it is verified.
+            transfer = chunks.begin(wish, asker.owner, limits, in_place=checksum is None)
+    except Exception:  # hooks may refuse by any
+        arriving.drain()
+        raise
+    with closing(transfer):
+        hasher = None if checksum is None else checksum.hasher()
+        arriving.receive(transfer, hasher)
+        if wish is None:
+            wish = _wish_after(asker, arriving.parameters, arriving.size)
+        elif arriving.has_later_parameters:
+            chunk = flow.parse_chunk(arriving.parameters, asker.state.policy)
+            if asker.key(chunk.file) != wish.creation.client_key:
+                # What the app makes its clients send along may come after the file; which chunk it is may not.
+                if not transfer.is_kept:
+                    raise InvalidRequest("The fields after the file say something else than those before it.")
+                wish = _wish(asker, chunk)
+        if arriving.size != (size := wish.span.size):
+            raise InvalidRequest(f"Chunk {wish.span.number} must have {size} bytes, not {arriving.size}.")
+        if checksum is not None and hasher is not None:
+            checksum.check(hasher)
+        return transfer.finish(wish)
+
+
+def _checksum() -> Checksum | None:
+    """An optional checksum of the chunk, spelt as in tus."""
+    header = request.headers.get("Upload-Checksum")
+    return None if header is None else Checksum.from_header(header)
+
+
+def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | None:
+    """What the client wants, if the parameters before the content tell."""
+    if flow.dialect_of(parameters) is None or is_whole_file(parameters):
+        return None
+    chunk = flow.parse_chunk(parameters, asker.state.policy)
+    if chunk.file.total_size == 0:
+        return None  # it would be finished at once, and there is still no proof that it is empty
+    if None in chunk.file.identity and request.mimetype == "multipart/form-data":
+        return None  # what is missing may come after the file
+    return _wish(asker, chunk)
+
+
+def _wish_after(asker: Asker, parameters: Mapping[str, str], size: int) -> ChunkWrite:
+    """What the client wants, now that all is known, and that the content has ``size`` bytes."""
+    if is_whole_file(parameters):
+        file = flow.parse_file(parameters, asker.state.policy, whole=size)
+        return _wish(asker, flow.Chunk(file=file, number=1))
+    return _wish(asker, flow.parse_chunk(parameters, asker.state.policy))
+
+
+def _wish(asker: Asker, chunk: flow.Chunk) -> ChunkWrite:
+    file = chunk.file
+    creation = Creation(
+        length=file.total_size,
+        metadata=file.metadata(asker.state.policy),
+        client_key=asker.key(file),
+        storage=asker.state.layout(file.chunk_size, file.total_chunks),
+    )
+    return ChunkWrite(creation=creation, span=chunk.span)
+
+
+def is_whole_file(parameters: Mapping[str, str]) -> bool:
+    """Whether this comes from fusty-flow: a form, an identifier, and no numbers."""
+    return request.mimetype == "multipart/form-data" and flow.is_whole_file(parameters)
+
+
+def shaped(reply: Reply, parameters: Mapping[str, str]) -> tuple[Reply, str]:
+    """A reply as the client can read it, and its type. fusty-flow reads a page in an iframe, and sees no status."""
+    if not is_whole_file(parameters):
+        return reply, JSON
+    return Reply(status=reply.status, headers=reply.headers, body=escape(reply.body, quote=False)), HTML

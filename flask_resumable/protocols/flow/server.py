@@ -1,0 +1,52 @@
+"""flow.js, ready to be plugged in."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...errors import ConfigurationError
+from ...service.chunks import ChunkService
+from ...service.client_keys import Keys
+from ...service.uploads import UploadService
+from ...settings.storage import ChunkSettings
+from ..plug import Dialect
+from ..plug import Plug
+from . import views
+from .asker import FlowServer
+from .asker import NAME
+from .messages import FlowPolicy
+from .settings import FlowSettings
+
+
+def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
+    chunks = service.storage.capabilities.chunks
+    if chunks is None:
+        raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
+    keys = Keys(service)
+    server = FlowServer(
+        settings=settings,
+        policy=FlowPolicy(
+            max_size=settings.max_size,
+            max_chunks=settings.max_chunks,
+            max_chunk_size=settings.max_chunk_size,
+            max_metadata=settings.max_metadata,
+            identity_parameters=settings.identity_parameters,
+        ),
+        limits=settings.limits(),
+        keys=keys,
+        chunks=ChunkService(service, keys, chunks),
+        layout=chunks.layout,
+    )
+    return Dialect(
+        name=NAME,
+        url=settings.upload_url,
+        server=server,
+        rules=views.rules(),
+        on_error=views.on_error,
+        on_http_error=views.on_http_error,
+        on_lost=views.on_lost,
+        finish=partial(views.finish, settings),
+    )
+
+
+FLOW = Plug(name=NAME, prefix="FLOW_", settings=FlowSettings, serve=_serve, also_sets=frozenset({ChunkSettings}))

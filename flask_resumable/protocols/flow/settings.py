@@ -1,0 +1,50 @@
+"""Settings of flow.js."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...settings import checks
+from ...settings.base import ProtocolSettings
+from ...settings.base import setting
+from .messages import DIALECTS
+from .messages import PARAMETERS
+
+
+def _identity_parameters(value: Any) -> tuple[str, ...]:
+    """Names of parameters of the app's own. The protocol's say what they are about by themselves."""
+    found = checks.names()(value)
+    own = {dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS if parameter != "type"}
+    if "" in found or len({*found}) < len(found) or own & {*found}:
+        raise ValueError("a list of different names, without the protocol's own, such as flowChunkNumber")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSettings(ProtocolSettings):
+    """flow.js."""
+
+    upload_url: str = setting(checks.url, "/flow/", "The URL path of flow.js.", is_common=False)
+    sliding_expiration: bool = setting(checks.flag, True, "Restart the expiration time with every chunk.")
+    file_field: str = setting(checks.text, "file", "The form field that contains the chunk (`fileParameterName`).")
+    test_methods: tuple[str, ...] = setting(
+        checks.names("GET", "HEAD", "POST", "PUT", "PATCH"),
+        ("GET", "HEAD"),
+        "HTTP methods with which clients may test for a chunk (`testMethod`).",
+    )
+    permanent_errors: bool = setting(
+        checks.flag, False, "Respond to bad requests with 415 instead of 400 or 413, so that clients stop retrying."
+    )
+    max_chunks: int = setting(checks.whole(1), 100_000, "The maximum number of chunks in a file.")
+    max_chunk_size: int = setting(checks.whole(1), 2**30, "The maximum size of a chunk, in bytes.")
+    identity_parameters: tuple[str, ...] = setting(
+        _identity_parameters,
+        (),
+        'A list of your own `query` parameters that distinguish uploads of the same file, such as `["album"]`.',
+    )
+    hash_name_callback: Any = setting(
+        checks.callback,
+        None,
+        "`callback(file) -> str` returns what identifies the upload of a file, instead of its identifier and names.",
+    )

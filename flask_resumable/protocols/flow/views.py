@@ -1,0 +1,147 @@
+"""flow.js, resumable.js and their kin over Flask: routes, and nothing that could be decided without a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+
+from flask import g
+from flask import request
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from ...errors import MethodNotAllowed
+from ...errors import ResumableError
+from ...errors import UploadNotFound
+from ..blueprint import METHODS
+from ..cors import allow_origin
+from ..reply import Reply
+from ..responses import is_misleading
+from ..responses import JSON
+from ..responses import respond
+from ..responses import respond_to_error
+from ..responses import text_of
+from ..responses import with_details
+from . import messages as flow
+from . import replies as flow_replies
+from .asker import Asker
+from .asker import current_server
+from .asker import FlowServer
+from .errors import message
+from .errors import reply_error
+from .receive import receive_chunk
+from .receive import respond_to_test
+from .receive import shaped
+from .settings import FlowSettings
+
+REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", "X-Requested-With", "X-Request-ID")
+
+
+def rules() -> dict[str, Callable[..., Response]]:
+    """The URL rules of flow.js, with their views."""
+    return {"/": collection, "/status": status, "/<upload_id>": resource}
+
+
+def collection() -> Response:
+    """``/flow/``: test a chunk, send one, or cancel the file that the parameters name."""
+    state = current_server()
+    views = dict.fromkeys(("POST", "PUT", "PATCH"), receive_chunk) | {"DELETE": _cancel, "OPTIONS": _options}
+    for method in state.settings.test_methods:
+        if method in ("GET", "HEAD"):
+            views[method] = _ask
+    return _dispatch(views, state)
+
+
+def status() -> Response:
+    """``/flow/status``: all that is missing of the file that the parameters name."""
+
+    def view(asker: Asker) -> Response:
+        file = flow.parse_file(request.args, asker.state.policy)
+        last = flow.Chunk(file=file, number=file.total_chunks).span
+        return respond(flow_replies.reply_status(file.total_size, asker.look(file), last), JSON)
+
+    return _dispatch({"GET": view, "HEAD": view, "OPTIONS": _options}, current_server())
+
+
+def resource(upload_id: str) -> Response:
+    """``/flow/<id>``: one upload, by the id that every answer tells."""
+
+    def show(asker: Asker) -> Response:
+        upload = asker.find(upload_id)
+        return respond(flow_replies.reply_status(upload.length, upload), JSON)
+
+    def cancel(asker: Asker) -> Response:
+        asker.cancel(asker.find(upload_id))
+        return respond(Reply(status=204))
+
+    views = {"GET": show, "HEAD": show, "DELETE": cancel, "OPTIONS": _options}
+    return _dispatch(views, current_server())
+
+
+def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowServer) -> Response:
+    if request.method not in views:
+        raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(views)} are.", tuple(views))
+    return views[request.method](Asker(state))
+
+
+def _options(asker: Asker) -> Response:
+    return respond(Reply(status=204, headers={"Allow": ", ".join(METHODS)}))
+
+
+def _ask(asker: Asker) -> Response:
+    return respond_to_test(asker, flow.merge(request.args.items(multi=True)))
+
+
+def _cancel(asker: Asker) -> Response:
+    file = flow.parse_file(request.args, asker.state.policy)
+    upload = asker.look(file)
+    if upload is None:
+        raise UploadNotFound(file.identifier)
+    asker.cancel(upload)
+    return respond(Reply(status=204))
+
+
+def _parameters() -> Mapping[str, str]:
+    """What is known of them when an error is answered."""
+    known: Mapping[str, str] = g.get("flow_parameters", request.args)
+    return known
+
+
+def on_error(error: ResumableError) -> Response:
+    """An error of ours."""
+    parameters = _parameters()
+    dialect = flow.dialect_of(parameters)
+    reply = reply_error(
+        error,
+        dialect="flow" if dialect is None else dialect.name,
+        permanent=current_server().settings.permanent_errors,
+    )
+    return respond_to_error(error, *shaped(reply, parameters))
+
+
+def on_http_error(error: HTTPException) -> Response:
+    """Errors of Flask, Werkzeug and hooks. A hook that failed is called again; 500 would end the file."""
+    status = 503 if error.code in (None, 500) else error.code
+    return with_details(error, *shaped(Reply(status=status or 503, body=message(text_of(error))), _parameters()))
+
+
+def on_lost(status: int) -> Response:
+    """There is no such place."""
+    return respond(Reply(status=404, body=message("There is nothing here.")), JSON)
+
+
+def finish(settings: FlowSettings, response: Response) -> Response:
+    """What every answer carries, those of the framework's own errors included."""
+    if is_misleading(response, ""):
+        response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    allow_origin(
+        request,
+        response,
+        settings,
+        methods=METHODS,
+        request_headers=REQUEST_HEADERS,
+        response_headers=("Allow",),
+    )
+    return response

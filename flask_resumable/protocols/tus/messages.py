@@ -1,0 +1,285 @@
+"""tus 1.0 on the wire: header fields to commands, uploads and errors to replies.
+
+https://tus.io/protocols/resumable-upload, version 1.0.0. Codecs of single headers are in ``metadata``, ``checksum`` and
+``concat``; this module says which headers belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from datetime import UTC
+from email.utils import format_datetime
+
+from ...core import repeats
+from ...core.checksum import ALGORITHMS
+from ...core.checksum import Checksum
+from ...core.concat import Concat
+from ...core.fields import Fields
+from ...core.fields import whole_number
+from ...core.metadata import UploadMetadata
+from ...core.upload import Creation
+from ...core.upload import Status
+from ...core.upload import Upload
+from ...core.upload import Write
+from ...errors import InvalidRequest
+from ...errors import UnsupportedMediaType
+from ...errors import UnsupportedVersion
+from ..reply import Reply
+
+VERSION = "1.0.0"
+CONTENT_TYPE = "application/offset+octet-stream"
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "creation-defer-length",
+    "expiration",
+    "checksum",
+    "checksum-trailer",
+    "termination",
+    "concatenation",
+    "concatenation-unfinished",
+)
+_NEEDS = {  # tus 1.0: an extension that builds on another is nothing without it
+    "creation-with-upload": "creation",
+    "creation-defer-length": "creation",
+    "checksum-trailer": "checksum",
+    "concatenation-unfinished": "concatenation",
+}
+METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+REQUEST_HEADERS = (
+    "Content-Type",
+    "Idempotency-Key",
+    "Tus-Resumable",
+    "Upload-Checksum",
+    "Upload-Concat",
+    "Upload-Defer-Length",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "X-HTTP-Method-Override",
+    "X-Request-ID",
+    "X-Requested-With",
+)
+RESPONSE_HEADERS = (
+    "Location",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Concat",
+    "Upload-Defer-Length",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+)
+_COMMON = {"Tus-Resumable": VERSION, "X-Content-Type-Options": "nosniff"}
+_UNCACHED = {**_COMMON, "Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What this server offers through tus."""
+
+    extensions: frozenset[str] = frozenset(EXTENSIONS)
+    max_size: int | None = None
+    max_metadata: int = 16 * 1024  # characters
+    require_checksum: bool = False
+    strict_head: bool = False  # HEAD, too, must name its version
+
+    def offers(self, extension: str) -> bool:
+        """Whether ``extension`` works here, with all it builds on."""
+        base = _NEEDS.get(extension)
+        return extension in self.extensions and (base is None or self.offers(base))
+
+
+def effective_method(method: str, fields: Fields) -> str:
+    """The method that counts. Spec: tus 1.0 "X-HTTP-Method-Override"."""
+    override = fields.get("X-HTTP-Method-Override")
+    return method if override is None else override.strip().upper()
+
+
+def check_version(method: str, fields: Fields, policy: Policy) -> None:
+    """Refuse other versions of the protocol before anything else is looked at.
+
+    Browsers and ``curl -I`` send GET and HEAD without knowing tus; they may, HEAD only unless ``policy.strict_head``.
+
+    :raises UnsupportedVersion: The version is missing or not 1.0.0.
+
+    Spec: tus 1.0 "Tus-Resumable", "Tus-Version".
+    """
+    version = fields.get("Tus-Resumable")
+    if method in ("OPTIONS", "GET") or version == VERSION:
+        return
+    if version is None and method == "HEAD" and not policy.strict_head:
+        return
+    raise UnsupportedVersion(f"This server speaks tus {VERSION}; send 'Tus-Resumable: {VERSION}'.")
+
+
+def parse_creation(fields: Fields, size: int | None, policy: Policy) -> tuple[Creation, Write | None]:
+    """A POST as a command, and the content it brings along.
+
+    :param size: The body's length, ``None`` if it is not announced.
+    :raises InvalidRequest: Contradictory, malformed or unsupported headers.
+
+    Spec: tus 1.0 "Creation", "Creation With Upload", "Concatenation".
+    """
+    concat = _parse_concat(fields, policy)
+    length = _parse_length(fields, concat, policy)
+    metadata = UploadMetadata.from_header(fields.get("Upload-Metadata") or "", max_size=policy.max_metadata)
+    key = fields.get(repeats.HEADER)
+    creation = Creation(
+        length=length,
+        metadata=metadata,
+        concat=concat,
+        idempotency_key=None if key is None else repeats.parse_key(key),
+    )
+    # Creation With Upload: a body of any other type is not content. HTML forms and clients without a body send one.
+    has_content = policy.offers("creation-with-upload") and _is_content(fields)
+    return creation, _parse_content(fields, 0, size, policy) if has_content else None
+
+
+def _parse_concat(fields: Fields, policy: Policy) -> Concat | None:
+    value = fields.get("Upload-Concat")
+    if value is None:
+        return None
+    if not policy.offers("concatenation"):
+        raise InvalidRequest("Upload-Concat is not supported here.")
+    return Concat.from_header(value)
+
+
+def _parse_length(fields: Fields, concat: Concat | None, policy: Policy) -> int | None:
+    length = _number(fields, "Upload-Length")
+    defer = fields.get("Upload-Defer-Length")
+    if concat is not None and concat.is_final:
+        if length is not None or defer is not None:
+            raise InvalidRequest("The length of a final upload follows from its parts; leave Upload-Length out.")
+        return None
+    if (length is None) == (defer is None):
+        raise InvalidRequest("Send either Upload-Length or 'Upload-Defer-Length: 1'.")
+    if defer is not None and not policy.offers("creation-defer-length"):
+        raise InvalidRequest("Upload-Defer-Length is not supported here; send Upload-Length.")
+    if defer is not None and defer != "1":
+        raise InvalidRequest("Upload-Defer-Length can only be 1.")
+    return length
+
+
+def parse_write(fields: Fields, size: int | None, policy: Policy) -> Write:
+    """A PATCH as a command.
+
+    :param size: The body's length, ``None`` if it is not announced.
+    :raises UnsupportedMediaType: The body is not declared as content.
+    :raises InvalidRequest: The offset is missing, or some header malformed.
+
+    Spec: tus 1.0 "PATCH".
+    """
+    if not _is_content(fields):
+        raise UnsupportedMediaType(f"Send the content as 'Content-Type: {CONTENT_TYPE}'.")
+    offset = _number(fields, "Upload-Offset")
+    if offset is None:
+        raise InvalidRequest("Upload-Offset is missing; ask for it with HEAD.")
+    return _parse_content(fields, offset, size, policy, _number(fields, "Upload-Length"))
+
+
+def _parse_content(
+    fields: Fields, start: int, size: int | None, policy: Policy, declares_length: int | None = None
+) -> Write:
+    announced = [name.strip().lower() for name in (fields.get("Trailer") or "").split(",")]
+    in_trailer = "upload-checksum" in announced and policy.offers("checksum-trailer")
+    header = fields.get("Upload-Checksum") if policy.offers("checksum") else None
+    if header is not None and in_trailer:
+        raise InvalidRequest("Send Upload-Checksum as a header or as a trailer, not both.")
+    if header is None and not in_trailer and policy.require_checksum and size != 0:
+        raise InvalidRequest("Upload-Checksum is required here.")
+    return Write(
+        start=start,
+        size=size,
+        declares_length=declares_length,
+        checksum=None if header is None else Checksum.from_header(header),
+        checksum_in_trailer=in_trailer,
+    )
+
+
+def _is_content(fields: Fields) -> bool:
+    return (fields.get("Content-Type") or "").partition(";")[0].strip().lower() == CONTENT_TYPE
+
+
+def _number(fields: Fields, name: str) -> int | None:
+    value = fields.get(name)
+    return None if value is None else whole_number(value, name)
+
+
+def reply_options(policy: Policy) -> Reply:
+    """What this server can do. Spec: tus 1.0 "OPTIONS"."""
+    headers = {"Tus-Version": VERSION}
+    offered = [extension for extension in EXTENSIONS if policy.offers(extension)]
+    if offered:
+        headers["Tus-Extension"] = ",".join(offered)
+    if policy.max_size is not None:
+        headers["Tus-Max-Size"] = str(policy.max_size)
+    if policy.offers("checksum"):
+        headers["Tus-Checksum-Algorithm"] = ",".join(ALGORITHMS)
+    return Reply(status=204, headers=headers)
+
+
+def reply_created(upload: Upload, location: str, *, with_content: bool) -> Reply:
+    """A new upload. Spec: tus 1.0 "POST"."""
+    headers = {**answer_headers(upload), "Location": location, **expiry_headers(upload)}
+    if with_content:
+        headers["Upload-Offset"] = str(upload.offset)
+    return Reply(status=201, headers=headers)
+
+
+def reply_head(upload: Upload) -> Reply:
+    """How far the upload is. Spec: tus 1.0 "HEAD", "Concatenation"."""
+    headers = expiry_headers(upload)
+    if not upload.is_final or upload.status is Status.COMPLETE:
+        headers["Upload-Offset"] = str(upload.offset)
+    if upload.length is not None:
+        headers["Upload-Length"] = str(upload.length)
+    elif not upload.is_final:
+        headers["Upload-Defer-Length"] = "1"
+    if upload.metadata.raw:
+        headers["Upload-Metadata"] = upload.metadata.to_header()
+    if upload.concat is not None:
+        headers["Upload-Concat"] = upload.concat.raw
+    return Reply(status=200, headers=headers)
+
+
+def reply_written(upload: Upload) -> Reply:
+    """Content was added. Spec: tus 1.0 "PATCH"."""
+    headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload)}
+    return Reply(status=204, headers={**answer_headers(upload), **headers})
+
+
+def reply_deleted() -> Reply:
+    """It is gone. Spec: tus 1.0 "Termination"."""
+    return Reply(status=204)
+
+
+def expiry_headers(upload: Upload) -> dict[str, str]:
+    """``Upload-Expires``, while that can happen. Spec: tus 1.0 "Expiration"."""
+    if upload.expires_at is None or not upload.can_expire:
+        return {}
+    return {"Upload-Expires": http_date(upload.expires_at)}
+
+
+def answer_headers(upload: Upload) -> dict[str, str]:
+    """What the app adds to the answer that tells of the upload's end. tus 1.0 leaves no room for a body of its own."""
+    return {} if upload.answer is None else upload.answer.added_headers
+
+
+def http_date(moment: datetime) -> str:
+    """IMF-fixdate, whatever the locale."""
+    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+
+
+def common_headers(method: str, status: int) -> Mapping[str, str]:
+    """What every answer carries. Only downloads may be cached; caches may otherwise keep a 404 as they see fit.
+
+    Spec: tus 1.0 "Tus-Resumable", "HEAD"; RFC 9111 "Calculating Heuristic Freshness".
+    """
+    return _COMMON if method == "GET" and status < 400 else _UNCACHED

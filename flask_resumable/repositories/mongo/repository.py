@@ -1,0 +1,287 @@
+"""State in MongoDB, through a MongoEngine document.
+
+Races are decided by conditional updates of one document, each atomic by itself and acknowledged by a majority.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from ...core.answer import Answer
+from ...core.owner import ANYBODY
+from ...core.owner import Anybody
+from ...core.upload import LEAVING
+from ...core.upload import Status
+from ...core.upload import Upload
+from ...errors import ClaimLost
+from ...errors import UploadExists
+from ...errors import UploadLocked
+from ...errors import UploadNotFound
+from ...interfaces import Claim
+from ...models.record import answer_of
+from ...models.record import FIELDS
+from ...models.record import state_of
+from ...models.record import upload_from
+from ...models.record import values_of
+from ..amending import amended
+from .collection import Collection
+from .documents import Documents
+
+
+class MongoengineRepository:
+    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does.
+
+    :param model: A subclass of :class:`~flask_resumable.models.MongoengineBaseModel`, or the ready-made one.
+    :param makes_indexes: Whether to make the document's indexes when they are first needed; ``None``: if the
+        document's own ``auto_create_index`` says so.
+    """
+
+    def __init__(self, model: type[Any], *, makes_indexes: bool | None = None) -> None:
+        self.model = model
+        self._documents = Documents(model)
+        self._collection = Collection(model, makes_indexes)
+        self._shown = dict.fromkeys(self._documents.names(FIELDS), 1)
+
+    # --- one record ---
+
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
+        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+        values = values_of(upload) | {"id": upload.id} | claim
+        document = self._documents.new(values)
+        tries: list[None] = []
+
+        def insert(collection: Any) -> None:
+            tries.append(None)
+            collection.insert_one(document)
+
+        try:
+            self._collection.run(insert)
+        except DuplicateKeyError:
+            if len(tries) == 1 or not self._is_there(upload.id):
+                raise UploadExists from None
+        return Claim(upload.id, 1)
+
+    def get(self, upload_id: str) -> Upload:
+        return self._one({"_id": upload_id}, upload_id)
+
+    def find(self, key: str) -> Upload:
+        return self._one({"client_key": key}, key)
+
+    def find_request(self, request_key: str) -> Upload:
+        return self._one({"request_key": request_key}, request_key)
+
+    def claim(
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
+    ) -> tuple[Upload, Claim]:
+        free = self._is_unclaimed(now)
+        if over is not None:
+            status = {} if known is None else {"status": known.status.value}
+            free["$or"].append({"fence": over, **status})
+        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
+        change = self._documents.change(values, grows=("fence", "version"))
+        found = self._collection.run(
+            lambda collection: collection.find_one_and_update(
+                {"_id": upload_id} | free, change, return_document=ReturnDocument.AFTER
+            )
+        )
+        if found is None:
+            self.get(upload_id)
+            raise UploadLocked
+        taken = upload_from(self._documents.record(found))
+        before = replace(taken, fence=taken.fence - 1, version=taken.version - 1)
+        if known is not None and known.version == before.version:
+            before = replace(before, claimed_until=known.claimed_until, claimed_by=known.claimed_by)
+        # Else somebody else has been here, and may have left something to be recovered: it shows as claimed.
+        return before, Claim(upload_id, taken.fence)
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "asked": None})
+
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
+        return amended(lambda: self.get(upload_id), self._amend, change, now, known)
+
+    def _amend(self, upload: Upload, changed: Upload) -> bool:
+        keys = {"client_key": changed.client_key, "request_key": changed.request_key}
+        update = self._documents.change(state_of(changed) | keys | {"digests": None}, grows=("fence", "version"))
+        return self._update({"_id": upload.id, "version": upload.version}, update)
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        self._change(claim, {"claimed_until": until})
+
+    def release(self, claim: Claim) -> None:
+        self._update(_held(claim), self._documents.change({"claimed_until": None, "asked": None}))
+
+    def tell(self, upload: Upload) -> bool:
+        state = state_of(upload)
+        values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
+        return self._update({"_id": upload.id, "version": upload.version}, self._documents.change(values))
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        # No new version: the record says the same as before.
+        self._update(_held(Claim(upload.id, upload.fence)), self._documents.change({"asked": wish}, grows=()))
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        shown = dict.fromkeys(("fence", "asked"), 1)
+        found = self._collection.run(lambda collection: [*collection.find({"asked": {"$gt": ""}}, shown)])
+        return [(Claim(document["_id"], document["fence"]), document["asked"]) for document in found]
+
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        self._found(_held(claim))
+        self._collection.check_references(upload.id)
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        document = self._found(_held(claim))
+        if not self._collection.delete(_held(claim)):
+            raise ClaimLost
+        if hook is not None:
+            hook(self._documents.instance(document, upload))
+
+    # --- with the app's hooks ---
+
+    def save_with_hook(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
+        """Between the hook and the save a crash may come: then the hook is called again. There is no other way here.
+
+        What the hook changed in the document itself, and the upload's next state, are one update.
+        """
+        instance = self._documents.instance(self._found(_held(claim)), upload)
+        own = self._documents.watch(instance)
+        upload = replace(upload, answer=hook(instance))
+        values = state_of(upload) | {"answer": answer_of(upload), "claimed_until": until, "asked": None}
+        self._change(claim, values, own.changes())
+        return upload
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        document = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}))
+        instance = self._documents.instance(document or {}, upload)
+        own = self._documents.watch(instance)
+        hook(instance)
+        if changes := own.changes():
+            self._update({"_id": upload.id}, changes)
+
+    def release_connection(self) -> None:
+        """Nothing is held between operations."""
+
+    # --- many records ---
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        due: dict[str, Any] = {"removable_at": {"$lte": now}}
+        conditions = [due, self._is_unclaimed(now)]
+        if after is not None:
+            at = due["removable_at"]["$gte"] = after.removable_at  # said for the index
+            conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})
+        return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "concat_kind": "final"}]}
+        return self._uploads({"$and": [waits, self._is_unclaimed(now)], "_id": {"$gt": after}}, limit)
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        return self._uploads(query if status is None else query | {"status": status}, limit)
+
+    def instance(self, upload_id: str) -> Any | None:
+        document = self._collection.run(lambda collection: collection.find_one({"_id": upload_id}))
+        return None if document is None else self._instance(document)
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[Any]:
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        query["status"] = status or {"$nin": [leaving.value for leaving in LEAVING]}
+        if owner is not ANYBODY:
+            query["owner"] = owner
+        if not parts:
+            query["concat_kind"] = {"$ne": "partial"}
+        found = self._collection.run(lambda collection: [*collection.find(query).sort("_id").limit(limit)])
+        return [self._instance(document) for document in found]
+
+    def _instance(self, document: dict[str, Any]) -> Any:
+        return self._documents.instance(document, upload_from(self._documents.record(document)))
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        query = {"status": Status.ACTIVE.value, "concat_kind": "final", "concat": {"$regex": re.escape(part_id)}}
+        return [upload for upload in self._uploads(query, 0) if upload.concat and part_id in upload.concat.parts]
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        is_unpublished = {"$or": [{"status": {"$ne": Status.COMPLETE.value}}, {"concat_kind": "partial"}]}
+        query = {"_id": {"$in": [*upload_ids]}} | is_unpublished
+        found = self._collection.run(lambda collection: [*collection.find(query, {"_id": 1})])
+        return {document["_id"] for document in found}
+
+    # --- digests ---
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        known = self._digests(upload)
+        value: str | None = known.get(name) if known.get("bytes") == upload.received.total else None
+        return value
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        known = self._digests(upload)
+        kept = known if known.get("bytes") == upload.received.total else {"bytes": upload.received.total}
+        change = self._documents.change({"digests": kept | {name: value}}, grows=())
+        self._update({"_id": upload.id, "offset": upload.offset}, change)
+
+    def _digests(self, upload: Upload) -> dict[str, Any]:
+        found = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}, {"digests": 1}))
+        return self._documents.record(found or {})["digests"] or {}
+
+    # --- operations ---
+
+    def _change(self, claim: Claim, values: dict[str, Any], own: dict[str, Any] | None = None) -> None:
+        """A change that happens only while the claim holds."""
+        if not self._update(_held(claim), self._documents.change(values, own)):
+            raise ClaimLost
+
+    def _update(self, query: dict[str, Any], change: dict[str, Any]) -> bool:
+        return bool(self._collection.run(lambda collection: collection.update_one(query, change)).matched_count)
+
+    def _found(self, query: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] | None = self._collection.run(lambda collection: collection.find_one(query))
+        if found is None:
+            raise ClaimLost
+        return found
+
+    def _one(self, query: dict[str, Any], wanted: str) -> Upload:
+        found = self._collection.run(lambda collection: collection.find_one(query, self._shown))
+        if found is None:
+            raise UploadNotFound(wanted)
+        return upload_from(self._documents.record(found))
+
+    def _uploads(self, query: dict[str, Any], limit: int, *, order: tuple[str, ...] = ("_id",)) -> Sequence[Upload]:
+        sort = [(name, 1) for name in order]
+        found = self._collection.run(lambda collection: [*collection.find(query, self._shown).sort(sort).limit(limit)])
+        return [upload_from(self._documents.record(document)) for document in found]
+
+    def _is_there(self, upload_id: str) -> bool:
+        """Whether a first try got through and only its answer was lost: nobody else comes up with a random id."""
+        try:
+            return bool(self.get(upload_id))
+        except UploadNotFound:
+            return False
+
+    @staticmethod
+    def _is_unclaimed(now: datetime) -> dict[str, Any]:
+        return {"$or": [{"claimed_until": None}, {"claimed_until": {"$lte": now}}]}
+
+
+def _held(claim: Claim) -> dict[str, Any]:
+    return {"_id": claim.upload_id, "fence": claim.fence}

@@ -1,0 +1,130 @@
+"""A SQLite file of the extension's own, for apps that bring no database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy import Engine
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import StaticPool
+
+from ...core.answer import Answer
+from ...core.owner import Anybody
+from ...core.upload import Upload
+from ...errors import UploadNotFound
+from ...interfaces import Claim
+from ...models.interface import UploadView
+from ...models.sqlalchemy import SQLAlchemyMixin
+from .database import Pooled
+from .engines import hook_db_errors
+from .engines import LazyEngine
+from .records import Records
+from .sqlite import can_prepare
+from .sqlite import Direct
+from .tables import create_table
+
+BUSY_TIMEOUT = 30  # seconds to wait for another process's write
+_POLL = 0.01  # seconds
+
+
+class Base(DeclarativeBase):
+    """Apart from any metadata of the app."""
+
+
+class EmbeddedUpload(SQLAlchemyMixin, Base):
+    """The model of the embedded database."""
+
+    __tablename__ = "resumable_uploads"
+
+
+class EmbeddedRepository(Records):
+    """Hooks get a read-only view: no session of the app's reaches the records."""
+
+    def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
+        self._remove(claim)
+        if hook is not None:
+            self.call(upload, hook)
+
+    def save_with_hook(
+        self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
+    ) -> Upload:
+        with hook_db_errors():
+            upload = replace(upload, answer=hook(UploadView(upload)))
+        self._check(self._database.change(*self._settled(upload, claim, until)))
+        return upload
+
+    def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
+        with hook_db_errors():
+            hook(UploadView(upload))
+
+    def instance(self, upload_id: str) -> UploadView | None:
+        try:
+            return UploadView(self.get(upload_id))
+        except UploadNotFound:
+            return None
+
+    def instances(
+        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
+    ) -> Sequence[UploadView]:
+        query = self._wanted(self._statements.select, status=status, owner=owner, parts=parts, limit=limit, after=after)
+        return [UploadView(upload) for upload in self._uploads(query)]
+
+    def release_connection(self) -> None:
+        """Nothing is held between statements."""
+
+
+def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
+    """A repository on ``uri``, its table made when it is first used.
+
+    :param durable: Whether what is saved must survive a loss of power; what is saved survives ``kill -9`` anyway.
+    """
+    engine = LazyEngine(lambda: _engine(uri, durable=durable), lambda found: create_table(found, EmbeddedUpload))
+    is_plain = make_url(uri).get_driver_name() == "pysqlite"  # some drivers encrypt, or go elsewhere
+    database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
+    return EmbeddedRepository(EmbeddedUpload, database)
+
+
+def _engine(uri: str, *, durable: bool) -> Engine:
+    url = make_url(uri)
+    if url.get_backend_name() != "sqlite":
+        return create_engine(uri, isolation_level="AUTOCOMMIT")
+    arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": arguments}
+    if (url.database or ":memory:") == ":memory:":
+        options["poolclass"] = StaticPool  # each connection would have a database of its own
+    else:
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask names an instance folder, makes none
+    engine = create_engine(uri, **options)
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, record: Any) -> None:
+        _write_ahead(connection, engine.dialect.loaded_dbapi.OperationalError)
+        if durable:
+            connection.execute("PRAGMA fullfsync=ON")  # on macOS, a sync ends in the drive's cache without it
+
+    return engine
+
+
+def _write_ahead(connection: Any, error_class: type[Exception]) -> None:
+    """Write to a log beside the file, so that nobody who reads waits for a writer.
+
+    While another worker begins to use a new file, SQLite refuses that at once, whatever its timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except error_class as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL)

@@ -1,0 +1,131 @@
+"""Engines of the app's database or of the extension's own, and what goes wrong with their connections."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
+from typing import Protocol
+from weakref import WeakSet
+
+from sqlalchemy import Connection
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import SingletonThreadPool
+from sqlalchemy.pool import StaticPool
+
+from ...errors import Unavailable
+
+TROUBLE = "The server cannot reach its records right now; try again later."
+
+
+class LazyEngine:
+    """An engine in autocommit, found when it is first needed.
+
+    :param prepare: Called once with the engine, to prepare the database. What it returns is called each time.
+    """
+
+    def __init__(
+        self, find: Callable[[], Engine], prepare: Callable[[Engine], Callable[[], None] | None] | None = None
+    ) -> None:
+        self._find = find
+        self._prepare = prepare
+        self._check: Callable[[], None] | None = None
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+        leave_when_forked(self)
+
+    def get(self) -> Engine:
+        if self._engine is None:
+            with self._lock:
+                if self._engine is None:
+                    found = self._find()
+                    if self._prepare is not None:
+                        self._check = self._prepare(found)
+                    # Where it is not the engine's own way, each connection is switched over and back: statements more.
+                    is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
+                    self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
+        if self._check is not None:
+            self._check()
+        return self._engine
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def leave_connections(self) -> None:
+        self._lock = threading.Lock()
+        with suppress(Exception):  # then nobody can have connections either
+            engine = self._engine or self._find()
+            if not isinstance(engine.pool, StaticPool | SingletonThreadPool):  # databases in memory, copied by the fork
+                engine.dispose(close=False)
+
+
+class KeepsConnections(Protocol):
+    """What has connections that a fork copies."""
+
+    def leave_connections(self) -> None:
+        """In a process that was forked: the connections are the parent's, which may go on using them."""
+        ...
+
+
+_keepers: WeakSet[KeepsConnections] = WeakSet()
+
+
+def leave_when_forked(keeper: KeepsConnections) -> None:
+    """From now on, ``keeper`` is told in a process that was forked."""
+    _keepers.add(keeper)
+
+
+def _after_fork() -> None:
+    for keeper in [*_keepers]:
+        keeper.leave_connections()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def connect(engine: Engine) -> Connection:
+    """A connection from the pool.
+
+    :raises DBAPIError: There is none, or it has died; then the pool has been emptied.
+    """
+    try:
+        return engine.connect()
+    except engine.dialect.loaded_dbapi.Error as error:
+        # PyMySQL talks to the server as soon as it is asked for autocommit; SQLAlchemy lets that error pass as it is.
+        engine.dispose()
+        raise OperationalError("autocommit", None, error, connection_invalidated=True) from error
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether the database is to blame, and not who asked it."""
+    return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+@contextmanager
+def hook_db_errors() -> Iterator[None]:
+    """For the time in which a hook works: trouble with a database is ``Unavailable``, and no bug of who met it."""
+    try:
+        yield
+    except BaseException as error:
+        if is_trouble(error):
+            raise Unavailable(TROUBLE) from error
+        raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        raise Unavailable(TROUBLE) from error

@@ -1,0 +1,116 @@
+"""A repository in the app's own SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import Engine
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import scoped_session
+
+from ...errors import ConfigurationError
+from ...models.sqlalchemy import SQLAlchemyModel
+from ...settings.app import Settings
+from .cautions import warn
+from .database import Pooled
+from .engines import LazyEngine
+from .repository import SQLAlchemyRepository
+from .sessions import ContextSessions
+from .sessions import OwnSessions
+from .sessions import ScopedSessions
+from .sessions import Sessions
+from .tables import create_table
+from .turns import share
+
+
+def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) -> SQLAlchemyRepository:
+    """The repository for a mapped ``model``.
+
+    :param db: An object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite (``None``: the app's), a ``scoped_session`` or a
+        ``sessionmaker``.
+    :raises ConfigurationError: There is no database for the model.
+    """
+    db = db if db is not None else app.extensions.get("sqlalchemy")
+    makes_table = settings.create_tables
+    if makes_table is None:
+        makes_table = issubclass(model, SQLAlchemyModel)
+
+    find, sessions, name = _access(app, model, db)
+
+    def prepare(engine: Engine) -> Callable[[], None] | None:
+        check = share(engine, name)
+        if makes_table:
+            create_table(engine, model)
+        warn(engine, model)
+        return check
+
+    engine = None
+    with suppress(Exception):  # it cannot be found yet, but when it is first used
+        engine = find()
+    if engine is not None:
+        share(engine, name)
+    return SQLAlchemyRepository(model, Pooled(LazyEngine(find, prepare)), sessions)
+
+
+def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine], Sessions, str]:
+    """How to find the engine, where hooks work, and what the app calls its database."""
+    if _is_of(db, "flask_sqlalchemy"):
+        if "sqlalchemy" not in app.extensions:
+            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
+        key = _bind_key(model)
+        name = "SQLALCHEMY_DATABASE_URI" if key is None else f"SQLALCHEMY_BINDS[{key!r}]"
+        return partial(_flask_sqlalchemy_engine, app, model, db), ScopedSessions(db.session), name
+    if _is_of(db, "flask_sqlalchemy_lite"):
+        if app.extensions.get("sqlalchemy") is not db:
+            raise ConfigurationError("db= is not set up for this app: call db.init_app(app) before FlaskResumable's.")
+        find = partial(_lite_engine, app, model, db)
+        _demand_engine(find, model)
+        return find, ContextSessions(db), "SQLALCHEMY_ENGINES"
+    if isinstance(db, scoped_session):
+        return lambda: _bound_engine(db.session_factory(), model), ScopedSessions(db), "The database of db="
+    if callable(db):
+        return lambda: _bound_engine(db(), model), OwnSessions(db), "The database of db="
+    raise ConfigurationError(
+        f"model={model.__name__} needs a database: pass db=, an object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite, "
+        "or sessions."
+    )
+
+
+def _is_of(db: Any, package: str) -> bool:
+    """Whether ``db`` is an object of a package that need not be installed. Subclasses count."""
+    return any(kind.__module__.partition(".")[0] == package for kind in type(db).__mro__)
+
+
+def _flask_sqlalchemy_engine(app: Flask, model: type[Any], db: Any) -> Engine:
+    with app.app_context():
+        engine: Engine = db.engines[_bind_key(model)]
+        return engine
+
+
+def _lite_engine(app: Flask, model: type[Any], db: Any) -> Engine:
+    with app.app_context():
+        return _bound_engine(db.sessionmaker(), model)
+
+
+def _demand_engine(find: Callable[[], Engine], model: type[Any]) -> None:
+    try:
+        find()
+    except UnboundExecutionError:
+        raise ConfigurationError(
+            f'SQLALCHEMY_ENGINES has no engine for {model.__name__}: name one "default", or pass '
+            f'session_options={{"binds": {{{model.__name__}: ...}}}} to SQLAlchemy().'
+        ) from None
+
+
+def _bind_key(model: type[Any]) -> Any:
+    return model.__table__.metadata.info.get("bind_key")
+
+
+def _bound_engine(session: Any, model: type[Any]) -> Engine:
+    with session:
+        engine: Engine = session.get_bind(model.__mapper__)
+        return engine

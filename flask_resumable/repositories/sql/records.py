@@ -1,0 +1,269 @@
+"""Records of uploads in a SQL database: all that a repository does but for the app's hooks.
+
+Races are decided by conditional updates, each a transaction of its own: a record is read, and changed only if it is
+still what was read. That holds across threads, processes and machines, at any isolation level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_
+from sqlalchemy import Engine
+from sqlalchemy import or_
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from ...core.owner import ANYBODY
+from ...core.owner import Anybody
+from ...core.upload import LEAVING
+from ...core.upload import Status
+from ...core.upload import Upload
+from ...errors import ClaimLost
+from ...errors import UploadExists
+from ...errors import UploadLocked
+from ...errors import UploadNotFound
+from ...interfaces import Claim
+from ...models.record import answer_of
+from ...models.record import FIELDS
+from ...models.record import OWN_FIELDS
+from ...models.record import state_of
+from ...models.record import upload_from
+from ...models.record import values_of
+from ..amending import amended
+from ..amending import TRIES
+from .database import Database
+from .database import Repeated
+from .digests import Digests
+from .refusals import telling_refusals
+from .statements import new
+from .statements import Parameters
+from .statements import Statements
+
+
+class Records:
+    """See :class:`~flask_resumable.interfaces.StateRepository` for what each method does."""
+
+    def __init__(self, model: type[Any], database: Database) -> None:
+        self.model = model
+        self._database = database
+        table = model.__table__
+        column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
+        self._c = column
+        self._statements = Statements(table, column)
+        self._digests = Digests(model, self._statements, database)
+
+    @property
+    def engine(self) -> Engine:
+        """How SQLAlchemy reaches the database."""
+        return self._database.engine
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        self._database.dispose()
+
+    # --- one record ---
+
+    def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
+        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+        values = values_of(upload) | {"id": upload.id} | claim
+        parameters = new(values | {"digests": None, "asked": None})
+        for is_last in (False, True):
+            try:
+                self._database.change(self._statements.insert, parameters)
+                break
+            except (IntegrityError, Repeated) as error:
+                taken = self._taken(upload)
+                if upload.id in taken and isinstance(error, Repeated):
+                    break  # the first try got through, and only its answer was lost: nobody else has this random id
+                if taken:
+                    raise UploadExists from None
+                if is_last:
+                    raise  # about a column of the app's; the first time, whoever had the key may be gone by now
+        return Claim(upload.id, 1)
+
+    def get(self, upload_id: str) -> Upload:
+        return self._one(self._statements.get, self._statements.by_id(upload_id), upload_id)
+
+    def find(self, key: str) -> Upload:
+        return self._one(self._statements.find, self._statements.by_key(key), key)
+
+    def find_request(self, request_key: str) -> Upload:
+        return self._one(self._statements.find_request, self._statements.by_key(request_key), request_key)
+
+    def _one(self, query: Any, parameters: Parameters, wanted: str) -> Upload:
+        row = self._database.first(query, parameters)
+        if row is None:
+            raise UploadNotFound(wanted)
+        return upload_from(row)
+
+    def claim(
+        self,
+        upload_id: str,
+        *,
+        now: datetime,
+        until: datetime,
+        known: Upload | None = None,
+        by: str | None = None,
+        over: int | None = None,
+    ) -> tuple[Upload, Claim]:
+        status = None if known is None else known.status
+        for _ in range(TRIES):
+            read, known = known, None
+            upload = read or self.get(upload_id)
+            may_take = upload.fence == over and status in (None, upload.status)
+            if upload.is_claimed(now) and not may_take:
+                if read is None:
+                    raise UploadLocked
+                continue  # that claim may be gone by now
+            taken = {"claimed_until": until, "claimed_by": by, "updated_at": now}
+            values = self._statements.known(upload_id, upload.version, taken)
+            # A claim that is lost with the power is lost together with whoever held it.
+            if self._database.change(self._statements.claim, values, lasting=False) == 1:
+                return upload, Claim(upload_id, upload.version + 1)
+        raise UploadLocked
+
+    def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
+        values = state_of(upload) | {"claimed_until": until, "digests": None}
+        self._check(self._database.change(self._statements.save, self._statements.under(claim, values)))
+
+    def amend(
+        self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
+    ) -> Upload:
+        return amended(lambda: self.get(upload_id), self._amend, change, now, known)
+
+    def _amend(self, upload: Upload, changed: Upload) -> bool:
+        statement, values = self._statements.amend, state_of(changed) | {"digests": None}
+        if (changed.client_key, changed.request_key) != (upload.client_key, upload.request_key):
+            statement = self._statements.amend_with_keys
+            values |= {"client_key": changed.client_key, "request_key": changed.request_key}
+        return self._database.change(statement, self._statements.known(upload.id, upload.version, values)) == 1
+
+    def renew(self, claim: Claim, *, until: datetime) -> None:
+        held = self._statements.under(claim)
+        if self._database.first(self._statements.held_and_locked, held) is not None:
+            renewed = self._statements.under(claim, {"claimed_until": until})
+            return self._check(self._database.change(self._statements.renew, renewed, lasting=False))
+        # Locked by the hook's own transaction, then: as good as a claim. Waiting for it would hold up other renewals.
+        if self._database.first(self._statements.held, held) is None:
+            raise ClaimLost
+
+    def release(self, claim: Claim) -> None:
+        self._database.change(
+            self._statements.release, self._statements.under(claim, {"claimed_until": None}), lasting=False
+        )
+
+    def tell(self, upload: Upload) -> bool:
+        state = state_of(upload)
+        values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
+        return (
+            self._database.change(self._statements.tell, self._statements.told(upload.id, upload.version, values)) == 1
+        )
+
+    def ask(self, upload: Upload, wish: str) -> None:
+        asked = self._statements.under(Claim(upload.id, upload.fence), {"asked": wish})
+        self._database.change(self._statements.ask, asked, lasting=False)
+
+    def asked(self) -> Sequence[tuple[Claim, str]]:
+        return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._statements.asked)]
+
+    def _settled(
+        self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
+    ) -> tuple[Any, Parameters]:
+        """The save after a hook, which leaves digests as they are but for those that the hook has asked for."""
+        values = state_of(upload) | {"claimed_until": until, "answer": answer_of(upload)}
+        if digests is None:
+            return self._statements.save_with_hook, self._statements.under(claim, values)
+        return self._statements.save_with_hook_and_digests, self._statements.under(claim, values | {"digests": digests})
+
+    def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
+        with telling_refusals():
+            self._check(self._database.rehearse(self._statements.remove, self._statements.under(claim)))
+
+    def _remove(self, claim: Claim) -> None:
+        with telling_refusals():
+            self._check(self._database.change(self._statements.remove, self._statements.under(claim)))
+
+    # --- many records ---
+
+    def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
+        at, upload_id = self._c["removable_at"], self._c["id"]
+        query = self._statements.select.where(at <= now, self._is_unclaimed(now))
+        if after is not None:
+            behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
+            query = query.where(at >= after.removable_at, behind)  # the first is said for the index
+        return self._uploads(query.order_by(at, upload_id).limit(limit))
+
+    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+        status = self._c["status"]
+        waits = or_(
+            status == Status.FINISHING.value,
+            and_(status == Status.ACTIVE.value, self._c["concat_kind"] == "final"),
+        )
+        query = self._statements.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
+        return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
+        query = self._statements.select.where(self._c["id"] > after)
+        if status is not None:
+            query = query.where(self._c["status"] == status)
+        return self._uploads(query.order_by(self._c["id"]).limit(limit))
+
+    def _wanted(
+        self, query: Any, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str
+    ) -> Any:
+        """A query for the uploads that ``instances`` is about."""
+        c = self._c
+        if status is None:
+            query = query.where(c["status"].not_in([leaving.value for leaving in LEAVING]))
+        else:
+            query = query.where(c["status"] == status)
+        if owner is not ANYBODY:
+            query = query.where(c["owner"] == owner)
+        if not parts:
+            query = query.where(or_(c["concat_kind"].is_(None), c["concat_kind"] != "partial"))
+        return query.where(c["id"] > after).order_by(c["id"]).limit(limit)
+
+    def awaiting(self, part_id: str) -> Sequence[Upload]:
+        query = self._statements.select.where(
+            self._c["status"] == Status.ACTIVE.value,
+            self._c["concat_kind"] == "final",
+            self._c["concat"].contains(part_id),
+        )
+        return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
+
+    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+        is_unfinished = or_(self._c["status"] != Status.COMPLETE.value, self._c["concat_kind"] == "partial")
+        return self._ids(and_(self._c["id"].in_(upload_ids), is_unfinished))
+
+    # --- digests ---
+
+    def digest(self, upload: Upload, name: str) -> str | None:
+        return self._digests.get(upload, name)
+
+    def remember_digest(self, upload: Upload, name: str, value: str) -> None:
+        self._digests.remember(upload, name, value)
+
+    # --- statements ---
+
+    @staticmethod
+    def _check(count: int) -> None:
+        if count != 1:
+            raise ClaimLost
+
+    def _is_unclaimed(self, now: datetime) -> Any:
+        return or_(self._c["claimed_until"].is_(None), self._c["claimed_until"] <= now)
+
+    def _uploads(self, query: Any) -> Sequence[Upload]:
+        return [upload_from(row) for row in self._database.all(query)]
+
+    def _taken(self, upload: Upload) -> set[str]:
+        """The records that stand in the way of a new one."""
+        unique = {"id": upload.id, "client_key": upload.client_key, "request_key": upload.request_key}
+        return self._ids(or_(*(self._c[name] == value for name, value in unique.items() if value is not None)))
+
+    def _ids(self, condition: Any) -> set[str]:
+        return {row["id"] for row in self._database.all(select(self._c["id"].label("id")).where(condition))}

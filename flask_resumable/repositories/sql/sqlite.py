@@ -1,0 +1,193 @@
+"""SQLite without what SQLAlchemy does for each statement, which takes ten times as long as SQLite itself."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy import Dialect
+from sqlalchemy import Engine
+from sqlalchemy import literal
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import IntegrityError
+
+from ...errors import Unavailable
+from .database import Row
+from .engines import connect
+from .engines import LazyEngine
+from .engines import leave_when_forked
+from .engines import translated
+from .engines import TROUBLE
+from .rehearsal import rehearse_on_sqlite
+from .statements import Parameters
+
+T = TypeVar("T")
+Convert = Callable[[Any], Any]
+
+_left: list[Connection] = []  # in a process that was forked: not even closed, which SQLite forbids
+
+
+class Direct:
+    """A SQLite database through one connection, with which all threads take turns; see :class:`~.database.Database`.
+
+    SQLite lets one connection write at a time, and those that have to wait sleep for longer than the write takes. What
+    one connection has written, all others must read again.
+
+    :param durable: Whether changes that are meant to last survive a loss of power. All survive ``kill -9``.
+    """
+
+    def __init__(self, engine: LazyEngine, *, durable: bool) -> None:
+        self._engine = engine
+        self._is_durable = durable
+        self._is_lasting: bool | None = None  # what the connection is set to
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._raw: sqlite3.Connection | None = None
+        self._prepared: dict[Any, _Prepared] = {}
+        leave_when_forked(self)
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine.get()
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The connection itself, to watch what is said."""
+        with self._lock, translated():
+            return self._raw or self._open()
+
+    def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
+        count: int = self._execute(statement, parameters, self._is_durable and lasting)[0]
+        return count
+
+    def rehearse(self, statement: Any, parameters: Parameters) -> int:
+        def work(raw: sqlite3.Connection, prepared: _Prepared) -> int:
+            delete = partial(raw.execute, prepared.text, prepared.values(parameters))
+            return rehearse_on_sqlite(lambda text: raw.execute(text).fetchall(), lambda: delete().rowcount)
+
+        return self._with(statement, work)
+
+    def first(self, query: Any, parameters: Parameters) -> Row | None:
+        rows = self._execute(query, parameters, None)[1]
+        return self._prepared[query].row(rows[0]) if rows else None
+
+    def all(self, query: Any) -> Sequence[Row]:
+        with self._lock, translated():
+            if self._connection is None:
+                self._open()
+            assert self._connection is not None
+            try:
+                found = self._connection.execute(query).mappings().all()
+                self._connection.rollback()  # SQLAlchemy thinks that something was begun
+            except BaseException:
+                self._close()
+                raise
+            return found
+
+    def dispose(self) -> None:
+        with self._lock:
+            self._close()
+        self._engine.dispose()
+
+    def leave_connections(self) -> None:
+        self._lock = threading.Lock()
+        if self._connection is not None:
+            _left.append(self._connection)
+        self._connection = self._raw = None
+
+    def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
+        """Execute a statement: how many records it has changed, and what it has found."""
+
+        def work(raw: sqlite3.Connection, prepared: _Prepared) -> tuple[int, list[Any]]:
+            if lasting is not None and lasting is not self._is_lasting:
+                self._is_lasting = None  # should a signal end this request right here
+                raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._is_lasting = lasting
+            cursor = raw.execute(prepared.text, prepared.values(parameters))
+            # To the end: a query that is not finished would go on seeing the database as it is now.
+            return cursor.rowcount, cursor.fetchall() if prepared.is_query else []
+
+        return self._with(statement, work)
+
+    def _with(self, statement: Any, work: Callable[[sqlite3.Connection, _Prepared], T]) -> T:
+        """Do something with the connection while nobody else does."""
+        with self._lock:
+            try:
+                raw = self._raw or self._open()
+                return work(raw, self._prepared.get(statement) or self._prepare(statement))
+            except sqlite3.IntegrityError as error:
+                raise IntegrityError(str(statement), None, error) from error
+            except sqlite3.Error as error:
+                self._close()  # the next statement gets a new one
+                raise Unavailable(TROUBLE) from error
+
+    def _open(self) -> sqlite3.Connection:
+        with translated():
+            self._connection = connect(self.engine)
+        raw = self._connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        self._raw, self._is_lasting = raw, None
+        return raw
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+        self._connection = self._raw = None
+
+    def _prepare(self, statement: Any) -> _Prepared:
+        prepared = self._prepared[statement] = _Prepared(statement, self.engine.dialect)
+        return prepared
+
+
+def can_prepare() -> bool:
+    """Whether SQLAlchemy tells in which order a compiled statement takes its values: that is not documented."""
+    compiled = select(literal(1)).compile(dialect=SQLiteDialect_pysqlite())
+    return isinstance(getattr(compiled, "positiontup", None), list) and hasattr(compiled, "binds")
+
+
+class _Prepared:
+    """A statement as text, with what turns values into SQLite's and back, as their columns' types say."""
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.text = str(compiled)
+        self.is_query = bool(statement.is_select)
+        self._values = [
+            (name, compiled.params[name], _to_database(compiled.binds[name].type, dialect))
+            for name in compiled.positiontup
+        ]
+        columns = statement.selected_columns if self.is_query else ()
+        self._columns = [(column.key, _from_database(column.type, dialect)) for column in columns]
+
+    def values(self, parameters: Parameters) -> list[Any]:
+        """The values in their order."""
+        get = parameters.get
+        return [
+            get(name, default) if convert is None else convert(get(name, default))
+            for name, default, convert in self._values
+        ]
+
+    def row(self, found: Sequence[Any]) -> Row:
+        """The first row by the names of its columns."""
+        return {
+            name: value if convert is None else convert(value)
+            for (name, convert), value in zip(self._columns, found, strict=True)
+        }
+
+
+def _to_database(kind: Any, dialect: Dialect) -> Convert | None:
+    convert: Convert | None = kind.dialect_impl(dialect).bind_processor(dialect)
+    return convert
+
+
+def _from_database(kind: Any, dialect: Dialect) -> Convert | None:
+    convert: Convert | None = kind.dialect_impl(dialect).result_processor(dialect, None)
+    return convert

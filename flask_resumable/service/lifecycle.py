@@ -1,0 +1,315 @@
+"""The steps by which an upload moves from state to state, each of which a crash may interrupt.
+
+A step does what must be durable first, then saves the next state together with what the app's hook writes. What was
+interrupted is in one of the waiting states, and :meth:`Lifecycle.catch_up` takes it up from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from functools import partial
+
+from ..core import upload as rules
+from ..core.upload import Limits
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..errors import BytesLost
+from ..errors import InvalidRequest
+from ..errors import RemovalRefused
+from ..errors import ResumableError
+from ..errors import UploadExpired
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..errors import UploadRejected
+from ..interfaces import Hooks
+from ..interfaces import StateRepository
+from ..interfaces import Storage
+from .claims import ClaimedUpload
+from .claims import Claims
+from .claims import Clock
+from .claims import LeaseKeeper
+from .moving import Mover
+
+logger = logging.getLogger(__package__)
+
+
+class Lifecycle:
+    """Moves held uploads on.
+
+    :param completed_ttl: How long a finished upload is still found by its key, for clients that lost the last answer.
+    """
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        claims: Claims,
+        keeper: LeaseKeeper,
+        now: Clock,
+        *,
+        completed_ttl: timedelta,
+    ) -> None:
+        self._repository = repository
+        self._storage = storage
+        self._hooks = hooks
+        self._claims = claims
+        self._keeper = keeper
+        self._now = now
+        self._completed_ttl = completed_ttl
+        self._mover = Mover(repository, storage, now)
+
+    def accept(self, claimed: ClaimedUpload) -> None:
+        """NEW to ACTIVE, if ``on_create`` agrees."""
+        try:
+            with self._keeper.keeping(claimed):
+                self._step(claimed, claimed.upload.to(Status.ACTIVE), "on_create")
+        except Exception:
+            self._unmake(claimed)
+            raise
+
+    def _unmake(self, claimed: ClaimedUpload) -> None:
+        """Remove an upload that has no bytes yet."""
+        try:
+            self._repository.remove(claimed.upload, claimed.claim)
+        except RemovalRefused as error:  # on_create has committed rows that refer to it, and failed then
+            self._bury(claimed, claimed.upload.to(Status.DELETING), error)
+
+    def catch_up(self, claimed: ClaimedUpload) -> None:
+        """Bring the upload as far as its bytes allow, with any step that a crash or a failed hook left undone."""
+        if claimed.upload.status is Status.NEW:
+            self.accept(claimed)
+        if claimed.upload.is_final and claimed.upload.status is Status.ACTIVE:
+            self._assemble(claimed)
+        ready = rules.finish_if_ready(claimed.upload)
+        if ready is not claimed.upload:
+            claimed.save(ready)
+        if claimed.upload.status is Status.FINISHING:
+            self._finish(claimed)
+
+    def _finish(self, claimed: ClaimedUpload) -> None:
+        """FINISHING to COMPLETE: publish the bytes, then tell the app, then say so."""
+        upload = claimed.upload
+        with self._keeper.keeping(claimed):
+            try:
+                stored = self._storage.finish(upload, claimed.claim.fence)
+            except BytesLost as error:
+                logger.error(
+                    "Upload %s was whole, but only its first %d of %d bytes are there; the client has to send the rest "
+                    "again. If on_complete moved its file, let it call upload.move_to(), which can be repeated.",
+                    *(upload.id, error.offset, upload.length),
+                )
+                claimed.save(rules.recede(upload, error.offset))
+                raise
+            done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
+            try:
+                with self._mover.completing(claimed, done) as done:
+                    self._step(claimed, done, None if upload.is_partial else "on_complete", last=True)
+            except UploadRejected:
+                # Who finds uploads by name would send the last chunk again, and take the new upload for this one.
+                until = self._remembered_as(upload).expires_at if upload.client_key else None
+                self.discard(claimed, remembered_until=until)
+                raise
+        self._prolong_memory(done)
+        if upload.is_partial and self._assemble_finals_of(upload.id):
+            claimed.upload = self._repository.get(upload.id)  # its end has come nearer
+
+    def _remembered_as(self, upload: Upload) -> Upload:
+        """An upload that is over now, with the time until which its key stays taken, if it has one."""
+        return upload if upload.client_key is None else replace(upload, expires_at=self._now() + self._completed_ttl)
+
+    def _prolong_memory(self, upload: Upload) -> None:
+        """Remember an upload from now on, if much of that time has passed within ``on_complete``."""
+        if upload.client_key is None or upload.expires_at is None:
+            return
+        now = self._now()
+        if upload.expires_at - now < self._completed_ttl / 2:
+            with suppress(ResumableError):  # it is complete, whether it is remembered or not
+                self._repository.amend(upload.id, self._remembered_as, now=now)
+
+    def _step(self, claimed: ClaimedUpload, upload: Upload, name: str | None, *, last: bool = False) -> None:
+        """Save the next state together with what the hook writes, or neither; then tell the observers."""
+        hook = self._hooks.named(name) if name else None
+        if hook is None:
+            claimed.save(upload, last=last)
+        else:
+            claimed.save_with_hook(upload, hook, last=last)
+        if name:
+            self.observe(name, upload)
+
+    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload for good. A crash in here leaves it in DELETING, for the cleaner to go on.
+
+        :param remembered_until: Keep the record until then, as a tombstone.
+        :raises RemovalRefused: The database does not let the record go; the upload is as it was.
+        """
+        if claimed.upload.status is Status.GONE:
+            return self._repository.remove(claimed.upload, claimed.claim)
+        if claimed.upload.status is not Status.DELETING:
+            # Bytes that were removed do not come back, so the database is asked first.
+            self._repository.rehearse_removal(claimed.upload, claimed.claim)
+        self._remove(claimed, remembered_until)
+
+    def discard(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload that was refused: its bytes in any case, and its record if the database lets it go.
+
+        ``pre_delete`` has no say in that. But it may be what removes the rows that stand in the way.
+        """
+        try:
+            return self.remove(claimed, remembered_until=remembered_until)
+        except RemovalRefused:
+            with self._keeper.keeping(claimed):
+                try:
+                    self.call_hook("pre_delete", claimed.upload)
+                except UploadRejected:
+                    pass
+                except Exception:
+                    logger.exception(
+                        "pre_delete of upload %s failed; it was refused, and is removed.", claimed.upload.id
+                    )
+        self._remove(claimed, remembered_until)
+
+    def _remove(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
+        if claimed.upload.status is not Status.DELETING:
+            claimed.save(self._leaving(claimed.upload, remembered_until))
+        with self._keeper.keeping(claimed):
+            self._storage.delete(claimed.upload)
+            if remembered_until is not None:
+                self._remember(claimed, claimed.upload, remembered_until)
+                return self.call_hook("post_delete", claimed.upload)
+            try:
+                self._repository.remove(claimed.upload, claimed.claim, self._hooks.named("post_delete"))
+            except RemovalRefused as error:
+                self._bury(claimed, claimed.upload, error)
+                self.call_hook("post_delete", claimed.upload)
+            else:
+                self.observe("post_delete", claimed.upload)
+
+    def _bury(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
+        """Keep the record of an upload that is gone, for the rows that refer to it, until the database lets it go."""
+        logger.warning("Upload %s is gone, but its record stays until it is let go: %s", upload.id, error.reason)
+        self._remember(claimed, upload, self._now())
+
+    @staticmethod
+    def _remember(claimed: ClaimedUpload, upload: Upload, until: datetime) -> None:
+        """DELETING to GONE: the record is now a tombstone."""
+        claimed.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
+
+    def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
+        """The upload on its way out. One with a key says until when that will stay taken."""
+        leaving = upload.to(Status.DELETING)
+        if upload.client_key is None:
+            return leaving
+        now = self._now()
+        return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
+
+    def bury(self, claimed: ClaimedUpload) -> None:
+        """Go on with a removal that was interrupted, and leave the tombstone that it was to leave."""
+        upload = claimed.upload
+        if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():
+            self.remove(claimed)
+        elif upload.status is Status.DELETING:
+            self.remove(claimed, remembered_until=upload.expires_at)
+
+    # --- concatenation ---
+
+    def parts_of(self, upload: Upload, *, unfinished: bool) -> list[Upload]:
+        """The parts of a final upload, checked against what the client may use."""
+        assert upload.concat is not None
+        found = {part: self._part(part, upload.owner) for part in dict.fromkeys(upload.concat.parts)}
+        for part in found.values():
+            rules.check_alive(part, self._now())
+            if not part.is_partial:
+                raise InvalidRequest("Upload-Concat lists an upload that was not created as partial.")
+            if not unfinished and part.status is not Status.COMPLETE:
+                raise InvalidRequest("Upload-Concat lists an upload that is not finished.")
+        return [found[part] for part in upload.concat.parts]
+
+    def _part(self, part_id: str, owner: str | None) -> Upload:
+        part = self._repository.get(part_id)
+        if not part.is_visible_to(owner):
+            raise UploadNotFound(part_id)
+        return part
+
+    def _assemble(self, claimed: ClaimedUpload) -> None:
+        """Fill a final upload from its parts, once all of them are there."""
+        concatenation = self._storage.capabilities.concatenation
+        if concatenation is None:
+            raise InvalidRequest("This storage cannot concatenate uploads.")
+        try:
+            parts = self.parts_of(claimed.upload, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            raise UploadExpired("A part of this upload is gone; create a new one.") from None
+        upload = rules.assemble(claimed.upload, parts, Limits())
+        is_copied = all(part.status is Status.COMPLETE for part in parts)
+        if is_copied:
+            assert upload.length is not None
+            with self._keeper.keeping(claimed):
+                stored = concatenation.concatenate(upload, parts, claimed.claim.fence)
+            upload = rules.with_storage(upload, stored)
+            upload = rules.advance(upload, 0, upload.length or 0, Limits(), self._now())
+        if upload != claimed.upload:
+            claimed.save(upload)
+        if is_copied:
+            self._use(parts)
+
+    def _use(self, parts: list[Upload]) -> None:
+        """Give parts a time to live that have been copied."""
+        for part in {part.id: part for part in parts}.values():
+            now = self._now()
+            if rules.used(part, now) is not part:
+                with suppress(UploadLocked, UploadNotFound):  # then it goes when its time comes, or is gone already
+                    self._repository.amend(part.id, partial(rules.used, now=now), now=now, known=part)
+
+    def _assemble_finals_of(self, part_id: str) -> bool:
+        """Finish the final uploads that have waited for this part; whether there were any.
+
+        Spec: tus 1.0 "Concatenation-Unfinished".
+        """
+        is_used = False
+        for final in self._repository.awaiting(part_id):
+            # Looked at before claiming: of two parts that finish together, the later one must not be locked out.
+            if self.outlook(final)[1]:
+                try:
+                    with self._claims.take(final.id) as claimed:
+                        is_used = True
+                        self.catch_up(claimed)
+                except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
+                    continue  # no business of the client that sent this part; it has its own answer
+                except Exception:
+                    logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
+        return is_used
+
+    def outlook(self, final: Upload) -> tuple[Upload, bool]:
+        """A waiting final upload, with its length if that can be told by now; and whether a step is due.
+
+        One is when its parts are all there, or when one of them never will be.
+        """
+        try:
+            parts = self.parts_of(final, unfinished=True)
+        except (UploadNotFound, UploadExpired):
+            return final, True
+        return rules.assemble(final, parts, Limits()), all(part.status is Status.COMPLETE for part in parts)
+
+    # --- hooks ---
+
+    def call_hook(self, name: str, upload: Upload) -> None:
+        """Call a hook that changes no state, and tell the observers."""
+        hook = self._hooks.named(name)
+        if hook is not None:
+            self._repository.call(upload, hook)
+        self.observe(name, upload)
+
+    def has_listeners(self, name: str) -> bool:
+        """Whether anybody wants to know of it."""
+        return self._hooks.named(name) is not None or self._hooks.observer(name) is not None
+
+    def observe(self, name: str, upload: Upload) -> None:
+        observer: Callable[[object], object] | None = self._hooks.observer(name)
+        if observer is not None:
+            self._repository.call(upload, observer)

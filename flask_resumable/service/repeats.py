@@ -1,0 +1,245 @@
+"""Creations that are repeated, by a client that has not heard the answer or a proxy that has not waited for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from ..core.repeats import check_same
+from ..core.repeats import is_wanted
+from ..core.upload import Creation
+from ..core.upload import Limits
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..core.upload import Write
+from ..errors import BodyIncomplete
+from ..errors import BytesLost
+from ..errors import ClaimLost
+from ..errors import UploadExists
+from ..errors import UploadLocked
+from ..errors import UploadNotFound
+from ..interfaces import Body
+from ..interfaces import Incoming
+from ..interfaces import Piped
+from ..interfaces import StateRepository
+from .claims import ClaimedUpload
+from .claims import Clock
+from .lifecycle import Lifecycle
+
+PATIENCE = 25.0  # seconds to wait for the first request; proxies wait for 30 to 60, and who gives up comes again
+_POLL = 0.05  # seconds
+
+Content = tuple[Write, Body]
+Receive = Callable[[ClaimedUpload, Write, Body, Limits], None]
+
+
+class Claiming(Protocol):
+    """See :meth:`~flask_resumable.service.uploads.UploadService.holding`."""
+
+    def __call__(
+        self,
+        upload_id: str,
+        *,
+        known: Upload | None = None,
+        make_way: Callable[[Upload], Upload] | None = None,
+        is_receiving: bool = False,
+    ) -> AbstractContextManager[ClaimedUpload]: ...
+
+
+class Repeats:
+    """Finds what an earlier request of the same kind has made, and brings it to where that would have brought it.
+
+    So hooks are called once for all of them. While the first is at work, the others wait for it; if it has died or
+    failed, the next one goes on. Once the upload is removed, or has expired, it is as if there had been none.
+    """
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        lifecycle: Lifecycle,
+        claiming: Claiming,
+        make_way: Callable[[Upload], Upload],
+        receive: Receive,
+        now: Clock,
+    ) -> None:
+        self._repository = repository
+        self._lifecycle = lifecycle
+        self._claiming = claiming
+        self._make_way = make_way
+        self._receive = receive
+        self._now = now
+
+    def once(
+        self,
+        request_key: str,
+        creation: Creation,
+        content: Content | None,
+        limits: Limits,
+        make: Callable[[], Upload],
+        created: Callable[[Upload], object] | None = None,
+    ) -> Upload:
+        """The upload that there is for this request, or else a new one, by ``make``.
+
+        :param created: Called with the one that there is, before any content is read.
+
+        :raises KeyReused: The one that there is was asked for in other words.
+        :raises UploadLocked: Another request is still making it.
+        """
+        deadline = time.monotonic() + PATIENCE
+        overtaken: ClaimLost | None = None  # by a newer request, with the same content, before that was all here
+        while True:
+            upload = self._known(request_key)
+            if upload is None and overtaken:
+                raise overtaken
+            try:
+                if upload is None:
+                    return make()
+                check_same(upload, creation)
+                if overtaken:
+                    return self._made_by_another(upload)
+                if created is not None:
+                    created(upload)
+                    created = None
+                return self._resumed(upload, content, limits)
+            except UploadExists:  # made by another request, just now
+                continue
+            except ClaimLost as error:
+                overtaken = error
+            except UploadNotFound:
+                if upload is None:
+                    raise
+                continue  # removed by another request, just now
+            except UploadLocked:
+                if upload is None:
+                    raise
+            if time.monotonic() > deadline:
+                raise UploadLocked
+            time.sleep(_POLL)
+
+    def _known(self, request_key: str) -> Upload | None:
+        """What an earlier request has made, unless its time is over: that one is from now on known by its id alone."""
+        try:
+            upload = self._repository.find_request(request_key)
+            if not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
+                return upload
+            with suppress(UploadLocked):
+                self._repository.amend(upload.id, lambda known: replace(known, request_key=None), now=self._now())
+                return None
+            return upload
+        except UploadNotFound:
+            return None
+
+    def _resumed(self, upload: Upload, content: Content | None, limits: Limits) -> Upload:
+        """The upload as far as it can be brought."""
+        if upload.is_expired(self._now()):
+            raise UploadLocked  # by whoever removes it
+        brings_more = content is not None and is_wanted(upload, content[0])
+        if not brings_more and self._is_at_rest(upload):
+            return _with_content_read(upload, content)
+        # Whoever sends the content again has given up the request that did so before. Everybody else is waited for.
+        make_way = self._make_way if brings_more else None
+        with self._claiming(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as claimed:
+            self._settled(claimed)
+            if content is not None and is_wanted(claimed.upload, content[0]):
+                with suppress(BodyIncomplete):  # the answer tells how much was kept
+                    self._receive_rest(claimed, *content, limits)
+                return claimed.upload
+        return _with_content_read(claimed.upload, content)
+
+    def _settled(self, claimed: ClaimedUpload) -> Upload:
+        with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+            self._lifecycle.catch_up(claimed)
+        return claimed.upload
+
+    def _made_by_another(self, upload: Upload) -> Upload:
+        """The upload, once the request is done that has taken it over."""
+        if upload.status is Status.COMPLETE:
+            return upload
+        with self._claiming(upload.id, known=upload) as claimed:
+            return self._settled(claimed)
+
+    def _is_at_rest(self, upload: Upload) -> bool:
+        """Whether the record can be reported as it is: no step is due, and none is being taken."""
+        if upload.is_final and upload.status is Status.ACTIVE:
+            return not upload.is_claimed(self._now()) and not self._lifecycle.outlook(upload)[1]
+        return upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
+
+    def _receive_rest(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
+        """Add what the upload lacks of content that comes from the start."""
+        offset = claimed.upload.offset
+        size = None if write.size is None else write.size - offset
+        self._receive(claimed, replace(write, start=offset, size=size), _Rest(body, offset) if offset else body, limits)
+
+
+def _with_content_read(upload: Upload, content: Content | None) -> Upload:
+    """Read content that is not needed: most clients hear no answer before they have sent all of it."""
+    if content is not None:
+        write, body = content
+        room = write.size if write.size is not None else upload.length or upload.offset
+        with body.incoming(room) as incoming:
+            while (block := incoming.take()) is None or block:
+                if block is None:
+                    incoming.wait()
+    return upload
+
+
+class _Rest:
+    """A body without its first bytes; see :class:`~flask_resumable.interfaces.Body`."""
+
+    def __init__(self, body: Body, skipped: int) -> None:
+        self._body = body
+        self._skipped = skipped
+        self.size = None if body.size is None else body.size - skipped
+        self.unseen = 0
+        self.counts_only_whole = body.counts_only_whole
+        self.watch = body.watch
+
+    @contextmanager
+    def incoming(self, room: int) -> Iterator[Incoming]:
+        with self._body.incoming(self._skipped + room) as incoming:
+            yield _IncomingRest(self._body, incoming, self._skipped, self.unseen)
+
+    @property
+    def is_whole(self) -> bool:
+        return self._body.is_whole
+
+    @property
+    def is_overlong(self) -> bool:
+        return self._body.is_overlong
+
+    def trailer(self, name: str) -> str | None:
+        return self._body.trailer(name)
+
+
+class _IncomingRest:
+    """What comes in after so many bytes; see :class:`~flask_resumable.interfaces.Incoming`."""
+
+    def __init__(self, body: Body, incoming: Incoming, skipped: int, unseen: int) -> None:
+        self._body = body
+        self._incoming = incoming
+        self._left = skipped
+        self._unseen = unseen
+        self.withholds = incoming.withholds
+        self.wait = incoming.wait
+        self.interrupt = incoming.interrupt
+        self.close = incoming.close
+
+    def take(self) -> bytes | memoryview | Piped | None:
+        while self._left:
+            block = self._incoming.take()
+            if not block or isinstance(block, Piped):  # nothing is left in the kernel before it may be
+                return block
+            skipped = min(self._left, len(block))
+            self._left -= skipped
+            rest = memoryview(block)[skipped:]
+            if not self._left:
+                self._body.unseen = max(0, self._unseen - len(rest))
+            if rest:
+                return rest
+        return self._incoming.take()

@@ -1,0 +1,325 @@
+"""What can be asked of uploads, in the right order: bytes first, then state, then hook, then answer.
+
+No protocol, no Flask and no backend is known here; they come in through :mod:`flask_resumable.interfaces`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from contextlib import ExitStack
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from functools import partial
+
+from ..core import upload as rules
+from ..core.repeats import request_key_of
+from ..core.upload import Creation
+from ..core.upload import Limits
+from ..core.upload import Status
+from ..core.upload import Upload
+from ..core.upload import Write
+from ..errors import BodyIncomplete
+from ..errors import BytesLost
+from ..errors import ChecksumMismatch
+from ..errors import InvalidRequest
+from ..errors import TooLarge
+from ..errors import UploadClosed
+from ..errors import UploadNotFound
+from ..interfaces import Body
+from ..interfaces import Hooks
+from ..interfaces import StateRepository
+from ..interfaces import Storage
+from .claims import ClaimedUpload
+from .claims import Claims
+from .claims import Clock
+from .claims import LeaseKeeper
+from .digests import digest_of
+from .lifecycle import Lifecycle
+from .repeats import Repeats
+from .takeover import Listener
+from .takeover import Newcomers
+from .transfer import Receiver
+
+
+class UploadService:
+    """Create, look, write, delete."""
+
+    def __init__(
+        self,
+        repository: StateRepository,
+        storage: Storage,
+        hooks: Hooks,
+        *,
+        lease: timedelta,
+        completed_ttl: timedelta,
+        cancelled_ttl: timedelta,
+        now: Clock,
+    ) -> None:
+        self.repository = repository
+        self.storage = storage
+        self.now = now
+        self._hooks = hooks
+        self._claims = Claims(repository, storage, lease=lease, now=now)
+        self._keeper = LeaseKeeper(lease)
+        self._lifecycle = Lifecycle(
+            repository, storage, hooks, self._claims, self._keeper, now, completed_ttl=completed_ttl
+        )
+        self._cancelled_ttl = cancelled_ttl
+        self._newcomers = Newcomers(repository, storage, self._claims, now)
+        listener = Listener(repository, self._claims)
+        self._receiver = Receiver(
+            repository, storage, self._lifecycle.call_hook, self._lifecycle.has_listeners, listener, now
+        )
+        self.call_hook = self._lifecycle.call_hook
+        self.discard_stray = self._claims.discard_stray
+        make_way = partial(self._newcomers.make_way, None)
+        self._repeats = Repeats(repository, self._lifecycle, self.claiming, make_way, self._receive, now)
+        self._chooser = storage.capabilities.placement
+
+    def create(
+        self,
+        creation: Creation,
+        *,
+        owner: str | None,
+        limits: Limits,
+        content: tuple[Write, Body] | None = None,
+        unfinished_parts: bool = True,
+        created: Callable[[Upload], object] | None = None,
+    ) -> Upload:
+        """Make a new upload, with the content that the request brought along.
+
+        A creation that is repeated gets the upload of the first one, brought to where that has brought it, or would
+        have: see :class:`~flask_resumable.service.repeats.Repeats`.
+
+        :param unfinished_parts: Whether a final upload may be made of parts that are still on their way.
+        :param created: Called with the upload once it exists, before its content is read.
+        :raises UploadRejected: ``on_create``, or who chooses the place, refused; nothing is left.
+        :raises TooLarge: It would pass ``limits``; nothing was created.
+        :raises KeyReused: The client has called another upload by the same idempotency key.
+        :raises UploadLocked: The first of the same creations takes longer than this one waits.
+        """
+        if creation.concat is not None and creation.concat.is_final:
+            if content is not None and content[0].size != 0:
+                raise UploadClosed("A final upload is made of others and takes no content.")
+            content = None
+        request_key = request_key_of(creation, owner)
+
+        def make() -> Upload:
+            upload = rules.create(secrets.token_hex(16), creation, owner, limits, self.now())
+            return self._made(replace(upload, request_key=request_key), limits, content, unfinished_parts, created)
+
+        if request_key is None:
+            return make()
+        return self._repeats.once(request_key, creation, content, limits, make, created)
+
+    def _made(
+        self,
+        upload: Upload,
+        limits: Limits,
+        content: tuple[Write, Body] | None,
+        unfinished_parts: bool,
+        created: Callable[[Upload], object] | None,
+    ) -> Upload:
+        if upload.is_final:
+            upload = rules.assemble(upload, self._lifecycle.parts_of(upload, unfinished=unfinished_parts), limits)
+        elif content is not None:
+            rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
+        upload = self._placed(upload)
+        has_content = content is not None
+        with self._created(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as claimed:
+            self._lifecycle.catch_up(claimed)
+            if created is not None:
+                created(claimed.upload)
+            if content is not None:
+                self._receive_first(claimed, *content, limits)
+        return claimed.upload
+
+    def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
+        """The upload, with all that has arrived by now.
+
+        A request that brings content in goes on. If it was cut off, the offset is what the next write can use; if it
+        still gets more, the next write will be told.
+
+        :param may_have_overtaken: Whether a request that was sent before this one may be at the server and not have
+            begun yet. It is given a moment to do so.
+        :raises UploadNotFound: No such upload of this owner.
+        :raises UploadExpired: The time to finish has passed.
+        :raises UploadLocked: It is being finished right now.
+        """
+        upload = self.find(upload_id, owner=owner)
+        rules.check_alive(upload, self.now())
+        if may_have_overtaken:
+            upload = self._newcomers.let_begin(upload)
+        if upload.is_final and upload.status is Status.ACTIVE:
+            upload, is_due = self._lifecycle.outlook(upload)
+            if not is_due or upload.is_claimed(self.now()):  # if it is claimed, it is being assembled
+                return upload
+        elif upload.is_receiving:
+            upload = self._newcomers.look(upload)
+            if upload.status is Status.ACTIVE and self._is_busy(upload):
+                return upload
+        if self._is_at_rest(upload):
+            return upload
+        with self.claiming(upload_id, known=upload) as claimed:
+            with suppress(BytesLost):  # then the upload has gone back to where its bytes end
+                self._lifecycle.catch_up(claimed)
+            return claimed.upload
+
+    def _is_busy(self, upload: Upload) -> bool:
+        """Whether a request that is alive, as far as can be told, brings more content in."""
+        return upload.is_claimed(self.now()) and not self._claims.is_gone(upload) and not upload.is_ready
+
+    def _is_at_rest(self, upload: Upload) -> bool:
+        """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
+        if upload.status is Status.ACTIVE and not upload.is_final:
+            return upload.is_released and not upload.is_ready
+        return upload.status is Status.COMPLETE
+
+    def write(self, upload_id: str, write: Write, body: Body, *, owner: str | None, limits: Limits) -> Upload:
+        """Add content, and finish the upload if it was the last.
+
+        :raises OffsetMismatch: The content does not start where the upload ends.
+        :raises BodyIncomplete: The client left; what came is kept, unless a checksum guards it.
+        :raises ClaimLost: A newer request has taken over.
+        """
+        with ExitStack() as stack:
+            with self._claims.announced(upload_id):
+                upload = self.find(upload_id, owner=owner)
+                rules.check_alive(upload, self.now())
+                make_way = partial(self._newcomers.make_way, write.start)
+                is_receiving = upload.status is Status.ACTIVE
+                claiming = self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
+                claimed = stack.enter_context(claiming)
+            self._lifecycle.catch_up(claimed)
+            self._receive(claimed, write, body, limits)
+            return claimed.upload
+
+    def delete(self, upload_id: str, *, owner: str | None) -> None:
+        """Remove the upload and its bytes, finished or not, stopping a request that is writing to it.
+
+        One that its client has named leaves a tombstone, so that chunks that come late do not bring it back.
+
+        :raises UploadRejected: ``pre_delete`` refused, or the database did; the upload is as it was.
+        """
+        upload = self.find(upload_id, owner=owner)
+        with self.claiming(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as claimed:
+            until = None if upload.client_key is None else self.now() + self._cancelled_ttl
+            self.remove(claimed, remembered_until=until)
+
+    def find(self, upload_id: str, *, owner: str | None) -> Upload:
+        """The record as it stands.
+
+        :raises UploadNotFound: It is not there, or not for ``owner``.
+        """
+        upload = self.repository.get(upload_id)
+        if not upload.is_visible_to(owner):
+            raise UploadNotFound(upload_id)
+        return upload
+
+    def digest(self, upload: Upload, name: str, block_size: int) -> str:
+        """A hex digest of the bytes so far, remembered until there are more.
+
+        :param name: What :func:`hashlib.new` takes.
+        """
+        known = self.repository.digest(upload, name)
+        if known is None:
+            with self.storage.open(upload) as stream:
+                # What is finished is taken as it is: chunks may have changed their length as they were merged.
+                length = None if upload.status is Status.COMPLETE else upload.offset
+                known = digest_of(stream, name, length, block_size)
+            self.repository.remember_digest(upload, name, known)
+        return known
+
+    # --- for the cleaner ---
+
+    @contextmanager
+    def claiming(
+        self,
+        upload_id: str,
+        *,
+        known: Upload | None = None,
+        make_way: Callable[[Upload], Upload] | None = None,
+        is_receiving: bool = False,
+    ) -> Iterator[ClaimedUpload]:
+        """Claim an upload for the block. See :meth:`Claims.take` for the parameters.
+
+        :raises UploadNotFound: It is not there; if it was half removed, it is gone now, but for its tombstone.
+        """
+        with self._claims.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as claimed:
+            if claimed.upload.status in (Status.DELETING, Status.GONE):
+                self._lifecycle.bury(claimed)
+                raise UploadNotFound(upload_id)
+            yield claimed
+
+    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
+        """Remove an upload, if ``pre_delete`` agrees.
+
+        :param remembered_until: Keep its record until then, as a tombstone.
+        :raises UploadRejected: It does not, or the database does not.
+        """
+        with self._keeper.keeping(claimed):
+            self.call_hook("pre_delete", claimed.upload)
+        self._lifecycle.remove(claimed, remembered_until=remembered_until)
+
+    def make_up(self, upload_id: str) -> Upload:
+        """Take the steps that a crash or a failed hook left undone."""
+        with self.claiming(upload_id) as claimed:
+            self._lifecycle.catch_up(claimed)
+            return claimed.upload
+
+    def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
+        """Uploads that wait for a step of the server, by batches."""
+        after = ""
+        while uploads := self.repository.pending(self.now(), limit=batch, after=after):
+            yield uploads
+            after = uploads[-1].id
+
+    # --- within ---
+
+    def _placed(self, upload: Upload) -> Upload:
+        """The upload with the place that was chosen for its bytes, if there is a choice."""
+        if self._chooser is None:
+            return upload
+        upload = replace(upload, storage=self._chooser.choose(upload))
+        self.repository.release_connection()  # to decide, the app may have used its database
+        return upload
+
+    @contextmanager
+    def _created(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[ClaimedUpload]:
+        """A new record. ``is_idle``: unless a hook has a say, nothing more is to be done with it now."""
+        has_hook = self._hooks.named("on_create") is not None
+        if not has_hook:
+            upload = upload.to(Status.ACTIVE)
+        is_done = is_idle and not has_hook and not upload.is_final
+        born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
+        with self._claims.keep(born) as claimed:
+            if not has_hook:
+                self._lifecycle.observe("on_create", upload)
+            yield claimed
+
+    def _receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
+        try:
+            self._receiver.receive(claimed, write, body, limits)
+        except BytesLost as error:
+            claimed.save(rules.recede(claimed.upload, error.offset))
+            raise
+        except TooLarge:
+            self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may be the last ones
+            raise
+        self._lifecycle.catch_up(claimed)
+
+    def _receive_first(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
+        """Content that came with the creation. Without it there would be no URL that the client could go on from."""
+        try:
+            self._receive(claimed, write, body, limits)
+        except BodyIncomplete:
+            pass  # the answer tells how much was kept, should the client still hear it
+        except (ChecksumMismatch, InvalidRequest):
+            self._lifecycle.discard(claimed)
+            raise

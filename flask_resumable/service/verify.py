@@ -1,0 +1,112 @@
+"""Holding the records against the bytes, beside live traffic, and changing neither."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from datetime import timedelta
+
+from ..core.upload import Upload
+from ..errors import Unavailable
+from ..errors import UploadNotFound
+from ..interfaces.capabilities import Verifies
+from .uploads import UploadService
+
+logger = logging.getLogger(__package__)
+
+_LOOKS = 5  # at an upload that changes while it is looked at
+_PAUSE = 0.1  # seconds, for whoever is about to finish it
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a verification has found so far."""
+
+    verified: int = 0
+    busy: int = 0  # in somebody's hands at every look: no saying
+    orphans: int = 0  # unfinished bytes without a record
+    damaged: list[str] = field(default_factory=list)  # ids
+    failed: list[str] = field(default_factory=list)  # ids of what could not be looked at
+
+
+class Verifier:
+    """Goes through all records in batches, and asks the storage what is wrong with each upload's bytes."""
+
+    def __init__(self, service: UploadService, storage: Verifies, findings: Findings, *, batch: int = 100) -> None:
+        self._service = service
+        self._storage = storage
+        self._findings = findings
+        self._batch = batch
+
+    def run(self, *, orphans_after: timedelta) -> Iterator[tuple[str, list[str]]]:
+        """The id of each upload that was looked at, and what is wrong with it; then bytes that no record knows.
+
+        :param orphans_after: How long such bytes must have been left alone.
+        """
+        after = ""
+        while uploads := self._service.repository.list(status=None, limit=self._batch, after=after):
+            for upload in uploads:
+                yield upload.id, self._verified(upload)
+            after = uploads[-1].id
+        yield from self._orphans(orphans_after)
+
+    def _verified(self, upload: Upload) -> list[str]:
+        try:
+            problems = self._problems(upload)
+        except UploadNotFound:  # it has just been removed
+            return []
+        except Exception:
+            logger.exception("Upload %s could not be verified.", upload.id)
+            self._findings.failed.append(upload.id)
+            return []
+        if problems is None:
+            self._findings.busy += 1
+            return []
+        self._findings.verified += 1
+        if problems:
+            self._findings.damaged.append(upload.id)
+        return problems
+
+    def _problems(self, upload: Upload) -> list[str] | None:
+        """``None`` if that cannot be said: somebody is at it.
+
+        A record is older than the bytes beside it as soon as it is read: what it misses may have been published or
+        removed by those who are at it. So nothing is a problem unless the record is still the same when the bytes were
+        seen, and nobody holds the upload.
+        """
+        for _ in range(_LOOKS):
+            problems = self._storage.verify(upload)
+            if not problems:
+                return problems
+            current = self._service.repository.get(upload.id)
+            is_held = current.is_claimed(self._service.now())
+            if current.version == upload.version and not is_held:
+                return problems
+            upload = current
+            if is_held:
+                time.sleep(_PAUSE)
+        return None
+
+    def _orphans(self, older_than: timedelta) -> Iterator[tuple[str, list[str]]]:
+        found: list[str] = []
+        try:
+            for upload_id, _ in self._service.storage.orphans(self._service.now() - older_than):
+                found.append(upload_id)
+                if len(found) >= self._batch:
+                    yield from self._unknown(found)
+                    found = []
+        except Unavailable:
+            logger.exception("The storage could not be searched for leftovers.")
+            self._findings.failed.append("leftovers")
+        yield from self._unknown(found)
+
+    def _unknown(self, found: list[str]) -> Iterator[tuple[str, list[str]]]:
+        # As for removing them: seen before the records are looked at, and a record comes before its bytes.
+        known = self._service.repository.unfinished(found)
+        for upload_id in dict.fromkeys(found):
+            if upload_id not in known:
+                self._findings.orphans += 1
+                yield upload_id, ["Unfinished bytes without a record."]

@@ -1,0 +1,1 @@
+"""The settings of the extension: read and checked once, at start-up."""

@@ -1,0 +1,66 @@
+"""The settings of the app as a whole, whichever protocols it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from . import checks
+from .base import setting
+from .storage import StorageSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(StorageSettings):
+    """Where state and bytes are kept, and how finished uploads are served."""
+
+    digest_block_size: int = setting(
+        checks.whole(1),
+        64 * 1024,
+        "How many bytes `md5` and `digest()` read at a time. `CHUNK_SIZE` is another name for it.",
+        alias="chunk_size",
+    )
+    lease: timedelta = setting(
+        checks.seconds,
+        timedelta(seconds=6),
+        "How long an upload stays locked if its server crashes while finishing or removing it, in seconds or as a "
+        "`timedelta`. A dead process on the same machine is noticed at once.",
+    )
+    downloads: str | bool = setting(
+        checks.downloads,
+        False,
+        'Let GET return finished uploads. `True` or `"stream"` sends them through the app. `"redirect"` sends clients '
+        "to the storage, if they can reach it.",
+    )
+    link_lifetime: timedelta = setting(
+        checks.link_lifetime,
+        timedelta(minutes=5),
+        'How long the link of a `"redirect"` works, in seconds or as a `timedelta`.',
+    )
+    inline_types: tuple[str, ...] = setting(
+        checks.names(),
+        (
+            "application/pdf",
+            "audio/mpeg",
+            "audio/ogg",
+            "audio/wav",
+            "image/avif",
+            "image/gif",
+            "image/jpeg",
+            "image/png",
+            "image/webp",
+            "text/plain",
+            "video/mp4",
+            "video/ogg",
+            "video/webm",
+        ),
+        "Media types that browsers may display. All others are downloaded, without their type.",
+    )
+    database_uri: str = setting(
+        checks.text,
+        "",
+        "The SQLAlchemy URL of the embedded database. The default is `resumable.sqlite` in the instance folder.",
+    )
+    create_tables: bool | None = setting(
+        checks.optional_flag, None, "Create the table of uploads. `None` creates it only for the ready-made models."
+    )

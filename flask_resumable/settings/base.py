@@ -1,0 +1,166 @@
+"""How settings are declared, and how they are read from ``app.config``.
+
+They are read once, and all problems are reported together. A *section* is a dataclass whose fields are made by
+:func:`setting`. Each protocol has a section; the app's own sections are in ``app.py`` and ``storage.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import Field
+from dataclasses import field
+from dataclasses import fields
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from ..core.upload import Limits
+from ..errors import ConfigurationError
+from . import checks
+
+COMMON = "RESUMABLE_"  # the prefix that works for every setting; a protocol's own, such as TUS_X, overrides RESUMABLE_X
+
+
+def setting(
+    check: Callable[[Any], Any],
+    default: Any,
+    meaning: str,
+    *,
+    is_secret: bool = False,
+    is_common: bool = True,
+    alias: str | None = None,
+) -> Any:
+    """Declare a setting as a field of a section.
+
+    :param check: Returns the value to use, or raises ``ValueError`` with what the value must be.
+    :param meaning: One sentence for the README.
+    :param is_secret: Whether its value must never be shown.
+    :param is_common: Whether ``RESUMABLE_X`` sets it, too. Use ``False`` where protocols cannot share a value.
+    :param alias: Another name for the setting, in lower case.
+    """
+    metadata = {
+        "check": check,
+        "meaning": meaning,
+        "is_secret": is_secret,
+        "is_common": is_common,
+        "names": () if alias is None else (alias,),
+    }
+    return field(default=default, repr=not is_secret, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolSettings:
+    """The settings that every protocol has."""
+
+    enabled: bool = setting(checks.flag, True, "Serve this protocol.", is_common=False)
+    upload_url: str = setting(checks.url, "", "The URL path of this protocol.", is_common=False)
+    max_size: int | None = setting(
+        checks.max_size, None, "The maximum size of an upload, in bytes. `None` means no limit."
+    )
+    expiration: timedelta | None = setting(
+        checks.expiration,
+        timedelta(days=1),
+        "How long to keep an unfinished upload, as a `timedelta`. `None` means that it never expires.",
+    )
+    idle_timeout: timedelta = setting(
+        checks.seconds,
+        timedelta(seconds=60),
+        "How long a request may receive no data before it is ended, in seconds or as a `timedelta`.",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        checks.origins,
+        (),
+        'A list of origins whose pages may upload, or `"*"`. By default, only the app\'s own pages may.',
+    )
+    cors_credentials: bool = setting(checks.flag, False, "Let pages from those origins send cookies.")
+    cors_max_age: int = setting(
+        checks.whole(0, 2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
+    )
+    sliding_expiration: bool = setting(checks.flag, False, "Restart the expiration time whenever content arrives.")
+    max_metadata: int = setting(
+        checks.whole(0, 65535), 16 * 1024, "The maximum length of an upload's metadata, in characters."
+    )
+
+    def mistakes(self, read_before: Sequence[Any]) -> list[str]:
+        """List contradictions within this section, and with the sections that were read before it."""
+        if self.cors_credentials and "*" in self.cors_origins:
+            return ["CORS_CREDENTIALS: browsers reject cookies with CORS_ORIGINS = '*'; list the origins instead"]
+        return []
+
+    def limits(self) -> Limits:
+        """Return the limits for uploads through this protocol."""
+        return Limits(max_size=self.max_size, expiration=self.expiration, sliding=self.sliding_expiration)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A dataclass of settings, and the prefixes it is looked up under besides ``RESUMABLE_``."""
+
+    kind: type[Any]
+    prefixes: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> list[Any]:
+    """Read and check the sections, and return an instance of each.
+
+    :raises ConfigurationError: Something is wrong; the message lists every problem.
+    """
+    mistakes = _unknown(config, sections)
+    found: list[Any] = []
+    for section in sections:
+        values, wrong = _read(section, config)
+        mistakes += wrong
+        # Defaults stand in for wrong values, so that the other values can still be checked against each other.
+        instance = section.kind(**values)
+        mistakes += instance.mistakes(found)
+        found.append(instance)
+    if mistakes:
+        raise ConfigurationError("Wrong flask_resumable settings:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
+    return found
+
+
+def _read(section: Section, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for item in fields(section.kind):
+        set_keys = [key for key in _keys(section, item) if key in config]
+        if not set_keys:
+            values[item.name] = section.defaults.get(item.name, item.default)
+            continue
+        key = set_keys[0]
+        values[item.name] = item.default
+        try:
+            values[item.name] = item.metadata["check"](config[key])
+        except (TypeError, ValueError) as error:
+            shown = "..." if item.metadata["is_secret"] else repr(config[key])
+            mistakes.append(f"{key} = {shown}: must be {error}")
+    return values, mistakes
+
+
+def _keys(section: Section, item: Field[Any]) -> list[str]:
+    """List the keys that set a field. The first one found in the config wins."""
+    prefixes = [*section.prefixes, *([COMMON] if item.metadata["is_common"] else [])]
+    return [prefix + name.upper() for prefix in prefixes for name in (item.name, *item.metadata["names"])]
+
+
+def _unknown(config: Mapping[str, Any], sections: Sequence[Section]) -> list[str]:
+    """List the keys that have one of our prefixes but set nothing. Most of them are typos."""
+    prefixes = {COMMON, *(prefix for section in sections for prefix in section.prefixes)}
+    known = {key for section in sections for item in fields(section.kind) for key in _keys(section, item)}
+    return [
+        f"{key}: unknown setting{_suggestion(key, known)}"
+        for key in config
+        if isinstance(key, str) and key not in known and any(key.startswith(prefix) for prefix in prefixes)
+    ]
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    name = key.partition("_")[2]
+    elsewhere = sorted(candidate for candidate in known if candidate.partition("_")[2] == name)
+    near = elsewhere or get_close_matches(key, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,36 @@
+"""What every storage needs of the operating system: writes that are whole, and its errors as this package's."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import AbstractContextManager
+
+from ..errors import StorageFull
+from ..errors import Unavailable
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Translation:
+    """One for all: it is entered for every block that is written, and remembers nothing."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise (StorageFull() if error.errno in _NO_ROOM else Unavailable()) from error
+
+
+#: Turns errors of the operating system into this package's; the original stays as the cause, for the log.
+translated: AbstractContextManager[None] = _Translation()
+
+
+def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
+    """Write the whole block at ``position``: one call may write less. Returns its size in bytes."""
+    view = memoryview(block)
+    written = 0
+    while written < len(view):
+        written += os.pwrite(descriptor, view[written:], position + written)
+    return written

@@ -1,0 +1,213 @@
+"""Finished files that the app wants elsewhere.
+
+A file gets its second name, or a copy in another file system, before the record tells of it; its first name goes when
+the record does. A note beside the fence, ``<id>.moved``, says first which names there may be, so that whatever is
+interrupted, nothing is left in a place that no record knows.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ...core.upload import JSONObject
+from ...core.upload import Upload
+from ...errors import Unavailable
+from ..file_io import translated
+from .files import copy_range
+from .files import remove
+from .files import sync_directory
+from .files import sync_file
+from .paths import Paths
+
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+Identity = tuple[int, int]  # device and inode
+
+
+class MovedFiles:
+    """Moves files of one upload folder.
+
+    :param is_durable: Whether what is moved must survive a loss of power.
+    """
+
+    def __init__(self, paths: Paths, *, is_durable: bool) -> None:
+        self._paths = paths
+        self._is_durable = is_durable
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        name = self._paths.chosen(target)
+        path, source = os.path.join(self._paths.root, name), self._paths.published(upload)
+        with translated:
+            is_there, is_known = os.path.lexists(path), self._is_ours(upload, path)
+            if is_there and _is_same_entry(path, source):
+                return {"path": self._paths.name(upload)}
+        if is_there and not is_known and not overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        if is_there and not is_known and os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not is_known:
+            self._place(upload, source, path, overwrite=overwrite)
+        return {"path": name}
+
+    def _place(self, upload: Upload, source: str, path: str, *, overwrite: bool) -> None:
+        with translated:
+            if not os.path.exists(source):
+                raise Unavailable from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+            self._make_folders(os.path.dirname(path))
+        is_taken = not self._is_placed(upload, source, path, overwrite=overwrite)
+        if is_taken:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+    def _is_placed(self, upload: Upload, source: str, path: str, *, overwrite: bool) -> bool:
+        """Put the file there; whether that was possible, since nothing else is there."""
+        with translated:
+            if not overwrite:
+                self._note(upload, path, _identity(source))
+                try:
+                    os.link(source, path)
+                    return self._synced(path)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+            temporary = os.path.join(os.path.dirname(path), f".{upload.id}.moving")
+            self._note(upload, temporary, None)
+            self._make_temporary(source, temporary)
+            self._note(upload, path, _identity(temporary))
+            if not overwrite and not _is_renamed(temporary, path):
+                remove(temporary)
+                return False
+            if overwrite:
+                os.replace(temporary, path)
+            return self._synced(path)
+
+    def _make_temporary(self, source: str, temporary: str) -> None:
+        """The file under another name, or a copy of it."""
+        remove(temporary)  # of a process that has died
+        try:
+            return os.link(source, temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        with open(source, "rb") as origin, open(temporary, "xb") as copy:
+            copy_range(origin.fileno(), copy.fileno(), 0, os.fstat(origin.fileno()).st_size)
+            if self._is_durable:
+                sync_file(copy.fileno())
+
+    def _make_folders(self, folder: str) -> None:
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        self._make_folders(parent)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        if self._is_durable:
+            sync_directory(parent)
+
+    def _synced(self, path: str) -> bool:
+        if self._is_durable:
+            sync_directory(os.path.dirname(path))
+        return True
+
+    # --- where it may be ---
+
+    def _note(self, upload: Upload, path: str, identity: Identity | None) -> None:
+        """Say that a file is about to be here; without an identity, whatever is here is the upload's."""
+        line = json.dumps([path, *(identity or ())]) + "\n"
+        note = self._paths.moved(upload)
+        is_new = not os.path.exists(note)
+        self._make_folders(self._paths.work)
+        descriptor = os.open(note, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(descriptor, line.encode())
+            if self._is_durable:
+                sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new and self._is_durable:
+            sync_directory(self._paths.work)
+
+    def _noted(self, upload: Upload) -> Iterator[tuple[str, Identity | None]]:
+        try:
+            with open(self._paths.moved(upload), encoding="utf-8", errors="surrogateescape") as note:
+                lines = note.read().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            with suppress(ValueError, TypeError):  # a line that lost its end with the power was about nothing yet
+                path, *identity = json.loads(line)
+                yield path, (identity[0], identity[1]) if len(identity) == 2 else None
+
+    def _is_ours(self, upload: Upload, path: str) -> bool:
+        """Whether the upload's file is there, from an earlier try."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = _identity(path)
+            if os.path.exists(self._paths.published(upload)) and found == _identity(self._paths.published(upload)):
+                return True
+            return (path, found) in self._noted(upload)
+        return False
+
+    # --- afterwards ---
+
+    def settle(self, upload: Upload) -> None:
+        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        with translated:
+            kept = self._paths.current(upload)
+            noted = list(self._noted(upload))
+            if noted and os.path.exists(kept):
+                self._remove(noted, kept)
+                published = self._paths.published(upload)
+                if not _is_same_entry(published, kept):
+                    remove(published)
+                remove(self._paths.moved(upload))
+
+    def forget(self, upload: Upload) -> None:
+        """Remove the file from wherever it may have been moved to."""
+        with translated:
+            self._remove(list(self._noted(upload)), None)
+            remove(self._paths.moved(upload))
+
+    @staticmethod
+    def _remove(noted: list[tuple[str, Identity | None]], kept: str | None) -> None:
+        for path, identity in noted:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                is_ours = identity is None or _identity(path) == identity
+                if is_ours and (kept is None or not _is_same_entry(path, kept)):
+                    remove(path)
+
+
+def _identity(path: str) -> Identity:
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_dev, found.st_ino
+
+
+def _is_same_entry(one: str, other: str) -> bool:
+    """Whether two paths, by whatever links, are one name in one folder, and not only one file."""
+    if os.path.basename(one).casefold() != os.path.basename(other).casefold():
+        return False
+    try:
+        return os.path.samefile(os.path.dirname(one), os.path.dirname(other))
+    except FileNotFoundError:
+        return False
+
+
+def _is_renamed(temporary: str, path: str) -> bool:
+    """Give a file its name, unless something has that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            return False
+        os.rename(temporary, path)
+    remove(temporary)
+    return True

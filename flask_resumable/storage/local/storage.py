@@ -1,0 +1,347 @@
+"""Bytes on a local disk.
+
+Unfinished bytes lie in ``ROOT/.partial/<id>.part``, with the upload's fence beside them in ``<id>.lock``. Publishing
+is a rename to the upload folder, or to the folder below it that the app has chosen. Of what clients say, nothing but an
+id ever becomes a part of a path.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import closing
+from contextlib import contextmanager
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+from typing import cast
+
+from ...core.upload import JSONObject
+from ...core.upload import Status
+from ...core.upload import Upload
+from ...errors import BytesLost
+from ...errors import ClaimLost
+from ...interfaces import StorageCapabilities
+from ...interfaces import Writer
+from ...interfaces.chunks import IncomingChunk
+from ...interfaces.chunks import Slot
+from ..file_io import translated
+from ..file_io import write_all
+from ..spool import Spool
+from .chunk_folder import ChunkFolder
+from .chunk_writer import ChunkInPlace
+from .fence import CLOSED
+from .fence import Fence
+from .files import closing_on_error
+from .files import copy_range
+from .files import publish
+from .files import remove
+from .files import size_of
+from .files import sync_directory
+from .moved import MovedFiles
+from .orphans import orphans
+from .paths import Paths
+from .verify import inspect
+from .writer import LocalSlot
+from .writer import LocalWriter
+from .writer import sync
+
+_BLOCK = 256 * 1024  # bytes
+
+
+class LocalStorage:
+    """Files in a folder. Several processes, and hosts that share a disk with working locks, may use one folder.
+
+    :param directory: The upload folder; ``strftime`` patterns in it stand for the upload's time of creation, in UTC.
+    :param chunks: Where flow.js chunks are kept until they are merged; without it they are placed in the file at once.
+    :param durability: ``"none"``: what is reported survives the end of the process; ``"data"``: also a loss of power,
+        for the contents; ``"full"``: and for names and sizes, at every step.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        durability: str = "data",
+        chunks: ChunkFolder | None = None,
+    ) -> None:
+        self._paths = Paths(directory)
+        self._durability = durability
+        self._merges = chunks is not None
+        self._chunks = chunks or ChunkFolder(Path(self._paths.work))
+        self._moved = MovedFiles(self._paths, is_durable=durability != "none")
+        self.capabilities = StorageCapabilities(
+            chunks=self, concatenation=self, progress=self, moves=self, verification=self
+        )
+
+    @property
+    def root(self) -> Path:
+        """The upload folder, or that part of it that does not depend on the time."""
+        return Path(self._paths.root)
+
+    # --- writing ---
+
+    def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
+        held = self._raised_fence(upload, fence, expect_new=start == 0, progress=start)
+        with closing_on_error(held.close):
+            with translated:
+                descriptor = self._open_part(upload, create=start == 0)
+            with closing_on_error(partial(os.close, descriptor)), translated:
+                size = os.fstat(descriptor).st_size
+                if size < start:
+                    raise BytesLost(size)
+        return LocalWriter(descriptor, held, fence, start, self._durability)
+
+    def _open_part(self, upload: Upload, *, create: bool) -> int:
+        path = self._paths.part(upload)
+        if create and self._durability != "full":
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not create:
+                raise BytesLost(0) from None
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        sync_directory(self._paths.work)
+        return descriptor
+
+    def progress(self, upload: Upload, *, durable: bool = True) -> int:
+        with translated:
+            writer, progress = Fence.progress(self._paths.lock(upload))
+        if writer != upload.fence:
+            return upload.offset
+        return self._made_durable(upload, progress) if durable else max(progress, upload.offset)
+
+    def recover(self, upload: Upload, fence: int) -> int:
+        with translated:
+            if not os.path.exists(self._paths.lock(upload)):
+                return upload.offset
+        self._raised_fence(upload, fence).close()
+        with translated:
+            _, progress = Fence.progress(self._paths.lock(upload))
+        return self._made_durable(upload, progress)
+
+    def _made_durable(self, upload: Upload, progress: int) -> int:
+        """How much of what was written counts, now that it is as durable as the setting promises."""
+        if progress <= upload.offset:
+            return upload.offset
+        with translated:
+            try:
+                descriptor = os.open(self._paths.part(upload), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return upload.offset
+            try:
+                progress = min(progress, os.fstat(descriptor).st_size)
+                self._sync(descriptor)
+            finally:
+                os.close(descriptor)
+        return max(progress, upload.offset)
+
+    def _raised_fence(
+        self, upload: Upload, number: int, *, expect_new: bool = False, progress: int | None = None
+    ) -> Fence:
+        """The upload's fence at ``number``: from here on, writers with older claims write nothing."""
+        fence = self._open_fence(upload, expect_new=expect_new)
+        with closing_on_error(fence.close), translated:
+            fence.raise_to(number, progress)
+        return fence
+
+    def _open_fence(self, upload: Upload, *, expect_new: bool = False) -> Fence:
+        path = self._paths.lock(upload)
+        with translated:
+            try:
+                return Fence.open(path, expect_new=expect_new)
+            except FileNotFoundError:
+                self._make_work()
+                return Fence.open(path)
+
+    def _make_work(self) -> None:
+        os.makedirs(self._paths.work, exist_ok=True)
+
+    # --- chunks ---
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        return {"chunk_size": chunk_size, "chunks": total_chunks} if self._merges else {}
+
+    def spool(self) -> BinaryIO:
+        return cast(BinaryIO, Spool(self._paths.work))
+
+    @contextmanager
+    def placing(self, upload: Upload, number: int, start: int) -> Iterator[Slot]:
+        fence = self._open_fence(upload)
+        is_filled = False
+
+        def fill(content: BinaryIO) -> None:
+            nonlocal is_filled
+            is_filled = True
+            self._fill(upload, fence, number, start, content)
+
+        try:
+            with fence.alone_at(number):
+                with translated:
+                    fence.mark(number, secrets.token_bytes(8))  # an earlier request with this chunk stops
+                yield LocalSlot(fill)
+            if fence.is_new and not is_filled and "chunks" not in upload.storage:  # its own fence has gone: it is over
+                with translated:
+                    fence.take_down(self._paths.part(upload))
+        finally:
+            fence.close()
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        if "chunks" in upload.storage:
+            return None
+        fence = self._open_fence(upload)
+        with closing_on_error(fence.close):
+            open_file = partial(self._open_part, upload, create=True)
+            return ChunkInPlace(self._paths.part(upload), open_file, fence, number, start, size, self._durability)
+
+    def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
+        with translated, fence.shared():
+            if "chunks" in upload.storage:
+                return self._chunks.store(upload, number, content, self._sync)
+            descriptor = self._open_part(upload, create=True)
+            try:
+                while block := content.read(_BLOCK):
+                    start += write_all(descriptor, block, start)
+                self._sync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _sync(self, descriptor: int) -> None:
+        sync(descriptor, self._durability)
+
+    # --- finishing ---
+
+    def finish(self, upload: Upload, fence: int) -> JSONObject:
+        if upload.is_partial:
+            self._complete_part(upload)
+            return {}
+        name, target = self._paths.name(upload), self._paths.published(upload)
+        with translated:
+            is_published = os.path.exists(target)
+        if is_published:
+            self._remove_unfinished(upload)
+        else:
+            if "chunks" in upload.storage:
+                self._merge(upload)
+            else:
+                self._complete_part(upload)
+            with translated:
+                publish(self._paths.part(upload), target)
+                if self._durability != "none":
+                    sync_directory(os.path.dirname(target))
+                remove(self._paths.lock(upload))  # it was closed before: a late writer that has it open writes nothing
+        if "chunks" in upload.storage:
+            with translated:
+                self._chunks.finish(upload)
+        return {"path": name}
+
+    def _merge(self, upload: Upload) -> None:
+        """Write the unfinished file anew from its chunks, with all that would still place one locked out."""
+        with translated:
+            self._chunks.check(upload)  # before the fence is closed: if one is lost, the upload goes on from there
+        with closing(self._raised_fence(upload, CLOSED)), translated, open(self._paths.part(upload), "wb") as target:
+            self._chunks.merge(upload, target)
+            target.flush()
+            self._sync(target.fileno())
+
+    def _complete_part(self, upload: Upload) -> None:
+        """Lock all writers out of the unfinished file, and see to it that it has its length.
+
+        All of its bytes are as durable as they are going to be: a byte counts only when it has been synced.
+        """
+        assert upload.length is not None
+        part = self._paths.part(upload)
+        with translated:
+            if upload.length == 0:
+                self._make_work()
+                os.close(self._open_part(upload, create=True))
+            size = size_of(part) or 0
+        if size < upload.length:
+            raise BytesLost(size)  # before the fence is closed: the upload goes on from there
+        with closing(self._raised_fence(upload, CLOSED)), translated:
+            if os.stat(part).st_size > upload.length:  # content that failed its checksum lies after the end
+                self._cut(part, upload.length)
+
+    def _cut(self, part: str, length: int) -> None:
+        descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, length)
+            self._sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        """Copy the parts together in the kernel, where that can be done."""
+        with closing(self._raised_fence(upload, fence)) as held, translated:
+            descriptor = self._open_part(upload, create=True)
+            try:
+                position = 0
+                for part in parts:
+                    with open(self._paths.part(part), "rb") as source:
+                        position = copy_range(source.fileno(), descriptor, position, part.length or 0)
+                    held.check(fence)
+                os.ftruncate(descriptor, position)
+                self._sync(descriptor)
+            finally:
+                os.close(descriptor)
+        return {}
+
+    # --- reading ---
+
+    def open(self, upload: Upload) -> BinaryIO:
+        with translated:
+            return open(self._paths.current(upload), "rb")
+
+    def path(self, upload: Upload) -> Path:
+        return Path(self._paths.current(upload))
+
+    # --- moving ---
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        return self._moved.move(upload, target, overwrite=overwrite)
+
+    def settle_moves(self, upload: Upload) -> None:
+        self._moved.settle(upload)
+
+    # --- removing ---
+
+    def delete(self, upload: Upload) -> None:
+        self._remove_unfinished(upload)
+        self._moved.forget(upload)
+        with translated:
+            # Its record may have been written before the rename was noted: look in both places.
+            for path in {self._paths.current(upload), self._paths.published(upload)}:
+                remove(path)
+            self._chunks.delete(upload)
+
+    def remove_orphans(self, upload: Upload) -> None:
+        self._remove_unfinished(upload)
+        if upload.status is Status.COMPLETE:
+            self._moved.settle(upload)
+
+    def _remove_unfinished(self, upload: Upload) -> None:
+        lock = self._paths.lock(upload)
+        with translated:
+            if os.path.exists(lock):
+                with suppress(ClaimLost), closing(Fence.open(lock)) as fence:
+                    fence.raise_to(CLOSED)
+            remove(self._paths.part(upload))
+            remove(lock)
+
+    def verify(self, upload: Upload) -> list[str]:
+        """What is wrong with the upload's files, in plain words."""
+        paths = self._paths
+        published = paths.current(upload) if "path" in upload.storage else paths.published(upload)
+        with translated:
+            return inspect(upload, part=paths.part(upload), published=published, chunks=self._chunks)
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        yield from self._chunks.orphans(older_than.timestamp())
+        yield from orphans(Path(self._paths.work), older_than.timestamp())

@@ -1,0 +1,102 @@
+"""Writing one request's content, or one chunk, to a local file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+from typing import Self
+
+from ...core.upload import JSONObject
+from ...errors import Unavailable
+from ...interfaces import Piped
+from ...interfaces import WriterCapabilities
+from ..file_io import translated
+from ..file_io import write_all
+from .fence import Fence
+from .files import begin_sync
+from .files import splice_all
+from .files import sync_content
+from .files import sync_file
+
+BEGIN_SYNC_EVERY = 8 * 1024 * 1024  # bytes
+
+
+class LocalSlot:
+    """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`."""
+
+    def __init__(self, fill: Callable[[BinaryIO], None]) -> None:
+        self.fill = fill
+
+
+class LocalWriter:
+    """Appends blocks under the fence, and closes both; see :class:`~flask_resumable.interfaces.Writer`."""
+
+    def __init__(self, descriptor: int, fence: Fence, number: int, start: int, durability: str) -> None:
+        self._descriptor = descriptor
+        self._fence = fence
+        self._number = number
+        self._position = self._begun = start
+        self._durability = durability
+        self._has_failed = False
+        self.is_counted = True
+
+    @property
+    def capabilities(self) -> WriterCapabilities:
+        return WriterCapabilities(progress=self, pipes=self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            os.close(self._descriptor)
+        finally:
+            self._fence.close()
+
+    def write(self, block: bytes | memoryview, /) -> None:
+        with translated, self._fence.held(self._number):
+            self._position += write_all(self._descriptor, block, self._position)
+            self._note()
+        self._begin_sync_if_due()
+
+    def write_piped(self, block: Piped, /) -> None:
+        with translated, self._fence.held(self._number):
+            splice_all(block.descriptor, block.size, self._descriptor, self._position)
+            self._position += block.size
+            self._note()
+        self._begin_sync_if_due()
+
+    def _note(self) -> None:
+        if self.is_counted:
+            self._fence.note(self._position)
+
+    def check(self) -> None:
+        self._fence.check(self._number)
+
+    def _begin_sync_if_due(self) -> None:
+        """The disk works while more comes in, and the client waits less for the sync in the end."""
+        behind = self._position - self._begun
+        if behind >= BEGIN_SYNC_EVERY and self._durability != "none":
+            begin_sync(self._descriptor, self._begun, behind)
+            self._begun = self._position
+
+    def flush(self) -> JSONObject:
+        # A failed sync may have thrown dirty pages away, and a second one would report success.
+        if self._has_failed:
+            raise Unavailable("An earlier write could not be made durable.")
+        try:
+            with translated:
+                sync(self._descriptor, self._durability)
+        except BaseException:
+            self._has_failed = True
+            raise
+        return {}
+
+
+def sync(descriptor: int, durability: str) -> None:
+    """Make a file's content as durable as the setting promises."""
+    if durability == "full":
+        sync_file(descriptor)
+    elif durability == "data":
+        sync_content(descriptor)

@@ -1,0 +1,162 @@
+"""Room for one part on its way: in memory while there is some to spare, else in a file without a name."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+from typing import BinaryIO
+
+from ..file_io import translated
+from ..file_io import write_all
+
+_STEP = 1024 * 1024  # bytes read back at a time
+
+
+class Cancelled(BaseException):
+    """Nobody wants what is being sent any more. Not an ``Exception``, or the store's client would try again."""
+
+
+class Memory:
+    """How many bytes all buffers of a process may have in memory together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes, if they are free; whether they were."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """So many bytes are free again."""
+        with self._lock:
+            self._left += size
+
+
+class Buffer:
+    """Bytes in order, written by one thread, then read by another.
+
+    :param size: The most that it will have to hold.
+    :param directory: Where the file is made, should there be need for one.
+    """
+
+    def __init__(self, size: int, memory: Memory, directory: str | None) -> None:
+        self.size = 0
+        self._memory = memory
+        self._taken = size if memory.take(size) else 0
+        self._block = bytearray(self._taken)
+        with translated:
+            self._file = None if self._taken else tempfile.TemporaryFile(dir=directory, buffering=0)
+
+    def write(self, block: bytes | memoryview) -> None:
+        """Append."""
+        if self._file is None:
+            self._block[self.size : self.size + len(block)] = block
+        else:
+            with translated:
+                write_all(self._file.fileno(), block, self.size)
+        self.size += len(block)
+
+    def read(self, start: int, size: int) -> bytes | memoryview:
+        """At most ``size`` bytes from ``start`` on."""
+        size = min(size, self.size - start)
+        if self._file is None:
+            return memoryview(self._block)[start : start + size]
+        return os.pread(self._file.fileno(), size, start)
+
+    def append_to(self, other: Buffer, start: int = 0) -> None:
+        """Append what is from ``start`` on to another buffer."""
+        while start < self.size:
+            block = self.read(start, _STEP)
+            other.write(block)
+            start += len(block)
+
+    def close(self) -> None:
+        """Free its memory, or remove its file."""
+        if self._file is not None:
+            self._file.close()
+        self._memory.give_back(self._taken)
+        self._taken, self._block = 0, bytearray()
+
+
+class Content(io.RawIOBase):
+    """What of a buffer is to be sent, as the client of the store wants it: it has a length, and can be rewound.
+
+    :param cancelled: Once it is set, sending ends.
+    """
+
+    def __init__(self, buffer: Buffer, start: int = 0, cancelled: threading.Event | None = None) -> None:
+        self._buffer = buffer
+        self._start = start
+        self._at = start
+        self._cancelled = cancelled
+
+    def __len__(self) -> int:
+        return self._buffer.size - self._start
+
+    def tell(self) -> int:
+        return self._at - self._start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: len(self)}[whence]
+        self._at = self._start + base + offset
+        return self.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise Cancelled
+        block = self._buffer.read(self._at, self._buffer.size if size < 0 else size)
+        self._at += len(block)
+        return block  # type: ignore[return-value]  # all that is done with it can be done with a memoryview
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+class StreamSlice(io.RawIOBase):
+    """Some bytes of a stream, as the client of a store wants them: their number is known, and they can be rewound."""
+
+    def __init__(self, stream: BinaryIO, size: int, start: int = 0) -> None:
+        self._stream = stream
+        self._size = size
+        self._start = start
+        self._at = 0
+        stream.seek(start)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Back to the start, or, to tell its length, to the end."""
+        if (offset, whence) == (0, io.SEEK_SET):
+            self._stream.seek(self._start)
+            self._at = 0
+        elif (offset, whence) == (0, io.SEEK_END):
+            self._at = self._size
+        else:
+            assert (offset, whence) == (self._at, io.SEEK_SET)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._size - self._at
+        block = self._stream.read(left if size < 0 else min(size, left))
+        self._at += len(block)
+        return block
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True

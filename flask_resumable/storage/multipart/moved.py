@@ -1,0 +1,118 @@
+"""Finished objects that the app wants elsewhere in the store.
+
+An object is copied before the record tells of its new key, and its first one is removed when the record does. A helper,
+``moved``, says first which keys there may be. A copy carries the upload's id, so that nothing else is taken for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from ...core.upload import JSONObject
+from ...core.upload import Upload
+from ...errors import Unavailable
+from .composer import Composer
+from .composer import pieces_of
+from .errors import Missing
+from .errors import PartsChanged
+from .keys import Keys
+from .store import ObjectInfo
+from .store import ObjectStore
+from .uploader import Uploader
+
+MOVED = "moved"  # the helper that tells where the object may have been moved to
+_OWNER = "resumable-upload"  # the metadata by which a copy is known
+
+Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it needs one
+
+
+class MovedObjects:
+    """Moves objects of one store.
+
+    :param uploading: Opens what sends parts of an upload.
+    """
+
+    def __init__(
+        self, store: ObjectStore, keys: Keys, uploading: Callable[[Upload], AbstractContextManager[Uploader]]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._uploading = uploading
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool, part_size: int) -> JSONObject:
+        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        key, source = self._keys.chosen(target), self._keys.published(upload)
+        if key == source:
+            return {"finished": True}
+        there = self._store.head(key)
+        if there is not None and there.metadata.get(_OWNER) != upload.id and not overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._store.location(key))
+        found = self._store.head(source)
+        if found is None:
+            raise Unavailable from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+        try:
+            self._copy(upload, source, key, found, part_size)
+        except (Missing, PartsChanged) as error:
+            raise Unavailable from error
+        return {"finished": True, "moved_to": key}
+
+    def _copy(self, upload: Upload, source: str, key: str, found: ObjectInfo, part_size: int) -> None:
+        kept = replace(found, metadata={**found.metadata, _OWNER: upload.id})
+        if found.size <= self._store.traits.max_copy:
+            self._note(upload, key, None)
+            return self._store.copy(key, source, kept)
+        multipart = self._store.begin(key, kept)
+        try:
+            self._note(upload, key, multipart)
+        except BaseException:
+            self._store.abort(key, multipart)
+            raise
+        pieces = enumerate(pieces_of([found.size], part_size, self._store.traits), 1)
+        with self._uploading(upload) as uploader:
+            tags = Composer(self._store, uploader, key).place_all(
+                multipart, {number: [(source, span.start, span.stop) for span in piece] for number, piece in pieces}
+            )
+        self._store.complete(key, multipart, [tags[number] for number in sorted(tags)], kept)
+
+    def _note(self, upload: Upload, key: str, multipart: str | None) -> None:
+        noted = self._noted(upload)
+        if former := noted.get(key):
+            self._store.abort(key, former)  # of a process that has died
+        self._store.put(self._name(upload), json.dumps({**noted, key: multipart}).encode())
+
+    def _noted(self, upload: Upload) -> Noted:
+        try:
+            noted: Noted = json.loads(self._store.read(self._name(upload)))
+        except (Missing, ValueError):
+            return {}
+        return noted
+
+    def _name(self, upload: Upload) -> str:
+        return self._keys.helper(upload.id, MOVED)
+
+    def settle(self, upload: Upload) -> None:
+        """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
+        kept, published = self._keys.target(upload), self._keys.published(upload)
+        noted = self._noted(upload)
+        if noted and self._store.size(kept) is not None:
+            self._remove(upload, {key: multipart for key, multipart in noted.items() if key != kept})
+            if published != kept:
+                self._store.delete(published)
+            self._store.delete(self._name(upload))
+
+    def forget(self, upload: Upload) -> None:
+        """Remove the object from wherever it may have been moved to."""
+        self._remove(upload, self._noted(upload))
+
+    def _remove(self, upload: Upload, noted: Noted) -> None:
+        for key, multipart in noted.items():
+            if multipart is not None:
+                self._store.abort(key, multipart)
+            there = self._store.head(key)
+            if there is not None and there.metadata.get(_OWNER) == upload.id:
+                self._store.delete(key)

@@ -1,0 +1,105 @@
+"""Removing what belongs to an upload, and finding what belongs to none. Nothing else in the store is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+
+from ...core.placement import Place
+from ...core.upload import Upload
+from .errors import Missing
+from .keys import Keys
+from .store import ObjectStore
+
+WHOLE = "whole"  # the helper that is a finished part for a concatenation
+FOLDER = "folder"  # the helper that tells the folder that the upload is published in
+
+Multipart = tuple[str, str, datetime]  # key, id and beginning
+
+
+def begin(store: ObjectStore, keys: Keys, upload: Upload) -> str:
+    """Start a multipart upload that is found by the upload's id; its own id."""
+    folder = Place.of(upload.storage).folder
+    if folder and not upload.is_partial:
+        store.put(keys.helper(upload.id, FOLDER), folder.encode())
+    return store.begin(keys.target(upload))
+
+
+class UnfinishedObjects:
+    """The helpers and multipart uploads below one prefix. Everything is found by an upload's id."""
+
+    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    def remove(self, upload_id: str, target: str, *, keep: Collection[str] = ()) -> int:
+        """Remove all but the finished object, and the helpers to be kept; how many bytes that freed."""
+        freed = sum(self._abort(key, multipart) for key, multipart in self._multiparts_of(target))
+        for key, size, _ in self._store.objects(self._keys.helpers(upload_id)):
+            is_kept = key.removeprefix(self._keys.helpers(upload_id)) in keep
+            if self._keys.id_of_helper(key) == upload_id and not is_kept:
+                self._store.delete(key)
+                freed += size
+        return freed
+
+    def _multiparts_of(self, target: str) -> list[tuple[str, str]]:
+        return [(key, multipart) for key, multipart, _ in self._store.multiparts(target) if key == target]
+
+    def _abort(self, key: str, multipart: str) -> int:
+        try:
+            size = sum(part.size for part in self._store.parts(key, multipart).values())
+        except Missing:
+            return 0  # completed just now: what is gone from the list must not be touched
+        self._store.abort(key, multipart)
+        return size
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        """Ids with helpers or multipart uploads, all of them last touched before ``older_than``."""
+        multiparts: dict[str, list[Multipart]] = {}
+        for multipart in self._store.multiparts(self._keys.prefix):
+            upload_id = self._keys.id_of_target(multipart[0])
+            if upload_id is not None:
+                multiparts.setdefault(upload_id, []).append(multipart)
+        helpers = groupby(self._store.objects(self._keys.partial), lambda entry: self._keys.id_of_helper(entry[0]))
+        for upload_id, entries in helpers:
+            if upload_id is not None:
+                objects = list(entries)
+                found = multiparts.pop(upload_id, []) + self._in_folder(upload_id, [key for key, _, _ in objects])
+                touched = max(modified for _, _, modified in objects)
+                if touched < older_than and self._are_older(found, older_than):
+                    yield upload_id, partial(self._remove_orphan, upload_id, found)
+        for upload_id, found in multiparts.items():
+            if self._are_older(found, older_than):
+                yield upload_id, partial(self._remove_orphan, upload_id, found)
+
+    def _in_folder(self, upload_id: str, helpers: list[str]) -> list[Multipart]:
+        note = self._keys.helper(upload_id, FOLDER)
+        if note not in helpers:
+            return []
+        try:
+            target = self._keys.target_in(Place(folder=self._store.read(note).decode()).folder, upload_id)
+        except (Missing, ValueError):
+            return []
+        return [multipart for multipart in self._store.multiparts(target) if multipart[0] == target]
+
+    def _are_older(self, multiparts: list[Multipart], older_than: datetime) -> bool:
+        for key, multipart, begun in multiparts:
+            try:
+                parts = self._store.parts(key, multipart)
+            except Missing:
+                continue
+            if max([begun, *(part.modified for part in parts.values())]) >= older_than:
+                return False
+        return True
+
+    def _remove_orphan(self, upload_id: str, multiparts: list[Multipart]) -> int:
+        freed = sum(self._abort(key, multipart) for key, multipart, _ in multiparts)
+        for key, size, _ in self._store.objects(self._keys.helpers(upload_id)):
+            if self._keys.id_of_helper(key) == upload_id:
+                self._store.delete(key)
+                freed += size
+        return freed

@@ -1,0 +1,81 @@
+"""Reading objects one after another, without fetching them whole."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import BinaryIO
+from typing import cast
+
+from ...errors import Unavailable
+from .errors import Missing
+from .store import ObjectStore
+
+_FIRST_BLOCK = 256 * 1024  # bytes asked for at once after a jump: a player may only want a little
+_LAST_BLOCK = 4 * 1024 * 1024  # and when reading goes on: doubled each time up to this
+_BUFFER = 64 * 1024
+
+
+class ObjectStream(io.RawIOBase):
+    """Several objects as one, from memory that holds one block.
+
+    :param objects: Keys and sizes.
+    """
+
+    def __init__(self, store: ObjectStore, objects: Sequence[tuple[str, int]]) -> None:
+        self._store = store
+        self._keys = [key for key, _ in objects]
+        self._starts = [0, *accumulate(size for _, size in objects)]
+        self._at = 0
+        self._block: bytes = b""
+        self._block_start = 0
+        self._block_size = _FIRST_BLOCK
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        at = self._at - self._block_start
+        if not 0 <= at < len(self._block):
+            self._fetch(len(target))
+            at = 0
+        piece = self._block[at : at + len(target)]
+        target[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def _fetch(self, wanted: int) -> None:
+        """Get the block that begins here."""
+        is_next = self._block and self._at == self._block_start + len(self._block)
+        self._block_size = min(2 * self._block_size, _LAST_BLOCK) if is_next else _FIRST_BLOCK
+        self._block, self._block_start = b"", self._at
+        if self._at >= self._starts[-1]:
+            return
+        index = bisect_right(self._starts, self._at) - 1
+        start = self._at - self._starts[index]
+        stop = min(start + max(self._block_size, wanted), self._starts[index + 1] - self._starts[index])
+        try:
+            self._block = self._store.get(self._keys[index], start, stop)
+        except Missing:
+            raise Unavailable("The bytes of this upload are not there any more.") from None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
+        if base + offset < 0:
+            raise ValueError("There is nothing before the start.")
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def stream_of(store: ObjectStore, objects: Sequence[tuple[str, int]]) -> BinaryIO:
+    """A buffered stream over objects, given their keys and sizes."""
+    present = [(key, size) for key, size in objects if size]
+    return cast(BinaryIO, io.BufferedReader(ObjectStream(store, present), _BUFFER))

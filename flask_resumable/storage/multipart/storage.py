@@ -1,0 +1,273 @@
+"""Bytes in an object store.
+
+A finished upload is the object ``<prefix><id>``. On the way there it is one multipart upload of that key, and helper
+objects below ``<prefix>.partial/<id>/`` for what is no part yet. What belongs to an upload is found by its id alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from contextlib import nullcontext
+from datetime import datetime
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+from typing import cast
+
+from ...core.disposition import content_disposition
+from ...core.ranges import chunk_spans
+from ...core.upload import JSONObject
+from ...core.upload import Status
+from ...core.upload import Upload
+from ...errors import ConfigurationError
+from ...errors import TooLarge
+from ...errors import Unavailable
+from ...interfaces import IncomingChunk
+from ...interfaces import StorageCapabilities
+from ...interfaces import Writer
+from ...interfaces.chunks import Slot
+from ..file_io import translated
+from ..spool import Spool
+from .buffer import Memory
+from .chunks import MultipartMarkers
+from .chunks import StoreSlot
+from .completion import Completion
+from .composer import Composer
+from .composer import EqualParts
+from .errors import Missing
+from .geometry import Geometry
+from .geometry import MAX_OBJECT
+from .geometry import MAX_PARTS
+from .geometry import MIB
+from .keys import fresh
+from .keys import Keys
+from .moved import MOVED
+from .moved import MovedObjects
+from .orphans import UnfinishedObjects
+from .orphans import WHOLE
+from .reading import stream_of
+from .state import MultipartState
+from .state import STAGED
+from .store import ObjectStore
+from .uploader import Uploader
+from .verify import MultipartVerifier
+from .writer import MultipartWriter
+from .writer import too_many_parts
+
+
+class MultipartStorage:
+    """Objects in an object store. Any number of processes and machines may use one store.
+
+    One prefix belongs to one database. Nothing is kept on the machine but what is just being received.
+
+    :param store: Where the objects are.
+    :param prefix: What all keys begin with, such as ``"uploads/"``.
+    :param part_size: The size of parts in bytes, at least what the store asks for; very large uploads have larger ones.
+    :param memory: How many bytes of parts on their way a process may have in memory; more of them go to files.
+    :param spool_directory: Where those files are made; they have no names and leave no trace.
+    :raises ConfigurationError: An argument is wrong.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        prefix: str = "",
+        part_size: int = 8 * MIB,
+        memory: int = 64 * MIB,
+        spool_directory: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not store.traits.min_part <= part_size <= 5 * 1024 * MIB:
+            raise ConfigurationError(f"part_size must be from {store.traits.min_part} to {5 * 1024 * MIB} bytes.")
+        if prefix.startswith("/"):
+            raise ConfigurationError("prefix must not begin with '/'; it looks like 'uploads/'.")
+        self._store = store
+        self._keys = Keys(prefix)
+        self._part_size = part_size
+        self._memory = Memory(memory)
+        self._directory = None if spool_directory is None else os.fspath(spool_directory)
+        self._markers = MultipartMarkers(store, self._keys)
+        self._unfinished = UnfinishedObjects(store, self._keys)
+        self._equal = EqualParts(store)
+        self._moved = MovedObjects(store, self._keys, self._uploading)
+        self.capabilities = StorageCapabilities(
+            chunks=self,
+            concatenation=self,
+            moves=self,
+            links=self if store.traits.signs_links else None,
+            locations=self,
+            verification=self,
+        )
+
+    # --- writing ---
+
+    def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
+        return self._writer(upload, start)
+
+    @contextmanager
+    def _writer(self, upload: Upload, start: int) -> Iterator[Writer]:
+        if upload.length is not None and upload.length > MAX_OBJECT:
+            raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
+        # While it is not known what the store takes, parts do not grow: nothing could be done about it at the end.
+        fitting = Geometry.fitting(upload.length, self._part_size, grows=self._equal.are_wanted is False)
+        state = MultipartState.read(upload.storage, fitting).cut(start, upload.length).taken_over()
+        if upload.length is not None and upload.length > (limit := state.geometry.stop(MAX_PARTS)):
+            raise too_many_parts(limit)
+        with self._uploading(upload) as uploader:
+            writer = MultipartWriter(uploader, upload, state, start)
+            try:
+                yield writer
+            finally:
+                writer.close()
+
+    @contextmanager
+    def _uploading(self, upload: Upload) -> Iterator[Uploader]:
+        uploader = Uploader(self._store, self._keys, upload, self._memory, self._directory)
+        try:
+            yield uploader
+        finally:
+            uploader.stop()
+
+    # --- chunks ---
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        is_direct = (
+            chunk_size >= self._store.traits.min_part and total_chunks < MAX_PARTS
+        )  # the last one may make two parts
+        return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
+
+    def spool(self) -> BinaryIO:
+        with translated:
+            return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        return nullcontext(StoreSlot(self._store, self._keys, self._markers, upload, number))
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        return None  # the store takes a part whole or not at all
+
+    # --- finishing ---
+
+    def finish(self, upload: Upload, fence: int) -> JSONObject:
+        with self._uploading(upload) as uploader:
+            completion = Completion(self._store, self._keys, uploader, upload, self._markers.read, self._equal)
+            completion.publish(self._part_size)
+        self._remove_unfinished(upload)
+        return {"finished": True}
+
+    def _remove_unfinished(self, upload: Upload) -> None:
+        kept = (MOVED, WHOLE) if upload.is_partial else (MOVED,)
+        self._unfinished.remove(upload.id, self._keys.published(upload), keep=kept)
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        return self._moved.move(upload, target, overwrite=overwrite, part_size=self._part_size)
+
+    def settle_moves(self, upload: Upload) -> None:
+        self._moved.settle(upload)
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        """Put the parts together within the store, where it can copy them; else through this process."""
+        sources = [(self._keys.target(part), part.length or 0) for part in parts]
+        total = sum(size for _, size in sources)
+        if total == 0:
+            return {}
+        with self._uploading(upload) as uploader:
+            try:
+                if total > self._part_size:
+                    composer = Composer(self._store, uploader, self._keys.target(upload))
+                    equal = self._equal.are_wanted is True
+                    multipart, tags = composer.compose(sources, self._part_size, equal=equal)
+                    noted = [[part.id, part.length or 0] for part in parts]
+                    return {"joined": total, "multipart": multipart, "parts": tags, "sources": noted}
+                buffer = uploader.buffer(total)
+                try:
+                    for key, size in sources:
+                        uploader.load_range(key, 0, size, buffer)
+                    name = fresh("tail", 1)
+                    uploader.keep(name, buffer, 0)
+                finally:
+                    buffer.close()
+            except Missing:
+                raise Unavailable("A part of this upload is not there.") from None
+        return MultipartState(geometry=Geometry(self._part_size), tails=((name, total),)).to_json()
+
+    # --- reading ---
+
+    def open(self, upload: Upload) -> BinaryIO:
+        """The upload's bytes. Of an unfinished one, the store gives out only what is no part of its object yet.
+
+        :raises Unavailable: They cannot be read before the upload is finished.
+        """
+        if upload.storage.get("finished"):
+            return stream_of(self._store, [(self._keys.target(upload), upload.length or 0)])
+        return stream_of(self._store, self._unfinished_pieces(upload))
+
+    def _unfinished_pieces(self, upload: Upload) -> list[tuple[str, int]]:
+        stored = upload.storage
+        if "chunks" in stored and not stored.get("direct"):
+            pieces = chunk_spans(stored["chunk_size"], stored["chunks"], upload.length or 0)
+            found = [(f"chunk-{chunk.number}", chunk.size) for chunk in pieces if chunk.stop <= upload.offset]
+        else:
+            if stored.get("direct") or "joined" in stored:
+                raise Unavailable("The store gives out the bytes of this upload once it is finished.")
+            state = MultipartState.read(stored, Geometry(self._part_size))
+            if not all(part.startswith(STAGED) for part in state.parts):
+                raise Unavailable("The store gives out the bytes of this upload once it is finished.")
+            bounds = [(state.geometry.start(n), state.geometry.stop(n)) for n in range(1, state.next_number)]
+            staged = [(part.removeprefix(STAGED), b - a) for part, (a, b) in zip(state.parts, bounds, strict=True)]
+            found = [*staged, *state.tails]
+        return [(self._keys.helper(upload.id, name), size) for name, size in found]
+
+    def path(self, upload: Upload) -> Path | None:
+        return None
+
+    def location(self, upload: Upload) -> str:
+        """Where the object is, or will be, as people write it."""
+        return self._store.location(self._keys.target(upload))
+
+    def presigned_url(
+        self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
+    ) -> str | None:
+        """A URL by which anybody can fetch a finished upload until it has expired; ``None`` for an unfinished one."""
+        if not upload.storage.get("finished"):
+            return None
+        return self._store.link(
+            self._keys.target(upload),
+            seconds=int(expires.total_seconds()),
+            content_type=content_type,
+            content_disposition=content_disposition(disposition, filename),
+        )
+
+    def verify(self, upload: Upload) -> list[str]:
+        """What is wrong with the upload's bytes, in plain words; nothing if all that was saved is there."""
+        marker = None
+        if upload.storage.get("direct"):
+            try:
+                marker = self._markers.read(upload)
+            except Missing:
+                pass
+        return list(MultipartVerifier(self._store, self._keys, upload, marker).problems())
+
+    # --- removing ---
+
+    def delete(self, upload: Upload) -> None:
+        self._moved.forget(upload)
+        self._unfinished.remove(upload.id, self._keys.published(upload))
+        for key in {self._keys.target(upload), self._keys.published(upload)}:
+            self._store.delete(key)
+
+    def remove_orphans(self, upload: Upload) -> None:
+        if upload.status in (Status.DELETING, Status.GONE):
+            return self.delete(upload)  # nobody wants it, and it may have been published late
+        if upload.status is Status.COMPLETE and not upload.is_partial:
+            self._moved.settle(upload)
+        self._remove_unfinished(upload)
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        return self._unfinished.orphans(older_than)

@@ -1,0 +1,219 @@
+"""Several storages behind one: each upload has its own, and keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from ..core.placement import NAME
+from ..core.placement import Place
+from ..core.upload import JSONObject
+from ..core.upload import Upload
+from ..errors import ConfigurationError
+from ..errors import Unavailable
+from ..interfaces import IncomingChunk
+from ..interfaces import PlacesChunks
+from ..interfaces import Slot
+from ..interfaces import Storage
+from ..interfaces import StorageCapabilities
+from ..interfaces import Writer
+
+Chooser = Callable[[Upload], object]
+
+_BLOCK = 1024 * 1024  # bytes on their way from one storage to another
+_LAYOUT = "layout"  # what is known of a new upload's chunks, until it is known which storage is to have them
+
+
+class MultiStorage:
+    """Passes everything on to the storage that the upload's record names.
+
+    :param storages: By name; the first takes uploads for which no other is chosen, and those from before there was
+        a choice.
+    :param storage: Chooses for a new upload: a name, or ``None`` for the first.
+    :param folder: Chooses a folder below the storage, or ``None``.
+    :raises ConfigurationError: There is no storage, or a name is not valid.
+    """
+
+    def __init__(
+        self, storages: Mapping[str, Storage], *, storage: Chooser | None = None, folder: Chooser | None = None
+    ) -> None:
+        if not storages or not all(isinstance(name, str) and NAME.fullmatch(name) for name in storages):
+            raise ConfigurationError("storage= takes a storage, or several by name: letters, digits, '-' and '_'.")
+        self._storages = dict(storages)
+        self._default = next(iter(storages))
+        self._choose_storage = storage
+        self._choose_folder = folder
+        self.capabilities = self._offered([storage.capabilities for storage in storages.values()])
+
+    def _offered(self, theirs: Sequence[StorageCapabilities]) -> StorageCapabilities:
+        """What every storage can do; or what one of them can, where it does no harm that others cannot."""
+        return StorageCapabilities(
+            placement=self,
+            chunks=self if all(can.chunks for can in theirs) else None,
+            concatenation=self if all(can.concatenation for can in theirs) else None,
+            verification=self if all(can.verification for can in theirs) else None,
+            progress=self if any(can.progress for can in theirs) else None,
+            moves=self if any(can.moves for can in theirs) else None,
+            links=self if any(can.links for can in theirs) else None,
+            locations=self if any(can.locations for can in theirs) else None,
+        )
+
+    # --- choosing ---
+
+    def choose(self, upload: Upload) -> JSONObject:
+        place = Place(self._chosen_storage(upload), self._chosen_folder(upload))
+        notes = dict(upload.storage)
+        if _LAYOUT in notes:
+            notes = dict(_chunks(self._named(place.storage)).layout(*notes.pop(_LAYOUT)))
+        return place.note(notes)
+
+    def _chosen_storage(self, upload: Upload) -> str:
+        chosen = self._choose_storage(upload) if self._choose_storage else None
+        if chosen is None:
+            return self._default
+        if not isinstance(chosen, str) or chosen not in self._storages:
+            raise ValueError(f"choose_storage() returned {chosen!r}; there are {', '.join(self._storages)}.")
+        return chosen
+
+    def _chosen_folder(self, upload: Upload) -> str:
+        chosen = self._choose_folder(upload) if self._choose_folder else None
+        if chosen is None:
+            return ""
+        if not isinstance(chosen, str):
+            raise ValueError(f"choose_folder() returned {chosen!r}, which is not a string.")
+        return chosen
+
+    def _of(self, upload: Upload) -> Storage:
+        """The storage that has the upload.
+
+        :raises Unavailable: It is not configured any more, or not on this machine.
+        """
+        name = Place.of(upload.storage).storage
+        try:
+            return self._named(name)
+        except KeyError:
+            known = ", ".join(self._storages)
+            cause = LookupError(f"Upload {upload.id} is in the storage {name!r}, which is not set up: only {known}.")
+            raise Unavailable from cause
+
+    def _named(self, name: str | None) -> Storage:
+        return self._storages[name or self._default]
+
+    # --- what every storage does ---
+
+    def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
+        return self._of(upload).writer(upload, start, fence)
+
+    def finish(self, upload: Upload, fence: int) -> JSONObject:
+        return self._of(upload).finish(upload, fence)
+
+    def open(self, upload: Upload) -> BinaryIO:
+        return self._of(upload).open(upload)
+
+    def path(self, upload: Upload) -> Path | None:
+        return self._of(upload).path(upload)
+
+    def delete(self, upload: Upload) -> None:
+        self._of(upload).delete(upload)
+
+    def remove_orphans(self, upload: Upload) -> None:
+        self._of(upload).remove_orphans(upload)
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        """Those of all storages. One that does not answer does not keep the others from being cleaned up."""
+        trouble: Unavailable | None = None
+        for storage in self._storages.values():
+            try:
+                yield from storage.orphans(older_than)
+            except Unavailable as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+
+    # --- what some do ---
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        target = self._of(upload)
+        if all(self._of(part) is target for part in parts):
+            concatenation = target.capabilities.concatenation
+            assert concatenation is not None
+            return concatenation.concatenate(upload, parts, fence)
+        with target.writer(upload, 0, fence) as writer:
+            for part in parts:
+                self._pour(part, writer)
+            return writer.flush()
+
+    def _pour(self, part: Upload, writer: Writer) -> None:
+        left = part.length or 0
+        with self._of(part).open(part) as stream:
+            while left:
+                block = stream.read(min(left, _BLOCK))
+                if not block:
+                    raise Unavailable from EOFError(f"Part {part.id} lacks {left} of its bytes.")
+                writer.write(block)
+                left -= len(block)
+
+    def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
+        return {_LAYOUT: [chunk_size, total_chunks]}
+
+    def spool(self) -> BinaryIO:
+        return _chunks(self._named(None)).spool()
+
+    def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
+        return _chunks(self._of(upload)).placing(upload, number, start)
+
+    def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
+        return _chunks(self._of(upload)).receiving(upload, number, start, size)
+
+    def verify(self, upload: Upload) -> list[str]:
+        verification = self._of(upload).capabilities.verification
+        assert verification is not None
+        return verification.verify(upload)
+
+    def progress(self, upload: Upload, *, durable: bool = True) -> int | None:
+        progress = self._of(upload).capabilities.progress
+        return None if progress is None else progress.progress(upload, durable=durable)
+
+    def recover(self, upload: Upload, fence: int) -> int:
+        progress = self._of(upload).capabilities.progress
+        return upload.offset if progress is None else progress.recover(upload, fence)
+
+    def presigned_url(
+        self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
+    ) -> str | None:
+        links = self._of(upload).capabilities.links
+        if links is None:
+            return None
+        return links.presigned_url(
+            upload, expires=expires, filename=filename, content_type=content_type, disposition=disposition
+        )
+
+    def location(self, upload: Upload) -> str | None:
+        locations = self._of(upload).capabilities.locations
+        return None if locations is None else locations.location(upload)
+
+    def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
+        moves = self._of(upload).capabilities.moves
+        if moves is None:
+            raise RuntimeError(f"The storage of upload {upload.id} cannot move it.")
+        return moves.move(upload, target, overwrite=overwrite)
+
+    def settle_moves(self, upload: Upload) -> None:
+        moves = self._of(upload).capabilities.moves
+        if moves is not None:
+            moves.settle_moves(upload)
+
+
+def _chunks(storage: Storage) -> PlacesChunks:
+    """How a storage places chunks; chunks are only offered if every storage takes them."""
+    chunks = storage.capabilities.chunks
+    assert chunks is not None
+    return chunks

@@ -1,0 +1,52 @@
+"""Whether a bucket can be used, and what to do if not."""
+
+from __future__ import annotations
+
+from ...errors import ConfigurationError
+from ...errors import Unavailable
+from .errors import BotoCoreError
+from .errors import ClientError
+from .errors import code_of
+from .errors import EndpointConnectionError
+from .store import S3Store
+
+_ADVICE = {
+    "NoSuchBucket": "There is no such bucket: create it, or check its name, the region and the endpoint.",
+    "404": "There is no such bucket: create it, or check its name, the region and the endpoint.",
+    "InvalidAccessKeyId": "The store does not know this access key: check it, and the endpoint.",
+    "SignatureDoesNotMatch": "The secret key is not the one of this access key, or the region is wrong.",
+    "AccessDenied": "This key may not list, write or upload parts in this bucket: allow it; docs/s3.md has the policy.",
+    "403": "This key may not use this bucket: allow it; docs/s3.md has the policy.",
+    "AuthorizationHeaderMalformed": "The bucket is in another region: set it.",
+    "PermanentRedirect": "The bucket is in another region: set it.",
+    "NoCredentialsError": "There is no access key: pass access_key and secret_key, or set up those of boto3.",
+    "PartialCredentialsError": "Pass both access_key and secret_key.",
+    "NoRegionError": "Pass the region, or an endpoint_url.",
+    "SSLError": "The store's certificate is not trusted: check it, and endpoint_url.",
+    "ValueError": "endpoint_url is not a URL; it looks like https://s3.example.org.",
+    "InvalidBucketName": "This is not a valid bucket name.",
+    "ParamValidationError": "This is not a valid bucket name.",
+}
+
+
+def check(bucket: S3Store, prefix: str) -> None:
+    """Try the bucket.
+
+    :raises ConfigurationError: It cannot be used; the message says what to do.
+    :raises Unavailable: That may pass by itself.
+    """
+    key = f"{prefix}.partial/access"
+    try:
+        bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=1)
+        multipart = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)["UploadId"]
+        bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=multipart)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+        if code not in _ADVICE and not _is_unknown_host(error):
+            raise Unavailable from error
+        advice = _ADVICE.get(code, "There is no host of this name: check endpoint_url.")
+        raise ConfigurationError(f"The bucket {bucket.name!r} cannot be used ({code}). {advice}") from error
+
+
+def _is_unknown_host(error: Exception) -> bool:
+    return isinstance(error, EndpointConnectionError) and "NameResolutionError" in repr(error.kwargs.get("error"))

@@ -1,0 +1,102 @@
+"""What the answers of a store that speaks S3 mean, and what it means if there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import ConfigurationError
+from ...errors import StorageFull
+from ...errors import StorageRefuses
+from ...errors import Unavailable
+from ..multipart.errors import log_refusal
+from ..multipart.errors import logger
+from ..multipart.errors import Missing
+from ..multipart.errors import PartsChanged
+from ..multipart.errors import PartsRefused
+from ..multipart.errors import Taken
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import ClientError
+    from botocore.exceptions import EndpointConnectionError
+    from botocore.exceptions import ParamValidationError
+except ImportError as error:
+    raise ConfigurationError('S3Storage needs boto3: pip install "Flask-Resumable[s3]".') from error
+
+__all__ = ["boto3", "BotoCoreError", "ClientError", "Config", "EndpointConnectionError"]
+
+_MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores do not agree on which it is
+_CHANGED = ("InvalidPart", "InvalidPartOrder")
+_TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+_FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
+# Refusals with a status of 4xx that pass by themselves: the store is busy, a request was garbled on its way, keys are
+# being renewed, a clock is about to be set. All others say that something is wrong which stays wrong.
+_PASSING = (
+    "BadDigest",
+    "ExpiredToken",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestExpired",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TokenRefreshRequired",
+    "TooManyRequests",
+    "XAmzContentSHA256Mismatch",
+)
+_PASSING_STATUS = (408, 409, 421, 425, 429)
+_NEVER = (501, 505)  # what the store cannot do
+_ABOUT_PARTS = ("EntityTooLarge", "EntityTooSmall", "InvalidArgument", "InvalidRequest")
+
+
+@contextmanager
+def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[None]:
+    """Ask the store in this block: its errors, and those of the way to it, become those of an object store.
+
+    What passes by itself is ``Unavailable``, what does not is ``StorageRefuses``; either is in the log with the store's
+    own words.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = code_of(error)
+        if code in _MISSING:
+            raise Missing from error
+        if code in _CHANGED:
+            raise PartsChanged from error
+        if code in _TAKEN:
+            raise Taken from error
+        if code in _FULL:
+            raise StorageFull from error
+        if may_pass(error):
+            if not is_expected:
+                logger.warning("The store refused %s for %r: %s", operation, key, error)
+            raise Unavailable from error
+        if not is_expected:
+            log_refusal(operation, key, error)
+        if operation == "complete_multipart_upload" and code in _ABOUT_PARTS:
+            raise PartsRefused from error
+        raise StorageRefuses from error
+    except ParamValidationError as error:
+        log_refusal(operation, key, error)
+        raise StorageRefuses from error
+    except (BotoCoreError, OSError) as error:
+        if not is_expected:
+            logger.warning("The store did not answer %s for %r: %s", operation, key, error)
+        raise Unavailable from error
+
+
+def code_of(error: ClientError) -> str:
+    """How the store calls its refusal."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def may_pass(error: ClientError) -> bool:
+    """Whether the store may change its mind."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return code_of(error) in _PASSING or status in _PASSING_STATUS or (status >= 500 and status not in _NEVER)

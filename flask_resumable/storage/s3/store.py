@@ -1,0 +1,260 @@
+"""The bucket: every request to a store that speaks S3."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...errors import Unavailable
+from ..multipart.errors import Missing
+from ..multipart.store import ListedMultipart
+from ..multipart.store import ListedObject
+from ..multipart.store import ObjectInfo
+from ..multipart.store import ObjectStore
+from ..multipart.store import Part
+from ..multipart.store import SizedStream
+from ..multipart.store import StoreTraits
+from .errors import asking
+from .errors import boto3
+from .errors import ClientError
+from .errors import code_of
+from .errors import Config
+
+_CONFIG: Mapping[str, Any] = {
+    # Newer clients add checksums in trailers, which some stores refuse, or keep as a part of the file.
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+    "retries": {"mode": "standard", "total_max_attempts": 4},
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    "max_pool_connections": 64,
+}
+
+
+# What a copy keeps of an object, by the names of the client's parameters.
+_PROPERTIES = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
+_TAKES_ANY_PARTS = (".amazonaws.com", ".amazonaws.com.cn")
+_WANTS_EQUAL_PARTS = (".r2.cloudflarestorage.com",)
+
+
+class S3Store(ObjectStore):
+    """One bucket. Its client is opened anew in a process that was forked.
+
+    :param equal_parts: What is known of the parts that the store takes; ``None``: what its address says, if anything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        endpoint_url: str | None,
+        region: str | None,
+        access_key: str | None,
+        secret_key: str | None,
+        equal_parts: bool | None,
+        traits: StoreTraits,
+        client: Any,
+    ) -> None:
+        self.name = name
+        self.traits = traits
+        self._equal_parts = equal_parts
+        self._options = {
+            "endpoint_url": endpoint_url,
+            "region_name": region or ("us-east-1" if endpoint_url else None),  # stores of one's own have no regions
+            "aws_access_key_id": access_key,
+            "aws_secret_access_key": secret_key,
+        }
+        self._style = {"s3": {"addressing_style": "path"}} if endpoint_url else {}
+        self._given = client
+        self._opened: tuple[int, Any] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> Any:
+        if self._given is not None:
+            return self._given
+        if self._opened is None or self._opened[0] != os.getpid():
+            with self._lock:
+                if self._opened is None or self._opened[0] != os.getpid():
+                    # A session of its own: the default one must not be used by two threads at once.
+                    config = Config(**_CONFIG, **self._style)
+                    client = boto3.session.Session().client("s3", config=config, **self._options)
+                    self._opened = os.getpid(), client
+        return self._opened[1]
+
+    @property
+    def equal_parts(self) -> bool | None:
+        if self._equal_parts is None:
+            host = urlsplit(self.client.meta.endpoint_url).hostname or ""
+            if host.endswith(_WANTS_EQUAL_PARTS) or host.endswith(_TAKES_ANY_PARTS):
+                self._equal_parts = host.endswith(_WANTS_EQUAL_PARTS)
+        return self._equal_parts
+
+    def location(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    # --- objects ---
+
+    def put(self, key: str, body: bytes | SizedStream, *, only_new: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        with asking("put_object", key):
+            self.client.put_object(Bucket=self.name, Key=key, Body=body, **condition)
+
+    def get(self, key: str, start: int, stop: int) -> bytes:
+        if start >= stop:
+            return b""
+        with asking("get_object", key):
+            try:
+                wanted = f"bytes={start}-{stop - 1}"
+                with self.client.get_object(Bucket=self.name, Key=key, Range=wanted)["Body"] as stream:
+                    content: bytes = stream.read()
+            except ClientError as error:
+                if code_of(error) == "InvalidRange":
+                    raise Missing from error
+                raise
+        if len(content) != stop - start:
+            raise Missing
+        return content
+
+    def read(self, key: str) -> bytes:
+        with asking("get_object", key), self.client.get_object(Bucket=self.name, Key=key)["Body"] as stream:
+            content: bytes = stream.read()
+            return content
+
+    def head(self, key: str) -> ObjectInfo | None:
+        try:
+            with asking("head_object", key):
+                answer = self.client.head_object(Bucket=self.name, Key=key)
+        except Missing:
+            return None
+        properties = {name: answer[name] for name in _PROPERTIES if name in answer}
+        return ObjectInfo(int(answer["ContentLength"]), answer["Metadata"], properties)
+
+    def copy(self, key: str, source: str, info: ObjectInfo) -> None:
+        with asking("copy_object", key):
+            self.client.copy_object(
+                Bucket=self.name,
+                Key=key,
+                CopySource={"Bucket": self.name, "Key": source},
+                MetadataDirective="REPLACE",
+                **_said(info),
+            )
+
+    def delete(self, key: str) -> None:
+        with asking("delete_object", key):
+            self.client.delete_object(Bucket=self.name, Key=key)
+
+    def objects(self, prefix: str) -> Iterator[ListedObject]:
+        for page in self._pages("list_objects_v2", Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
+
+    def link(self, key: str, *, seconds: int, content_type: str, content_disposition: str) -> str:
+        arguments = {
+            "Bucket": self.name,
+            "Key": key,
+            "ResponseContentType": content_type,
+            "ResponseContentDisposition": content_disposition,
+        }
+        with asking("get_object", key):
+            url: str = self.client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=seconds)
+            return url
+
+    # --- multipart uploads ---
+
+    def begin(self, key: str, info: ObjectInfo | None = None) -> str:
+        said = {} if info is None else _said(info)
+        with asking("create_multipart_upload", key):
+            upload_id: str = self.client.create_multipart_upload(Bucket=self.name, Key=key, **said)["UploadId"]
+            return upload_id
+
+    def put_part(self, key: str, multipart: str, number: int, body: bytes | SizedStream) -> str:
+        with self._of_multipart("upload_part", key, multipart):
+            answer = self.client.upload_part(
+                Bucket=self.name, Key=key, UploadId=multipart, PartNumber=number, Body=body
+            )
+            return _bare(answer["ETag"])
+
+    def copy_part(self, key: str, multipart: str, number: int, source: str, start: int, stop: int) -> str:
+        with self._of_multipart("upload_part_copy", key, multipart):
+            answer = self.client.upload_part_copy(
+                Bucket=self.name,
+                Key=key,
+                UploadId=multipart,
+                PartNumber=number,
+                CopySource={"Bucket": self.name, "Key": source},
+                CopySourceRange=f"bytes={start}-{stop - 1}",
+            )
+            return _bare(answer["CopyPartResult"]["ETag"])
+
+    @contextmanager
+    def _of_multipart(self, operation: str, key: str, multipart: str) -> Iterator[None]:
+        try:
+            with asking(operation, key):
+                yield
+        except Unavailable:
+            if not self._is_open(key, multipart):  # some stores have nothing better to say than 500
+                raise Missing from None
+            raise
+
+    def _is_open(self, key: str, multipart: str) -> bool:
+        """Whether there is such a multipart upload, as far as can be told."""
+        try:
+            with asking("list_parts", key, is_expected=True):
+                self.client.list_parts(Bucket=self.name, Key=key, UploadId=multipart, MaxParts=1)
+        except Missing:
+            return False
+        except Unavailable:
+            pass
+        return True
+
+    def parts(self, key: str, multipart: str) -> dict[int, Part]:
+        with asking("list_parts", key):
+            return {
+                part["PartNumber"]: Part(_bare(part["ETag"]), part["Size"], part["LastModified"])
+                for page in self._pages("list_parts", Key=key, UploadId=multipart)
+                for part in page.get("Parts", ())
+            }
+
+    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
+        parts = [{"PartNumber": number, "ETag": f'"{tag}"'} for number, tag in enumerate(tags, 1)]
+        with asking("complete_multipart_upload", key):
+            self.client.complete_multipart_upload(
+                Bucket=self.name, Key=key, UploadId=multipart, MultipartUpload={"Parts": parts}
+            )
+
+    def abort(self, key: str, multipart: str) -> None:
+        try:
+            with asking("abort_multipart_upload", key):
+                self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
+        except Missing:
+            pass
+
+    def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
+        for page in self._pages("list_multipart_uploads", Prefix=prefix):
+            for entry in page.get("Uploads", ()):
+                yield ListedMultipart(entry["Key"], entry["UploadId"], entry["Initiated"])
+
+    def _pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        with asking(operation, arguments.get("Key") or arguments.get("Prefix", "")):
+            pages = iter(self.client.get_paginator(operation).paginate(Bucket=self.name, **arguments))
+        while True:
+            with asking(operation, arguments.get("Key") or arguments.get("Prefix", "")):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _said(info: ObjectInfo) -> dict[str, Any]:
+    return {**info.properties, "Metadata": dict(info.metadata)}

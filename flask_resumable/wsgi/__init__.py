@@ -1,0 +1,1 @@
+"""The bodies of requests, as each WSGI server hands them out."""

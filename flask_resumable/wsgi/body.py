@@ -1,0 +1,224 @@
+"""The content of a request: block by block, counted, and judged at the end.
+
+How it is got is in ``sources.py``, and in ``gunicorn.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+import time
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from ..interfaces import Piped
+from ..interfaces import Watch
+from .gunicorn import GunicornFrames
+from .gunicorn import GunicornSocket
+from .gunicorn import has_length
+from .gunicorn import is_framed
+from .gunicorn import socket_of
+from .pipes import LEAST
+from .sources import BufferedSocket
+from .sources import is_cooperative
+from .sources import is_plain
+from .sources import NetworkError
+from .sources import Source
+from .sources import Stream
+from .tls import GunicornRecords
+from .watched_input import server_input
+
+logger = logging.getLogger(__package__)
+
+TURN = 4 * 1024 * 1024  # bytes, after which others get a chance to run
+
+
+class RequestBody:
+    """One request's content; see :class:`~flask_resumable.interfaces.Body`.
+
+    :param stream: Where it comes from, if that is not the server's own stream.
+    """
+
+    def __init__(self, environ: dict[str, Any], idle_timeout: timedelta, stream: Any = None) -> None:
+        self._environ = environ
+        self._stream = server_input(environ) if stream is None else stream
+        self._idle_timeout = idle_timeout.total_seconds()
+        self.size = announced_size(environ)
+        # Werkzeug's reader of chunked bodies returns uninitialised memory when the client leaves within a chunk.
+        self.counts_only_whole = self.size is None and "werkzeug.socket" in environ
+        self.is_whole = self.size == 0
+        self.received = 0  # bytes so far
+        self.is_overlong = False
+        self.unseen = 0
+        self.watch: Watch | None = None
+
+    def incoming(self, room: int) -> RequestContent:
+        """See :meth:`~flask_resumable.interfaces.Body.incoming`."""
+        self.is_whole = self.size is not None and min(room, self.size) == 0
+        source = _source_of(self._environ, self._stream, self.size, self._idle_timeout)
+        return RequestContent(self, source, room, self._idle_timeout)
+
+    def blocks(self, room: int) -> Generator[bytes | memoryview | Piped, None, None]:
+        """The content as it comes in, at most ``room`` bytes of it, for one thread alone.
+
+        An empty block means: nothing new for about a second, the client may be slow. Network errors end the iteration.
+        A block is only valid until the next one is asked for. Closing it early tells the server not to wait for more.
+        """
+        with self.incoming(room) as incoming:
+            has_waited = False
+            while (block := incoming.take()) is None or block:
+                if block or has_waited:
+                    yield block or b""
+                # After a short block, there is most likely no more: to ask in vain would cost a call.
+                if has_waited := block is None or len(block) < LEAST:
+                    incoming.wait()
+
+    def trailer(self, name: str) -> str | None:
+        """A trailer field, on servers that keep them (see :func:`keeps_trailers`)."""
+        request = getattr(getattr(server_input(self._environ), "reader", None), "req", None)
+        wanted = name.upper()
+        return next((value for key, value in getattr(request, "trailers", ()) if key.upper() == wanted), None)
+
+
+class RequestContent:
+    """A body that is being read; see :class:`~flask_resumable.interfaces.Incoming`."""
+
+    def __init__(self, body: RequestBody, source: Source, room: int, idle_timeout: float) -> None:
+        self._body = body
+        self._source = source
+        self.withholds = source.withholds
+        self._left = room if body.size is None else min(room, body.size)
+        self._idle_timeout = idle_timeout
+        self._heard_at = time.monotonic()
+        self._has_ended = not self._left and body.size is not None
+        self._interruption: BaseException | None = None
+        self._is_open = True
+        self._closing = threading.Lock()
+        self._owner = threading.get_ident()
+
+    def __enter__(self) -> RequestContent:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def wait(self) -> None:
+        if self._interruption is not None:
+            raise self._interruption
+        if self._has_ended:
+            return
+        try:
+            self._source.wait()
+        except BaseException as error:
+            # gunicorn's sync worker ends a long request with SystemExit: first, what has been read is taken.
+            if not self._source.holds_some:
+                raise
+            self._interruption = error
+
+    def take(self) -> bytes | memoryview | Piped | None:
+        if self._has_ended:
+            return b""
+        try:
+            block = self._next()
+        except NetworkError:
+            logger.debug("A body could not be read to its end.", exc_info=True)  # most often the client left
+            return self._end()
+        if block is None:
+            if time.monotonic() - self._heard_at < self._idle_timeout:
+                return None
+            self._source.abandon()
+            return self._end()
+        if not block:
+            return self._end(is_whole=self._body.size is None)
+        if not self._left:
+            self._body.is_overlong = True
+            return self._end()
+        self._count(len(block))
+        return block
+
+    def _next(self) -> bytes | memoryview | Piped | None:
+        body = self._body
+        if body.unseen and self._left:
+            return self._source.take_unseen(min(self._left, body.unseen))
+        return self._source.take(self._left or 1)  # more than there is room for?
+
+    def _count(self, size: int) -> None:
+        body = self._body
+        before = body.received
+        body.received += size
+        body.unseen = max(0, body.unseen - size)
+        self._left -= size
+        self._heard_at = time.monotonic()
+        if not self._left and body.size is not None:
+            self._end(is_whole=True)
+        if before // TURN != body.received // TURN and threading.get_ident() == self._owner:
+            _give_way()
+
+    def _end(self, *, is_whole: bool = False) -> bytes:
+        self._has_ended = True
+        self._body.is_whole = is_whole
+        return b""
+
+    def interrupt(self) -> None:
+        with self._closing:
+            if self._is_open and not self._has_ended:
+                self._source.interrupt()
+
+    def close(self) -> None:
+        with self._closing:
+            if not self._is_open:
+                return
+            self._is_open = False
+            if not self._has_ended:
+                self._source.abandon()
+            self._has_ended = True
+            self._source.close()
+
+
+def _source_of(environ: dict[str, Any], stream: Any, size: int | None, idle_timeout: float) -> Source:
+    """The best way to the content of a request of ``size`` bytes, ``None`` if that is unknown.
+
+    Chosen for each request by looking, never by the server's name alone. Whatever is unknown gets plain reads.
+    """
+    if size is not None and has_length(environ, stream, size):
+        sock = environ["gunicorn.socket"]
+        return (GunicornSocket if is_plain(sock) else GunicornRecords)(stream.reader, sock)
+    if size is None and is_framed(environ, stream):
+        return GunicornFrames(stream, environ["gunicorn.socket"], idle_timeout)
+    sock = environ.get("werkzeug.socket")
+    if size is not None and sock is not None and stream is server_input(environ) and is_plain(sock):
+        if isinstance(stream, io.BufferedReader):
+            return BufferedSocket(stream, sock)
+    return Stream(stream, size, idle_timeout, sock or socket_of(environ), is_last=sock is not None)
+
+
+def _give_way() -> None:
+    """Let others run: a client that sends as fast as we read would keep all other greenlets of this worker waiting.
+
+    Threads need no such help: they run while the kernel moves bytes.
+    """
+    if is_cooperative():
+        time.sleep(1e-6)  # 0 would only let those run that wait for nothing
+
+
+def keeps_trailers(environ: dict[str, Any]) -> bool:
+    """Whether the application can read trailers of chunked bodies here: under gunicorn."""
+    stream = server_input(environ)
+    if type(stream).__module__ != "gunicorn.http.body":
+        return False
+    reader = getattr(sys.modules["gunicorn.http.body"], "ChunkedReader", None)
+    return hasattr(reader, "parse_trailers")
+
+
+def announced_size(environ: dict[str, Any]) -> int | None:
+    """The bytes that a request says it has; ``None`` if its body only says when it ends."""
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        return None
+    value = environ.get("CONTENT_LENGTH") or ""
+    if not value and not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
+        return None  # from HTTP/2 on, a body needs neither
+    # Servers refuse anything but digits themselves; this is for those that do not.
+    return int(value) if value.isascii() and value.isdigit() else 0
