@@ -67,7 +67,7 @@ def test_file_arrives_whole(method: str, page: Page, proxy: Proxy, server: DemoS
     assert proxy.count("GET /flow/status?") == 1
     assert proxy.count("GET /flow/?") == 0
     assert proxy.count("POST /flow/") == 10
-    assert proxy.count("POST /flow/?flowChunkNumber=") == (10 if method == "octet" else 0)
+    assert proxy.count("POST /flow/?protocol=flow.js&flowChunkNumber=") == (10 if method == "octet" else 0)
     page.browser.wait_for(page.finished("photo.jpg"))
 
 
@@ -221,10 +221,11 @@ def test_refused_files(browser: Browser, tmp_path: Path, make_file: MakeFile) ->
 
 
 def test_chunks_beyond_a_gap(page: Page) -> None:
-    """The server's side counts chunks that came out of order, and says that flow.js sends them."""
+    """The server's side counts chunks that came out of order, and says what sends them, if that says it."""
     page.browser.evaluate(
         """fetch("/flow/?flowChunkNumber=3&flowChunkSize=1000&flowTotalSize=4000&flowTotalChunks=4&flowIdentifier=x"
-            + "&flowFilename=gap.bin&flowRelativePath=gap.bin", { method: "POST", body: new Uint8Array(1000) })
+            + "&flowFilename=gap.bin&flowRelativePath=gap.bin&protocol=flow.js",
+            { method: "POST", body: new Uint8Array(1000) })
             .then(() => null)"""
     )
     row = f'{page.under_way()}:has([data-part="name"]:text-is("gap.bin"))'
