@@ -1,5 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
+# make test-fast: run the tests that need no servers, browsers or databases but SQLite, in less than a minute
 # make test-oldest: run the same tests with the oldest supported versions of the dependencies
 # make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make test-without-linux: run the tests without everything that macOS and BSD lack
@@ -15,7 +16,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -23,6 +24,10 @@ demo: $(VENV)/demo demo/node_modules/.installed
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
+
+# Run this before each commit.
+test-fast: $(VENV)/test
+	$(BIN)/python -m pytest --fast -q -n 2 -o cache_dir=$(VENV)/pytest $(ARGS)
 
 # The oldest versions that pyproject.toml allows of what the package uses.
 test-oldest: $(OLDEST)/test
