@@ -234,7 +234,7 @@ def test_who_never_lets_go_is_named(
         claiming = pool.submit(claimed)
         assert is_open.wait(30)
         assert tus.patch(url, 0, b"hello").status_code == 503
-        assert "one thread at a time" in caplog.text
+        assert "Only one thread can use it at a time" in caplog.text
         may_close.set()
         claiming.result()
     assert tus.patch(url, 0, b"hello").status_code == 204
