@@ -1,5 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
+# make test-fast: what takes less than a minute
 # make test-oldest: the same with the oldest versions of other libraries that may be used
 # make test-s3-ceph: the tests of S3 again, on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make lint: ruff, mypy
@@ -13,7 +14,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-oldest test-s3-ceph lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -21,6 +22,10 @@ demo: $(VENV)/demo demo/node_modules/.installed
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
+
+# What needs no server, no browser, and no database but SQLite: to be run before each commit.
+test-fast: $(VENV)/test
+	$(BIN)/python -m pytest --fast -q -n 2 -o cache_dir=$(VENV)/pytest $(ARGS)
 
 # The oldest versions that pyproject.toml allows of what the package uses.
 test-oldest: $(OLDEST)/test

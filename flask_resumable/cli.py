@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -185,9 +186,11 @@ def _time(moment: datetime | None) -> str | None:
 
 def _show(label: str, work: Iterator[str]) -> None:
     """Do the work, with progress shown on a terminal and nothing elsewhere."""
-    with click.progressbar(work, label=label, show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()) as items:
-        for _ in items:
-            pass
+    if sys.stderr.isatty():
+        with click.progressbar(work, label=label, show_pos=True, file=sys.stderr) as items:
+            deque(items, maxlen=0)
+    else:
+        deque(work, maxlen=0)
 
 
 def _exit_if_failed(report: Report, verb: str) -> None:

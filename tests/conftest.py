@@ -12,6 +12,33 @@ from flask import Flask
 
 from tests.prerequisites import Missing
 
+# What needs a server, a browser or a process of its own for longer than a moment.
+SLOW_FOLDERS = {"browser", "live", "nodes", "s3"}
+SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
+SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``make test-fast`` passes this."""
+    parser.addoption("--fast", action="store_true", help="only what needs no server, and databases once")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out folders that are slow as a whole, if that is wished."""
+    return True if config.getoption("fast") and collection_path.name in SLOW_FOLDERS else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out single tests that are slow, if that is wished."""
+    if config.getoption("fast"):
+        config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
+        items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    is_marked = any(item.get_closest_marker(mark) for mark in SLOW_MARKS)
+    return is_marked or not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+
 
 @contextmanager
 def _needs() -> Iterator[None]:

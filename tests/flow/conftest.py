@@ -35,7 +35,20 @@ def _starter(kind: str, home: Path) -> Iterator[Serve]:
         site.server.app.extensions["resumable"].repository.dispose()
 
 
-@pytest.fixture(params=SITES)
+# Each database and each way of keeping chunks once; in files where records meet chunks, all that go together.
+TWO = ["embedded, in place", "flask_sqlalchemy, chunks folder"]
+OF_BOTH = {"test_ends", "test_idempotence", "test_returns"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the databases and the ways of keeping chunks."""
+    if "serve" in metafunc.fixturenames:
+        is_of_both = metafunc.module.__name__.rpartition(".")[2] in OF_BOTH
+        kinds = [*SITES] if is_of_both else TWO
+        metafunc.parametrize("serve", kinds[:1] if metafunc.config.getoption("fast") else kinds, indirect=True)
+
+
+@pytest.fixture
 def serve(request: pytest.FixtureRequest, quick_disk: Path) -> Iterator[Serve]:  # noqa: F811
     """Start an app of each kind, with settings by their names without prefix: ``serve(MAX_SIZE=10)``."""
     yield from _starter(request.param, quick_disk)
