@@ -30,7 +30,8 @@ SOME = (
     "tests/live/test_takeover.py",
     "tests/live/test_killed.py",
 )
-IN_TIME = "not sync and not gevent"  # of the servers, those with threads
+# Of the servers, those with threads; of crashes, those that others have to notice.
+IN_TIME = "not sync and not gevent and not sigterm and not reload and not dies_in_a_hook and not after_each_cut"
 
 
 @pytest.mark.live
