@@ -63,7 +63,7 @@ def repository(request: pytest.FixtureRequest) -> Iterator[EmbeddedRepository]:
     say = repository._statements
     first = _values(repository)
     rows = [
-        {**first, **dict.fromkeys(("new_id", "new_key", "new_request_key"), id_of(n))}
+        {**first, **dict.fromkeys(("new_id", "new_client_key", "new_request_key"), id_of(n))}
         | {"new_removable_at": NOW if n < DUE else LATER}
         for n in range(RECORDS)
     ]
