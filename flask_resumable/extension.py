@@ -166,7 +166,7 @@ class FlaskResumable(Generic[UploadT]):
             service=service,
             protocols={dialect.name: dialect.server for dialect in dialects},
             blueprints=blueprints,
-            current_owner=self.current_owner,
+            owners=self,
         )
         bind_files(app, UploadFiles(service, settings.digest_block_size))
         for blueprint in dict.fromkeys(blueprints.values()):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from typing import cast
+from typing import Protocol
 
 from flask import Blueprint
 from flask import current_app
@@ -18,6 +18,12 @@ from .service.uploads import UploadService
 from .settings.app import Settings
 
 
+class KnowsOwner(Protocol):
+    """The extension, which the app may have subclassed."""
+
+    def current_owner(self) -> object: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything that belongs to one app. Private: use the methods of ``FlaskResumable`` instead."""
@@ -27,7 +33,7 @@ class State:
     service: UploadService
     protocols: Mapping[str, object]  # by protocol, what its views work with
     blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
-    current_owner: Callable[[], object]  # the app's method, unchecked
+    owners: KnowsOwner
 
     @property
     def repository(self) -> StateRepository:
@@ -47,7 +53,7 @@ class State:
             :func:`~.core.owner.owner_of`.
         :raises ValueError: The same.
         """
-        owner = owner_of(current_app.ensure_sync(self.current_owner)())
+        owner = owner_of(current_app.ensure_sync(self.owners.current_owner)())
         self.service.repository.release_connection()
         return owner
 

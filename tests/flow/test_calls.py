@@ -19,7 +19,7 @@ def calls() -> dict[str, Calls]:
     [
         ("chunk 2 of 3, 10 bytes, form", 340),
         ("chunk 2 of 3, 10 bytes, octet", 320),
-        ("chunk 2 of 3, 65,536 bytes, form", 400),
+        ("chunk 2 of 3, 65,536 bytes, form", 412),
         ("chunk 2 of 3, 65,536 bytes, octet", 340),
     ],
 )
