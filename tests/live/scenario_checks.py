@@ -66,7 +66,7 @@ def _run(home: Path, command: str, ahead: float) -> None:
 def _rows(home: Path) -> dict[str, tuple[str, str]]:
     """Status and kind of each upload."""
     with closing(sqlite3.connect(home / "app.sqlite")) as connection:
-        return {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, status, kind FROM upload")}
+        return {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, status, concat_kind FROM upload")}
 
 
 def _receipts(home: Path) -> Counter[str]:
