@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from flask_resumable import FlaskResumable
 from flask_resumable import Upload
 from flask_resumable import UploadRejected
 from flask_resumable.models import SQLAlchemyModel
+from tests.conformance.tus_client import Body
 from tests.conformance.tus_client import Headers
 from tests.conformance.tus_client import PARTIAL
 from tests.conformance.tus_client import Tus
@@ -165,6 +167,29 @@ def test_deleting_is_what_a_client_does(site: Site) -> None:
         assert site.uploads.delete("nothing") is False
     assert site.files() == []
     assert site.tus.with_headers(X_Owner="7").head("/files/" + upload_id).status_code == 404
+    assert site.uploads.called == ["pre_delete", "post_delete"]
+
+
+def test_a_client_that_is_sending_is_interrupted(site: Site) -> None:
+    """Deleting does not wait for content that is on its way; what comes late is refused and leaves nothing."""
+    upload_id = site.begin()
+    has_begun, is_deleted = threading.Event(), threading.Event()
+    body = Body(b"he", has_begun.set, lambda: is_deleted.wait(20), b"llo")
+    answers: list[int] = []
+
+    def send() -> None:
+        answers.append(site.tus.patch(f"/files/{upload_id}", 0, body, announced=5).status_code)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert has_begun.wait(20)
+    with site.app.app_context():
+        assert site.uploads.delete(upload_id) is True
+        assert site.uploads.get(upload_id) is None
+    is_deleted.set()
+    thread.join(20)
+    assert answers == [423]
+    assert site.files() == []
     assert site.uploads.called == ["pre_delete", "post_delete"]
 
 
