@@ -274,7 +274,7 @@ class FlaskResumable(Generic[UploadT]):
         :raises ValueError: The app does not serve this protocol.
         """
         blueprints = current_state().blueprints
-        served = protocol or next(iter(blueprints), "tus")
+        served = protocol or next(iter(blueprints), "")
         if served not in blueprints:
             raise ValueError(f"protocol={served!r}: this app serves {' and '.join(blueprints) or 'no protocol'}.")
         if upload is None:

@@ -37,7 +37,8 @@ class Crc32:
 
 
 # Advertised in this order. tus 1.0, "Checksum", requires sha1.
-# They detect accidents in transit and are not meant for security.
+# They detect accidents in transit and are not meant for security. Content whose checksum comes in a trailer is hashed
+# with each of them. ``upload.digest()`` knows them, too.
 ALGORITHMS: dict[str, Callable[[], Hasher]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "sha256": hashlib.sha256,

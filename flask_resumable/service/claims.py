@@ -349,7 +349,7 @@ class LeaseKeeper:
 
     @contextmanager
     def keeping(self, claimed: ClaimedUpload) -> Iterator[None]:
-        """Renew the claim of ``hold`` until the context ends."""
+        """Renew the claim of ``claimed`` until the context ends."""
         with self._changed:
             is_outermost = claimed not in self._claimed_uploads
             self._claimed_uploads.add(claimed)

@@ -168,7 +168,7 @@ class Keys:
     def _is_near_its_end(self, upload: Upload, limits: Limits) -> bool:
         if upload.status is not Status.ACTIVE or upload.expires_at is None or upload.client_key is None:
             return False
-        if not limits.sliding or limits.expiration is None:
+        if not limits.slides(upload) or limits.expiration is None:
             return False
         left = upload.expires_at - self._service.now()
         return timedelta(0) < left < limits.expiration / 4

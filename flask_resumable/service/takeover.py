@@ -215,7 +215,7 @@ class Listener:
         self._thread: threading.Thread | None = None
 
     def add(self, claimed: ClaimedUpload) -> None:
-        """Start to receive messages for ``hold``."""
+        """Start to receive messages for ``claimed``."""
         with self._lock:
             self._held.add(claimed)
             # After a fork, the object is there but the thread is not.
@@ -224,7 +224,7 @@ class Listener:
                 self._thread.start()
 
     def discard(self, claimed: ClaimedUpload) -> None:
-        """Stop receiving messages for ``hold``."""
+        """Stop receiving messages for ``claimed``."""
         with self._lock:
             self._held.discard(claimed)
 

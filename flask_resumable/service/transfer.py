@@ -70,7 +70,7 @@ class Receiver:
         self._now = now
 
     def receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
-        """Store the content of one request. Afterwards, ``hold.upload`` is the upload with that content.
+        """Store the content of one request. Afterwards, ``claimed.upload`` is the upload with that content.
 
         :raises OffsetMismatch: See :func:`~flask_resumable.core.upload.begin`, which raises other errors as well.
         :raises BodyIncomplete: The body was cut off. What arrived counts, unless a checksum covers it.

@@ -109,6 +109,7 @@ def test_an_upload_is_found_by_its_id(site: Site) -> None:
         with upload.open() as stream:
             assert stream.read() == b"hello"
         assert upload.digest("md5") == upload.md5 == "5d41402abc4b2a76b9719d911017c592"
+        assert upload.digest("crc32") == "3610a686"
         assert not upload.is_busy
         other = site.uploads.get(begun)
         assert other is not None and (other.status, other.offset, other.owner) == ("active", 0, None)
