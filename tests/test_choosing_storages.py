@@ -317,7 +317,7 @@ def test_only_what_all_can_do_is_offered(tmp_path: Path) -> None:
 def test_chunks_come_in_where_their_upload_is(tmp_path: Path) -> None:
     """A chunk is put in its place while it comes in, in the storage that was chosen for its upload."""
     choice = MultiStorage(both(tmp_path), storage=lambda upload: "archive")
-    upload = an_upload(length=10, key="a key", storage=choice.layout(10, 1))
+    upload = an_upload(length=10, client_key="a key", storage=choice.layout(10, 1))
     upload = replace(upload, storage=choice.choose(upload))
     incoming = choice.receiving(upload, 1, 0, 10)
     assert incoming is not None

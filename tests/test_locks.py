@@ -29,7 +29,7 @@ needs_record_locks = pytest.mark.skipif(not has_record_locks, reason="This syste
 
 PRELUDE = """
 import os, sys, time
-from flask_resumable.storage import locks
+from flask_resumable.storage.local import locks
 path, kind, counter = sys.argv[1:]
 fence = os.open(path, os.O_RDWR)
 lock = getattr(locks, kind)(fence, path, 7)
