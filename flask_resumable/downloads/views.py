@@ -41,7 +41,7 @@ def download(state: State, upload: Upload, request: Request) -> Response:
 
 
 def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool) -> Response:
-    return send_file(
+    response = send_file(
         path,
         mimetype=content_type,
         as_attachment=not is_inline,
@@ -50,6 +50,8 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
         etag=upload.id,
         last_modified=upload.created_at,
     )
+    response.headers.setdefault("Accept-Ranges", "bytes")  # older versions of Werkzeug say so only for ranges
+    return response
 
 
 def _elsewhere(state: State, upload: Upload, content_type: str, *, is_inline: bool) -> Response | None:

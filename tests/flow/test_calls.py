@@ -17,9 +17,9 @@ def calls() -> dict[str, Calls]:
 @pytest.mark.parametrize(
     ("title", "most"),
     [
-        ("chunk 2 of 3, 10 bytes, form", 340),
+        ("chunk 2 of 3, 10 bytes, form", 346),
         ("chunk 2 of 3, 10 bytes, octet", 320),
-        ("chunk 2 of 3, 65,536 bytes, form", 412),
+        ("chunk 2 of 3, 65,536 bytes, form", 416),
         ("chunk 2 of 3, 65,536 bytes, octet", 340),
     ],
 )
