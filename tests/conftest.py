@@ -13,7 +13,7 @@ from flask import Flask
 from tests.prerequisites import Missing
 
 # What needs a server, a browser or a process of its own for longer than a moment.
-SLOW_FOLDERS = {"browser", "live", "nodes", "s3"}
+SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "test_multipart.py", "typed", "without_linux"}
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
 
