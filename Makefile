@@ -1,6 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
-# make test-fast: run the tests that need no servers, browsers or databases but SQLite, in less than a minute
+# make test-fast: run the tests that need no servers, browsers or databases but SQLite, in two minutes
 # make test-oldest: run the same tests with the oldest supported versions of the dependencies
 # make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make test-without-linux: run the tests without everything that macOS and BSD lack
