@@ -30,8 +30,8 @@ SOME = (
     "tests/live/test_takeover.py",
     "tests/live/test_killed.py",
 )
-# Of the servers, those with threads; of crashes, those that others notice at once: without /proc, a process that is dead
-# and not waited for looks alive, which may cost the lease. No races that a slow disk can end without a winner.
+# Of the servers, those with threads. Of crashes, those that others notice at once: without /proc, a process that is
+# dead and not waited for looks alive, which may cost the lease. No races that a slow disk can end without a winner.
 IN_TIME = (
     "not sync and not gevent and not sigterm and not reload and not dies_in_a_hook and not killed_in_on_complete "
     "and not after_each_cut and not at_one_offset"
