@@ -104,7 +104,7 @@ class ChunkRequest:
             self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
 
     def drain(self) -> None:
-        """Read on after a refusal, but not for ever."""
+        """Read on after a refusal, up to a limit."""
         with suppress(ResumableError):
             for block in self._file or self._content.file(_Nowhere()):
                 self.size += len(block)

@@ -93,7 +93,7 @@ class Fence:
         return (number, progress) if noted_in == boot() else (number, 0)
 
     def take_down(self, file: str) -> None:
-        """Remove a fence that was created for an upload that is over, and lock out those who have it open.
+        """Remove a fence that was created for an upload that is over, and lock out requests that have it open.
 
         It stays if the ``file`` exists, because then the upload has just begun and others are writing.
         """
