@@ -21,7 +21,7 @@ from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Storage
-from flask_resumable.storage.file_io import translated
+from flask_resumable.storage.file_io import file_errors
 from flask_resumable.storage.local import files
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local import writer as writing
@@ -173,7 +173,7 @@ def test_a_failed_sync_is_not_retried(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_errors_of_the_system_are_told_apart(number: int, error: type[Exception]) -> None:
     """A full disk is told from a broken one."""
-    with pytest.raises(error), translated:
+    with pytest.raises(error), file_errors:
         raise OSError(number, "no")
 
 

@@ -122,7 +122,7 @@ def complete_pending(service: UploadService, report: Report, *, batch: int) -> I
     for uploads in service.undone(batch=batch):
         for upload in uploads:
             try:
-                report.completed += service.make_up(upload.id).status is Status.COMPLETE
+                report.completed += service.catch_up(upload.id).status is Status.COMPLETE
             except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
                 pass  # another request is at work, the upload is being removed, or on_complete has just refused it
             except Exception:

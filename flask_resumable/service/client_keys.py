@@ -75,7 +75,7 @@ class Keys:
             raise UploadLocked
         try:
             if upload.status is Status.NEW:
-                return self._service.make_up(upload.id)
+                return self._service.catch_up(upload.id)
             return self._finished(self._prolonged(upload, limits))
         except UploadNotFound:  # refused and removed, just now; this chunk asks for itself
             raise UploadLocked from None
@@ -98,7 +98,7 @@ class Keys:
         if not upload.is_due:
             return upload
         try:
-            return self._service.make_up(upload.id)
+            return self._service.catch_up(upload.id)
         except UploadLocked:
             return self._repository.get(upload.id)
 
@@ -112,11 +112,11 @@ class Keys:
 
         def complete() -> Upload:
             current = self.current(upload)
-            return self._service.make_up(upload.id) if current.is_due else current
+            return self._service.catch_up(upload.id) if current.is_due else current
 
         try:
             with suppress(UploadLocked):
-                return self._service.make_up(upload.id)
+                return self._service.catch_up(upload.id)
             return patiently(complete)
         except UploadNotFound:
             return self.current(upload)  # refused, and remembered as that

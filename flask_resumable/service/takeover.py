@@ -42,7 +42,7 @@ _LISTENING = 0.2  # seconds between two checks for messages
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one is repeated
 
 
-class Newcomers:
+class Takeover:
     """What a request does when another one is working on its upload."""
 
     def __init__(self, repository: StateRepository, storage: Storage, claims: Claims, now: Clock) -> None:

@@ -43,7 +43,7 @@ from .digests import digest_of
 from .lifecycle import Lifecycle
 from .repeats import Repeats
 from .takeover import Listener
-from .takeover import Newcomers
+from .takeover import Takeover
 from .transfer import Receiver
 
 
@@ -71,14 +71,14 @@ class UploadService:
             repository, storage, hooks, self._claims, self._keeper, now, completed_ttl=completed_ttl
         )
         self._cancelled_ttl = cancelled_ttl
-        self._newcomers = Newcomers(repository, storage, self._claims, now)
+        self._takeover = Takeover(repository, storage, self._claims, now)
         listener = Listener(repository, self._claims)
         self._receiver = Receiver(
             repository, storage, self._lifecycle.call_hook, self._lifecycle.has_listeners, listener, now
         )
         self.call_hook = self._lifecycle.call_hook
         self.discard_stray = self._claims.discard_stray
-        make_way = partial(self._newcomers.make_way, None)
+        make_way = partial(self._takeover.make_way, None)
         self._repeats = Repeats(repository, self._lifecycle, self.claiming, make_way, self._receive, now)
         self._chooser = storage.capabilities.placement
 
@@ -155,13 +155,13 @@ class UploadService:
         upload = self.find(upload_id, owner=owner)
         rules.check_alive(upload, self.now())
         if may_have_overtaken:
-            upload = self._newcomers.let_begin(upload)
+            upload = self._takeover.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
             upload, is_due = self._lifecycle.outlook(upload)
             if not is_due or upload.is_claimed(self.now()):  # a claimed one is being assembled
                 return upload
         elif upload.is_receiving:
-            upload = self._newcomers.look(upload)
+            upload = self._takeover.look(upload)
             if upload.status is Status.ACTIVE and self._is_busy(upload):
                 return upload
         if self._is_at_rest(upload):
@@ -192,7 +192,7 @@ class UploadService:
             with self._claims.announced(upload_id):
                 upload = self.find(upload_id, owner=owner)
                 rules.check_alive(upload, self.now())
-                make_way = partial(self._newcomers.make_way, write.start)
+                make_way = partial(self._takeover.make_way, write.start)
                 is_receiving = upload.status is Status.ACTIVE
                 claiming = self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
                 claimed = stack.enter_context(claiming)
@@ -208,7 +208,7 @@ class UploadService:
         :raises UploadRejected: ``pre_delete`` or the database refused; the upload is unchanged.
         """
         upload = self.find(upload_id, owner=owner)
-        with self.claiming(upload_id, known=upload, make_way=partial(self._newcomers.make_way, None)) as claimed:
+        with self.claiming(upload_id, known=upload, make_way=partial(self._takeover.make_way, None)) as claimed:
             until = None if upload.client_key is None else self.now() + self._cancelled_ttl
             self.remove(claimed, remembered_until=until)
 
@@ -268,7 +268,7 @@ class UploadService:
             self.call_hook("pre_delete", claimed.upload)
         self._lifecycle.remove(claimed, remembered_until=remembered_until)
 
-    def make_up(self, upload_id: str) -> Upload:
+    def catch_up(self, upload_id: str) -> Upload:
         """Complete the steps that a crash or a failed hook interrupted."""
         with self.claiming(upload_id) as claimed:
             self._lifecycle.catch_up(claimed)

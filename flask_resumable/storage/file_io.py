@@ -12,7 +12,7 @@ from ..errors import Unavailable
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class _Translation:
+class _FileErrors:
     """A single instance serves all: it is entered for every block that is written, and keeps no state."""
 
     def __enter__(self) -> None:
@@ -24,7 +24,7 @@ class _Translation:
 
 
 #: Turns errors of the operating system into this package's; the original stays as the cause, for the log.
-translated: AbstractContextManager[None] = _Translation()
+file_errors: AbstractContextManager[None] = _FileErrors()
 
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 from typing import cast
 
-from .file_io import translated
+from .file_io import file_errors
 
 SPOOL_SIZE = 2 * 1024 * 1024  # bytes of a chunk kept in memory: a whole one of flow.js's default size
 
@@ -36,7 +36,7 @@ class Spool(io.RawIOBase):
         self._size += len(block)
         self._blocks.append(memoryview(block))
         if self._size > SPOOL_SIZE:
-            with translated:
+            with file_errors:
                 self._spill()
         return len(block)
 

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
 
 from .engines import connect
+from .engines import db_errors
 from .engines import LazyEngine
-from .engines import translated
 from .rehearsal import rehearse
 from .statements import Parameters
 
@@ -96,7 +96,7 @@ class Pooled:
 
         All statements may be repeated, because they are conditional.
         """
-        with translated():
+        with db_errors():
             try:
                 return self._run_once(work)
             except DBAPIError as error:

@@ -123,7 +123,8 @@ def hook_db_errors() -> Iterator[None]:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def db_errors() -> Iterator[None]:
+    """Turn errors of the database into ``Unavailable``, except those of a constraint."""
     try:
         yield
     except IntegrityError:

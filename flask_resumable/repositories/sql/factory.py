@@ -15,8 +15,8 @@ from sqlalchemy.orm import scoped_session
 from ...errors import ConfigurationError
 from ...models.sqlalchemy import SQLAlchemyModel
 from ...settings.app import Settings
-from .cautions import warn
 from .database import Pooled
+from .deletion_warnings import warn
 from .engines import LazyEngine
 from .repository import SQLAlchemyRepository
 from .sessions import ContextSessions

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from .engines import connect
-from .engines import translated
+from .engines import db_errors
 
 _guarding: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()  # what each server has answered
 
@@ -79,7 +79,7 @@ def _commit(session: Session) -> None:
     """Commit the session's transaction, if there is one, and return its connection to the pool."""
     if session.in_transaction():
         try:
-            with translated():
+            with db_errors():
                 session.commit()
         except BaseException:
             session.rollback()
@@ -121,7 +121,7 @@ def save_with_next_commit(session: Session, save: Callable[[], None]) -> Iterato
 
     def before_commit(committing: Session) -> None:
         if not is_saved and not committing.in_nested_transaction():
-            with translated():
+            with db_errors():
                 save()
 
     def after_commit(committed: Session) -> None:

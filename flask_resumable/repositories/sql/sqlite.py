@@ -21,9 +21,9 @@ from sqlalchemy.exc import IntegrityError
 from ...errors import Unavailable
 from .database import Row
 from .engines import connect
+from .engines import db_errors
 from .engines import LazyEngine
 from .engines import leave_when_forked
-from .engines import translated
 from .engines import TROUBLE
 from .rehearsal import rehearse_on_sqlite
 from .statements import Parameters
@@ -60,7 +60,7 @@ class Direct:
     @property
     def raw(self) -> sqlite3.Connection:
         """The connection itself, for tests that watch its statements."""
-        with self._lock, translated():
+        with self._lock, db_errors():
             return self._raw or self._open()
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
@@ -79,7 +79,7 @@ class Direct:
         return self._prepared[query].row(rows[0]) if rows else None
 
     def all(self, query: Any) -> Sequence[Row]:
-        with self._lock, translated():
+        with self._lock, db_errors():
             if self._connection is None:
                 self._open()
             assert self._connection is not None
@@ -129,7 +129,7 @@ class Direct:
                 raise Unavailable(TROUBLE) from error
 
     def _open(self) -> sqlite3.Connection:
-        with translated():
+        with db_errors():
             self._connection = connect(self.engine)
         raw = self._connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)

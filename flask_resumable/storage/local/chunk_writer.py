@@ -11,7 +11,7 @@ from typing import Self
 
 from ...errors import ClaimLost
 from ...interfaces import Piped
-from ..file_io import translated
+from ..file_io import file_errors
 from ..file_io import write_all
 from .fence import Fence
 from .files import splice_all
@@ -54,26 +54,26 @@ class ChunkInPlace:
         # With the check, this does not wait for a request that has taken over and is writing the whole chunk.
         self._alone = fence.alone_at(number, self._check)
         self._beside_others = fence.shared()
-        with translated, fence.alone_at(number):
+        with file_errors, fence.alone_at(number):
             self.is_first = fence.mark(number, self._mark) and not fence.is_new
 
     def write(self, block: bytes | memoryview, /) -> None:
         # Bytes beyond the end would overwrite the next chunk, which may have been stored already.
         view = memoryview(block)[: self._stop - self._position]
-        with translated, self._alone, self._beside_others:
+        with file_errors, self._alone, self._beside_others:
             self._position += write_all(self._opened(), view, self._position)
 
     def write_piped(self, block: Piped, /) -> None:
         if block.size > self._stop - self._position:
             raise ValueError("This block exceeds the chunk.")
-        with translated, self._alone, self._beside_others:
+        with file_errors, self._alone, self._beside_others:
             splice_all(block.descriptor, block.size, self._opened(), self._position)
         self._position += block.size
 
     @contextmanager
     def settling(self) -> Iterator[Self]:
         with self._fence.alone_at(self._number):
-            with translated, self._beside_others:
+            with file_errors, self._beside_others:
                 sync(self._opened(), self._durability)
             # From here on, other requests may finish or remove the upload. The shared lock is released, because waiting
             # for it in the kernel would block all greenlets of a worker, including the one that saves the record.
@@ -97,7 +97,7 @@ class ChunkInPlace:
     def withdraw(self) -> None:
         try:
             if self._fence.is_new:
-                with translated:
+                with file_errors:
                     self._fence.take_down(self._file)
         finally:
             self.close()

@@ -22,7 +22,7 @@ from typing import Self
 from ...errors import ClaimLost
 from ...errors import UploadLocked
 from ...processes import boot
-from ..file_io import translated
+from ..file_io import file_errors
 from .locks import chunk_lock
 from .locks import ChunkLock
 
@@ -199,7 +199,7 @@ class _Place:
         self._check = check
 
     def __enter__(self) -> None:
-        with translated:
+        with file_errors:
             is_taken = self._lock.take()
         if not is_taken:
             self._wait()
@@ -212,7 +212,7 @@ class _Place:
             if time.monotonic() > deadline:
                 raise UploadLocked
             time.sleep(_POLL)
-            with translated:
+            with file_errors:
                 if self._lock.take():
                     return
 

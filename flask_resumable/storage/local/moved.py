@@ -16,7 +16,7 @@ from contextlib import suppress
 from ...core.upload import JSONObject
 from ...core.upload import Upload
 from ...errors import Unavailable
-from ..file_io import translated
+from ..file_io import file_errors
 from .files import copy_range
 from .files import remove
 from .files import sync_directory
@@ -42,7 +42,7 @@ class MovedFiles:
         """Implement :meth:`~flask_resumable.interfaces.capabilities.Moves.move`."""
         name = self._paths.chosen(target)
         path, source = os.path.join(self._paths.root, name), self._paths.published(upload)
-        with translated:
+        with file_errors:
             is_there, is_known = os.path.lexists(path), self._is_ours(upload, path)
             if is_there and _is_same_entry(path, source):
                 return {"path": self._paths.name(upload)}
@@ -55,7 +55,7 @@ class MovedFiles:
         return {"path": name}
 
     def _place(self, upload: Upload, source: str, path: str, *, overwrite: bool) -> None:
-        with translated:
+        with file_errors:
             if not os.path.exists(source):
                 raise Unavailable from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
             self._make_folders(os.path.dirname(path))
@@ -65,7 +65,7 @@ class MovedFiles:
 
     def _is_placed(self, upload: Upload, source: str, path: str, *, overwrite: bool) -> bool:
         """Put the file there. Return whether that succeeded, which it does not if something else is there."""
-        with translated:
+        with file_errors:
             if not overwrite:
                 self._note(upload, path, _identity(source))
                 try:
@@ -157,7 +157,7 @@ class MovedFiles:
 
     def settle(self, upload: Upload) -> None:
         """Implement :meth:`~flask_resumable.interfaces.capabilities.Moves.settle_moves`."""
-        with translated:
+        with file_errors:
             kept = self._paths.current(upload)
             noted = list(self._noted(upload))
             if noted and os.path.exists(kept):
@@ -169,7 +169,7 @@ class MovedFiles:
 
     def forget(self, upload: Upload) -> None:
         """Remove the file from all places that it may have been moved to."""
-        with translated:
+        with file_errors:
             self._remove(list(self._noted(upload)), None)
             remove(self._paths.moved(upload))
 

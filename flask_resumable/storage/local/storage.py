@@ -30,7 +30,7 @@ from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import IncomingChunk
 from ...interfaces.chunks import Slot
-from ..file_io import translated
+from ..file_io import file_errors
 from ..file_io import write_all
 from ..spool import Spool
 from .chunk_folder import ChunkFolder
@@ -94,9 +94,9 @@ class LocalStorage:
     def writer(self, upload: Upload, start: int, fence: int) -> AbstractContextManager[Writer]:
         held = self._raised_fence(upload, fence, expect_new=start == 0, progress=start)
         with closing_on_error(held.close):
-            with translated:
+            with file_errors:
                 descriptor = self._open_part(upload, create=start == 0)
-            with closing_on_error(partial(os.close, descriptor)), translated:
+            with closing_on_error(partial(os.close, descriptor)), file_errors:
                 size = os.fstat(descriptor).st_size
                 if size < start:
                     raise BytesLost(size)
@@ -116,18 +116,18 @@ class LocalStorage:
         return descriptor
 
     def progress(self, upload: Upload, *, durable: bool = True) -> int:
-        with translated:
+        with file_errors:
             writer, progress = Fence.progress(self._paths.lock(upload))
         if writer != upload.fence:
             return upload.offset
         return self._made_durable(upload, progress) if durable else max(progress, upload.offset)
 
     def recover(self, upload: Upload, fence: int) -> int:
-        with translated:
+        with file_errors:
             if not os.path.exists(self._paths.lock(upload)):
                 return upload.offset
         self._raised_fence(upload, fence).close()
-        with translated:
+        with file_errors:
             _, progress = Fence.progress(self._paths.lock(upload))
         return self._made_durable(upload, progress)
 
@@ -135,7 +135,7 @@ class LocalStorage:
         """Make what was written as durable as the setting promises, and return the offset up to which it counts."""
         if progress <= upload.offset:
             return upload.offset
-        with translated:
+        with file_errors:
             try:
                 descriptor = os.open(self._paths.part(upload), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -152,13 +152,13 @@ class LocalStorage:
     ) -> Fence:
         """Open the upload's fence and raise it to ``number``, so that writers with older claims cannot write."""
         fence = self._open_fence(upload, expect_new=expect_new)
-        with closing_on_error(fence.close), translated:
+        with closing_on_error(fence.close), file_errors:
             fence.raise_to(number, progress)
         return fence
 
     def _open_fence(self, upload: Upload, *, expect_new: bool = False) -> Fence:
         path = self._paths.lock(upload)
-        with translated:
+        with file_errors:
             try:
                 return Fence.open(path, expect_new=expect_new)
             except FileNotFoundError:
@@ -188,11 +188,11 @@ class LocalStorage:
 
         try:
             with fence.alone_at(number):
-                with translated:
+                with file_errors:
                     fence.mark(number, secrets.token_bytes(8))  # an earlier request with this chunk stops
                 yield LocalSlot(fill)
             if fence.is_new and not is_filled and "chunks" not in upload.storage:  # the fence was gone: it is over
-                with translated:
+                with file_errors:
                     fence.take_down(self._paths.part(upload))
         finally:
             fence.close()
@@ -206,7 +206,7 @@ class LocalStorage:
             return ChunkInPlace(self._paths.part(upload), open_file, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
-        with translated, fence.shared():
+        with file_errors, fence.shared():
             if "chunks" in upload.storage:
                 return self._chunks.store(upload, number, content, self._sync)
             descriptor = self._open_part(upload, create=True)
@@ -227,7 +227,7 @@ class LocalStorage:
             self._complete_part(upload)
             return {}
         name, target = self._paths.name(upload), self._paths.published(upload)
-        with translated:
+        with file_errors:
             is_published = os.path.exists(target)
         if is_published:
             self._remove_unfinished(upload)
@@ -236,21 +236,21 @@ class LocalStorage:
                 self._merge(upload)
             else:
                 self._complete_part(upload)
-            with translated:
+            with file_errors:
                 publish(self._paths.part(upload), target)
                 if self._durability != "none":
                     sync_directory(os.path.dirname(target))
                 remove(self._paths.lock(upload))  # it was closed before: a late writer that has it open writes nothing
         if "chunks" in upload.storage:
-            with translated:
+            with file_errors:
                 self._chunks.finish(upload)
         return {"path": name}
 
     def _merge(self, upload: Upload) -> None:
         """Write the unfinished file again from its chunks, with all chunk writers locked out."""
-        with translated:
+        with file_errors:
             self._chunks.check(upload)  # before the fence is closed, so that lost chunks can be sent again
-        with closing(self._raised_fence(upload, CLOSED)), translated, open(self._paths.part(upload), "wb") as target:
+        with closing(self._raised_fence(upload, CLOSED)), file_errors, open(self._paths.part(upload), "wb") as target:
             self._chunks.merge(upload, target)
             target.flush()
             self._sync(target.fileno())
@@ -262,14 +262,14 @@ class LocalStorage:
         """
         assert upload.length is not None
         part = self._paths.part(upload)
-        with translated:
+        with file_errors:
             if upload.length == 0:
                 self._make_work()
                 os.close(self._open_part(upload, create=True))
             size = size_of(part) or 0
         if size < upload.length:
             raise BytesLost(size)  # before the fence is closed, so that the upload can continue from there
-        with closing(self._raised_fence(upload, CLOSED)), translated:
+        with closing(self._raised_fence(upload, CLOSED)), file_errors:
             if os.stat(part).st_size > upload.length:  # content that failed its checksum lies after the end
                 self._cut(part, upload.length)
 
@@ -283,7 +283,7 @@ class LocalStorage:
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Copy the parts, within the kernel if possible."""
-        with closing(self._raised_fence(upload, fence)) as held, translated:
+        with closing(self._raised_fence(upload, fence)) as held, file_errors:
             descriptor = self._open_part(upload, create=True)
             try:
                 position = 0
@@ -300,7 +300,7 @@ class LocalStorage:
     # --- reading ---
 
     def open(self, upload: Upload) -> BinaryIO:
-        with translated:
+        with file_errors:
             return open(self._paths.current(upload), "rb")
 
     def path(self, upload: Upload) -> Path:
@@ -319,7 +319,7 @@ class LocalStorage:
     def delete(self, upload: Upload) -> None:
         self._remove_unfinished(upload)
         self._moved.forget(upload)
-        with translated:
+        with file_errors:
             # The record may be older than the rename, so look in both places.
             for path in {self._paths.current(upload), self._paths.published(upload)}:
                 remove(path)
@@ -332,7 +332,7 @@ class LocalStorage:
 
     def _remove_unfinished(self, upload: Upload) -> None:
         lock = self._paths.lock(upload)
-        with translated:
+        with file_errors:
             if os.path.exists(lock):
                 with suppress(ClaimLost), closing(Fence.open(lock)) as fence:
                     fence.raise_to(CLOSED)
@@ -343,7 +343,7 @@ class LocalStorage:
         """Describe what is wrong with the upload's files."""
         paths = self._paths
         published = paths.current(upload) if "path" in upload.storage else paths.published(upload)
-        with translated:
+        with file_errors:
             return inspect(upload, part=paths.part(upload), published=published, chunks=self._chunks)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:

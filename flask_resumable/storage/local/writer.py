@@ -11,7 +11,7 @@ from ...core.upload import JSONObject
 from ...errors import Unavailable
 from ...interfaces import Piped
 from ...interfaces import WriterCapabilities
-from ..file_io import translated
+from ..file_io import file_errors
 from ..file_io import write_all
 from .fence import Fence
 from .files import begin_sync
@@ -55,13 +55,13 @@ class LocalWriter:
             self._fence.close()
 
     def write(self, block: bytes | memoryview, /) -> None:
-        with translated, self._fence.held(self._number):
+        with file_errors, self._fence.held(self._number):
             self._position += write_all(self._descriptor, block, self._position)
             self._note()
         self._begin_sync_if_due()
 
     def write_piped(self, block: Piped, /) -> None:
-        with translated, self._fence.held(self._number):
+        with file_errors, self._fence.held(self._number):
             splice_all(block.descriptor, block.size, self._descriptor, self._position)
             self._position += block.size
             self._note()
@@ -86,7 +86,7 @@ class LocalWriter:
         if self._has_failed:
             raise Unavailable("An earlier write could not be made durable; request the current offset and resume.")
         try:
-            with translated:
+            with file_errors:
                 sync(self._descriptor, self._durability)
         except BaseException:
             self._has_failed = True

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from typing import BinaryIO
 
-from ..file_io import translated
+from ..file_io import file_errors
 from ..file_io import write_all
 
 _STEP = 1024 * 1024  # bytes read back at a time
@@ -51,7 +51,7 @@ class Buffer:
         self._memory = memory
         self._taken = size if memory.take(size) else 0
         self._block = bytearray(self._taken)
-        with translated:
+        with file_errors:
             self._file = None if self._taken else tempfile.TemporaryFile(dir=directory, buffering=0)
 
     def write(self, block: bytes | memoryview) -> None:
@@ -59,7 +59,7 @@ class Buffer:
         if self._file is None:
             self._block[self.size : self.size + len(block)] = block
         else:
-            with translated:
+            with file_errors:
                 write_all(self._file.fileno(), block, self.size)
         self.size += len(block)
 

@@ -32,7 +32,7 @@ from ...interfaces import IncomingChunk
 from ...interfaces import StorageCapabilities
 from ...interfaces import Writer
 from ...interfaces.chunks import Slot
-from ..file_io import translated
+from ..file_io import file_errors
 from ..spool import Spool
 from .buffer import Memory
 from .chunks import MultipartMarkers
@@ -143,7 +143,7 @@ class MultipartStorage:
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:
-        with translated:
+        with file_errors:
             return cast(BinaryIO, Spool(Path(self._directory or tempfile.gettempdir())))
 
     def placing(self, upload: Upload, number: int, start: int) -> AbstractContextManager[Slot]:
