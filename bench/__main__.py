@@ -16,8 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import content
+from bench import databases
 from bench import growth
 from bench import upkeep
+from bench.kinds import is_ours
+from bench.kinds import kind
 from bench.measure import free_memory
 from bench.measure import MEMORY
 from bench.report import Results
@@ -27,8 +30,6 @@ from bench.runs import QUICK
 from bench.runs import Sizes
 from bench.runs import TINY
 from bench.scenarios import SCENARIOS
-from bench.servers import is_ours
-from bench.servers import kind
 from bench.servers import ROOT
 from bench.tables import Table
 
@@ -53,6 +54,8 @@ def main() -> int:
             results = _measure(options, Path(folder))
         except KeyboardInterrupt:
             sys.exit("Stopped.")
+        finally:
+            databases.end_servers()
     print(results.markdown())
     if options.write:
         write(results, options.write)

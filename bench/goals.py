@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.servers import is_ours
+from bench.kinds import is_ours
 from bench.tables import Table
+from bench.told import CPU
+from bench.told import ONE
+from bench.told import RATE
 
 Middles = Mapping[str, Mapping[str, Mapping[str, float]]]  # medians, by scenario, server and figure
 
@@ -37,7 +41,23 @@ class Goal:
 
 _PEERS = ("node", "tuspyserver")
 
+
+def _told(database: str, title: str) -> Iterator[Goal]:
+    """Uploads with a row for each, beside other servers that tell an app: in CPU, and with as many processes."""
+    scenario = "told" if database == "sqlite" else f"told-{database}"
+    others = [f"{peer}{workers}-{database}-rows" for peer in ("tusd", "node") for workers in ("", "-x2")]
+    one, two = f"gevent-{database}-rows", f"gevent-x2-{database}-rows"
+    for request, text in (("", "POST + PATCH"), (ONE, "one request")):
+        what = f"10 KiB uploads with a row in {title}, {text}"
+        beside = "beside the best of tusd and @tus/server"
+        yield Goal(f"{what}, CPU, {beside}", scenario, f"{request}{CPU}", others, 1.0, [one, two])
+        speed = f"{what}, speed with 2 processes, {beside}"
+        yield Goal(speed, scenario, f"{request}{RATE}", [other for other in others if "-x2" not in other], 1.0, [two])
+
+
 GOALS = (
+    *_told("sqlite", "SQLite"),
+    *_told("postgresql", "PostgreSQL"),
     Goal("One large PATCH, CPU per byte, beside the C loop", "big", "cpu s/GiB", ["c-splice"], 1.5),
     Goal("One large PATCH, speed, beside the C loop", "big", "MiB/s", ["c-splice"], 0.8),
     Goal("4 MiB PATCHes, CPU a request, beside @tus/server", "patches", "ms/req", ["node"], 0.5),

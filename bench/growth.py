@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.kinds import kind
+from bench.kinds import LIMIT
 from bench.records import fill
 from bench.runs import Figures
 from bench.runs import measuring
 from bench.runs import Run
 from bench.runs import Sizes
-from bench.servers import kind
-from bench.servers import LIMIT
 from bench.servers import ROOT
 from bench.tables import Table
 from bench.units import GIB

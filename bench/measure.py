@@ -22,9 +22,11 @@ from bench.units import MIB
 
 MEMORY = Path("/dev/shm")  # a tmpfs on every Linux
 _TICK = os.sysconf("SC_CLK_TCK")
+_PARENT, _SESSION, _CPU = 1, 3, slice(11, 15)  # in what _stat() returns
 _WARM = 2 * GIB  # more would have to be written to the disk
 _PORTS = range(8_000, 10_000)  # below those that the kernel gives to outgoing connections
 _START = 30.0  # seconds to answer after being started
+_IDLE = 0.3  # seconds without a tick: idle
 
 
 class NotAvailable(Exception):
@@ -33,25 +35,36 @@ class NotAvailable(Exception):
 
 @dataclass(frozen=True)
 class Tree:
-    """A process that leads a session of its own, and all that it has started."""
+    """Processes that lead sessions of their own, with all their descendants."""
 
-    leader: int
+    leaders: tuple[int, ...]
+
+    def __add__(self, other: Tree) -> Tree:
+        """Both, counted together."""
+        return Tree(self.leaders + other.leaders)
 
     def pids(self) -> list[int]:
-        """Every living process of it, the leader first."""
-        found = []
+        """Every living process of it, the leaders first."""
+        stats = {}
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if _stat(int(path.name))[3] == self.leader:
-                    found.append(int(path.name))
-        return sorted(found, key=lambda pid: (pid != self.leader, pid))
+                stats[int(path.name)] = _stat(int(path.name))
+        found = set(self.leaders) & set(stats)
+        # PostgreSQL's processes have sessions of their own, and what a server leaves behind has another parent.
+        while more := {
+            pid
+            for pid, stat in stats.items()
+            if pid not in found and (stat[_PARENT] in found or stat[_SESSION] in self.leaders)
+        }:
+            found |= more
+        return sorted(found, key=lambda pid: (pid not in self.leaders, pid))
 
     def cpu(self) -> float:
         """Seconds of processor, user and system, that it has used; with children that have ended."""
         ticks = 0
         for pid in self.pids():
             with suppress(OSError):
-                ticks += sum(_stat(pid)[11:15])
+                ticks += sum(_stat(pid)[_CPU])
         return ticks / _TICK
 
     def memory(self, field: str) -> int:
@@ -69,6 +82,13 @@ class Tree:
             with suppress(OSError):
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
 
+    def wait_until_idle(self) -> None:
+        """Wait until it uses no processor: by then, every worker has loaded its app."""
+        deadline, used = time.monotonic() + _START, -1.0
+        while time.monotonic() < deadline and used != (now := self.cpu()):
+            used = now
+            time.sleep(_IDLE)
+
     def end(self) -> None:
         """Kill every process of it."""
         for pid in self.pids():
@@ -77,7 +97,7 @@ class Tree:
 
 
 def _stat(pid: int) -> list[int]:
-    """The numbers of ``/proc/PID/stat`` from the parent's id on: [0] parent, [2] session, then as in proc(5)."""
+    """The numbers of ``/proc/PID/stat``, see proc(5), from the third field on, the state, which is left out as 0."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return [0, *(int(field) for field in fields[1:15])]
 
@@ -109,7 +129,7 @@ def running(
             raise NotAvailable(str(error)) from error
         finally:
             os.sched_setaffinity(0, allowed)
-    tree = Tree(process.pid)
+    tree = Tree((process.pid,))
     try:
         _wait(process, port, log)
         yield tree

@@ -18,20 +18,20 @@ from statistics import median
 
 from bench.client import Trouble
 from bench.goals import held
+from bench.kinds import is_ours
+from bench.kinds import kind
+from bench.kinds import LIMIT
+from bench.kinds import LIMITS
 from bench.measure import NotAvailable
 from bench.picture import draw
 from bench.picture import Panel
 from bench.runs import Figures
 from bench.runs import Wrong
 from bench.scenarios import SCENARIOS
-from bench.servers import is_ours
-from bench.servers import kind
-from bench.servers import LIMIT
-from bench.servers import LIMITS
 from bench.servers import ROOT
-from bench.servers import versions
 from bench.tables import number
 from bench.tables import Table
+from bench.versions import versions
 
 _PANELS = (
     ("big", "cpu s/GiB", "One large PATCH"),
@@ -135,17 +135,18 @@ def _place(scenario: str, server: str) -> tuple[int, str]:
 
 
 def _race(name: str, middles: Mapping[str, Figures], runs: Mapping[str, list[Figures]]) -> Table:
-    """A scenario's servers; medians, the ratio to the first row, and the best of the first figure."""
+    """A scenario's servers; medians, some as multiples of the first row's, and the best of the first figure."""
     scenario = SCENARIOS[name]
-    first = scenario.columns[0]
-    table = Table(scenario.title, ("", *scenario.columns, f"{first}, beside the first row", f"best {first}", "runs"))
-    base = next(iter(middles.values()))[first]
+    first, ratios = scenario.columns[0], scenario.ratios or scenario.columns[:1]
+    beside = [f"{column}, beside the first row" for column in ratios]
+    table = Table(scenario.title, ("", *scenario.columns, *beside, f"best {first}", "runs"))
+    base = next(iter(middles.values()))
     for server, middle in middles.items():
         values = [figures[first] for figures in runs[server]]
         best = max(values) if first.endswith("/s") else min(values)
-        ratio = f"{middle[first] / base:.2f}x" if base else "-"
+        cells = [f"{middle[column] / base[column]:.2f}x" if base[column] else "-" for column in ratios]
         title = f"{kind(server).title} (`{server}`)"
-        table.rows.append((title, *(middle[column] for column in scenario.columns), ratio, best, len(values)))
+        table.rows.append((title, *(middle[column] for column in scenario.columns), *cells, best, len(values)))
     return table
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ class Sizes:
     big: int = GIB
     patches: int = 64 * MIB
     small: int = 3000
+    told: int = 500
     heads: int = 6000
     many: int = 16 * MIB  # for each of 32
     flow: int = 64  # chunks of 1 MiB
@@ -45,6 +48,7 @@ QUICK = Sizes(
     big=256 * MIB,
     patches=32 * MIB,
     small=400,
+    told=100,
     heads=600,
     many=2 * MIB,
     flow=24,
@@ -58,6 +62,7 @@ TINY = Sizes(
     big=2 * MIB,
     patches=8 * MIB,
     small=16,
+    told=16,
     heads=16,
     many=MIB,
     flow=4,
@@ -77,23 +82,34 @@ class Run:
     def __init__(self, name: str, server: Server, jobs: Jobs, content: Content, sizes: Sizes) -> None:
         self.name, self.server, self.sizes = name, server, sizes
         self._jobs, self._content = jobs, content
+        self._rows: list[str] = []  # the uploads that must have one
 
-    def measure(self, script: str, *, volume: int = 0, **options: Any) -> tuple[Figures, dict[str, Any]]:
-        """Do it, count what the server used, and compare what it stored.
+    def measure(
+        self, script: str, *, volume: int = 0, rows: bool = False, **options: Any
+    ) -> tuple[Figures, dict[str, Any]]:
+        """Run a script, count what the server used, and compare what it stored.
 
         :param volume: How many bytes will be stored, if that is a lot.
-        :raises Wrong: A stored file is not what was sent.
+        :param rows: Whether the app writes a row for each upload. The run ends with the last row.
+        :raises Wrong: A stored file is not what was sent, or an upload has no row or more than one.
         """
-        tree = self.server.tree
+        tree, database = self.server.tree, self.server.database
         if volume >= 16 * MIB:
             warm_memory(self.server.uploads, volume + volume // 4)
         tree.forget_peak()
         before, cpu = tree.memory("VmRSS"), tree.cpu()
+        cpu_of_database = self._cpu_of_database()
         report = self._jobs.do(script, **options)
+        if database and rows:
+            begun = time.perf_counter()
+            self._rows += [name for name, _, _ in report["stored"]]
+            database.wait_for_rows(len(self._rows))
+            report["seconds"] += time.perf_counter() - begun
         used = tree.cpu() - cpu
         peak = tree.memory("VmHWM")
         size = sum(entry[2] for entry in report["stored"])
         figures = {
+            "database cpu": self._cpu_of_database() - cpu_of_database,
             "seconds": report["seconds"],
             "cpu": used,
             "cpu s/GiB": used / size * GIB if size else 0.0,
@@ -110,7 +126,13 @@ class Run:
             wrong = self._content.differs(path, phase, length)
             if wrong:
                 raise Wrong(f"{self.name}: {wrong}")
+        if database and rows and sorted(database.rows()) != sorted(self._rows):
+            raise Wrong(f"{self.name}: {len(self._rows)} uploads, {_told(database.rows())}")
         return figures, report
+
+    def _cpu_of_database(self) -> float:
+        database = self.server.database
+        return database.tree.cpu() if database and database.tree else 0.0
 
     def tus(self, *, uploads: int, size: int, **options: Any) -> tuple[Figures, dict[str, Any]]:
         """Uploads by tus; see ``scripts.tus``."""
@@ -126,6 +148,10 @@ class Run:
         """Make room on the disk: what was compared is not needed any more."""
         for name, _, _ in report["stored"]:
             self.server.stored(name).unlink()
+
+
+def _told(rows: Sequence[str]) -> str:
+    return f"{len(rows)} rows about {len(set(rows))} uploads"
 
 
 @contextmanager

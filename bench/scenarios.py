@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.kinds import kind
+from bench.kinds import LIMITS
 from bench.runs import Figures
 from bench.runs import Run
-from bench.servers import kind
-from bench.servers import LIMITS
+from bench.told import CPU
+from bench.told import CPU_OF_DATABASE
+from bench.told import ONE
+from bench.told import RATE
+from bench.told import told
 from bench.units import KIB
 from bench.units import MIB
 
@@ -23,6 +28,7 @@ class Scenario:
     columns: tuple[str, ...]  # figures that make the table
     run: Callable[[Run], Figures]
     in_memory: bool = False  # whether uploads are stored on a tmpfs, wherever the others are
+    ratios: tuple[str, ...] = ()  # figures that are also shown as multiples of the first row's; default: the first
 
 
 def _big(run: Run) -> Figures:
@@ -76,7 +82,23 @@ _PATCHES = ("ms/req", *_BYTES, "peak MiB")
 _SMALL = ("req/s", "us/req", "HEAD/s", "us/HEAD", "peak MiB")
 _MANY = (*_BYTES, "ms/req", "peak MiB")
 
+
+def _with_rows(database: str, title: str) -> Scenario:
+    columns = (CPU, RATE, f"{ONE}{CPU}", f"{ONE}{RATE}")
+    apart = (CPU_OF_DATABASE, f"{ONE}{CPU_OF_DATABASE}") if database != "sqlite" else ()  # SQLite is in the app
+    return Scenario(
+        f"Uploads of 10 KiB, and a row for each in the app's {title}, 8 connections",
+        tuple(f"{name}{workers}-{database}-rows" for name in ("tusd", "node", "gevent") for workers in ("", "-x2")),
+        (*columns, *apart, "peak MiB"),
+        told,
+        in_memory=True,
+        ratios=columns,
+    )
+
+
 SCENARIOS = {
+    "told": _with_rows("sqlite", "SQLite database (WAL)"),
+    "told-postgresql": _with_rows("postgresql", "PostgreSQL database"),
     "big": Scenario("One large PATCH", (*LIMITS, "gthread", "gevent", "granian", *PEERS), _BIG, _big, in_memory=True),
     "framed": Scenario(
         "One large PATCH without Content-Length (Transfer-Encoding: chunked)",

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from bench.client import Piece
 from bench.client import Request
 from bench.client import Script
+from bench.client import Trouble
 from bench.content import phase_of
 from bench.units import MIB
 
@@ -34,7 +35,7 @@ _numbers = itertools.count()
 def tus(url: str, *, uploads: int, size: int, chunk: int, connections: int = 1, framed: bool = False) -> Made:
     """``uploads`` files of ``size`` bytes, in PATCHes of ``chunk`` bytes, over some connections.
 
-    With ``framed`` the PATCHes have no Content-Length: they are in chunks of HTTP's own.
+    With ``framed``, the PATCHes have no Content-Length: their bodies are sent with ``Transfer-Encoding: chunked``.
     """
     report: dict[str, Any] = {"stored": [], "requests": 0}
     left = iter(range(uploads))
@@ -57,6 +58,23 @@ def _uploading(url: str, left: Iterator[int], size: int, chunk: int, framed: boo
                 yield Request("PATCH", path, fields, [Piece(phase_of(number) + start, step)])
         report["stored"].append([path.rpartition("/")[2], phase_of(number), size])
         report["requests"] += 1 + -(-size // chunk)
+
+
+def with_creation(url: str, *, uploads: int, size: int, connections: int) -> Made:
+    """``uploads`` files of ``size`` bytes, each in the request that creates it."""
+    report: dict[str, Any] = {"stored": [], "requests": uploads}
+    left = iter(range(uploads))
+
+    def sending() -> Script:
+        for _ in left:
+            phase = phase_of(next(_numbers))
+            fields = {**_TUS, **_NAMED, "Upload-Length": size, "Content-Type": "application/offset+octet-stream"}
+            made = yield Request("POST", url, fields, [Piece(phase, size)])
+            if made.fields.get("upload-offset") != str(size):
+                raise Trouble(f"POST with content: the offset is {made.fields.get('upload-offset')} afterwards")
+            report["stored"].append([made.fields["location"].rpartition("/")[2], phase, size])
+
+    return [sending() for _ in range(min(connections, uploads))], report
 
 
 def _frames(position: int, size: int) -> list[bytes | Piece]:
@@ -165,6 +183,7 @@ def join(url: str, *, ids: list[str], phase: int, size: int) -> Made:
 
 SCRIPTS: dict[str, Callable[..., Made]] = {
     "tus": tus,
+    "with_creation": with_creation,
     "heads": heads,
     "flow": flow,
     "parts": parts,

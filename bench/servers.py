@@ -1,21 +1,24 @@
-"""Which servers there are, and how each is started: ours, the peers, and the limit."""
+"""How each server is started: ours, the others, and the limit."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from bench.databases import Database
+from bench.databases import database
+from bench.kinds import kind
+from bench.kinds import LIMIT
+from bench.kinds import Ours
+from bench.kinds import Telling
 from bench.measure import free_port
 from bench.measure import NotAvailable
 from bench.measure import running
@@ -23,41 +26,18 @@ from bench.measure import Tree
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
-OURS = re.compile(r"(gthread|pinned|gevent|granian|sync)(?:-(\d+))?(?:-(none|data|full))?(-folder)?")
-_THREADS = {"gthread": 16, "pinned": 4, "granian": 16}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A sort of server."""
-
-    title: str
-    protocols: frozenset[str] = frozenset({"tus"})
-    url: str = "/files/"
-
-
-LIMIT = "c-splice"
-LIMITS = (LIMIT, "py-splice")
-PEER_KINDS = {
-    LIMIT: Kind("limit: C loop, splice", frozenset({"tus", "octet"})),
-    "py-splice": Kind("limit: Python loop, splice"),
-    "node": Kind("@tus/server + file-store", url="/files"),
-    "tuspyserver": Kind("tuspyserver on uvicorn", url="/files"),
-    "tusd": Kind("tusd"),
-    "rustus": Kind("rustus"),
-    "flowjs": Kind("flowjs on Tornado", frozenset({"form"})),
-}
 
 
 @dataclass(frozen=True)
 class Server:
-    """One that is running."""
+    """A server that is running."""
 
     tree: Tree
     port: int
     url: str
     uploads: Path
     log: Path
+    database: Database | None = None  # of the app
 
     def log_tail(self) -> str:
         """The last lines that it printed."""
@@ -76,91 +56,101 @@ class Server:
         return found[0]
 
 
-def kind(name: str) -> Kind:
-    """What is known of a server before it is started.
-
-    :raises KeyError: There is no such server.
-    """
-    match = OURS.fullmatch(name)
-    if not match:
-        return PEER_KINDS[name]
-    worker, threads, durability, folder = match.groups()
-    threads = threads or _THREADS.get(worker)
-    words = {"pinned": "gunicorn gthread, one core", "granian": "granian"}.get(worker, f"gunicorn {worker}")
-    title = f"ours: {words}" + (f", {threads} threads" if threads else "")
-    title += f', durability "{durability}"' if durability and durability != "data" else ""
-    title += ", chunks in a folder" if folder else ""
-    return Kind(title, frozenset({"tus", "form", "octet"}))
-
-
-def is_ours(name: str) -> bool:
-    """Whether it is this project's app."""
-    return OURS.fullmatch(name) is not None
-
-
 @contextmanager
 def started(name: str, home: Path) -> Iterator[Server]:
     """A server of its own, keeping all it stores in ``home``, until the end of the block.
 
     :raises NotAvailable: It cannot be had here.
     """
-    port = free_port()
-    uploads = home / "uploads"
+    what, uploads, port = kind(name), home / "uploads", free_port()
     uploads.mkdir(parents=True)
-    command, env, cores = _command(name, port, home, uploads)
-    with running(command, port, env=env, log=home / "log.txt", cores=cores) as tree:
-        yield Server(tree, port, kind(name).url, uploads, home / "log.txt")
+    with ExitStack() as stack:
+        own = stack.enter_context(database(what.database, home)) if what.database else None
+        env = {"BENCH_HOME": str(home), "BENCH_DATABASE": own.uri if own else "", "PYTHONPATH": str(ROOT)}
+        hook, app = "", Tree(())
+        if isinstance(what, Telling):
+            hook, app = stack.enter_context(_app_with_hook(what, home, env))
+        cores = None
+        if isinstance(what, Ours):
+            command = _ours(what, port)
+            env |= _settings(what, home)
+            cores = {max(os.sched_getaffinity(0))} if what.worker == "pinned" else None
+        else:
+            command = _other(what.server if isinstance(what, Telling) else name, port, home, uploads, hook)
+            env = {"BENCH_HOME": str(uploads), "TMPDIR": str(uploads), "NODE_ENV": "production"}
+        tree = stack.enter_context(running(command, port, env=env, log=home / "log.txt", cores=cores))
+        (tree + app).wait_until_idle()
+        yield Server(tree + app, port, what.url, uploads, home / "log.txt", own)
 
 
-def _command(name: str, port: int, home: Path, uploads: Path) -> tuple[list[str], dict[str, str], set[int] | None]:
-    if match := OURS.fullmatch(name):
-        return _ours(match, port, home)
-    folder = {"BENCH_HOME": str(uploads), "TMPDIR": str(uploads)}
+@contextmanager
+def _app_with_hook(what: Telling, home: Path, env: dict[str, str]) -> Iterator[tuple[str, Tree]]:
+    """The app that another server tells of its uploads, and the URL for that."""
+    need("gunicorn", "gevent", "flask_sqlalchemy")
+    port = free_port()
+    command = _gunicorn("gevent", what.workers, port)
+    command += ["--keep-alive", "60"]  # seconds: so that no hook comes in just when a connection is closed
+    with running([*command, "bench.hook_app:app"], port, env=env, log=home / "hooks.txt") as tree:
+        yield f"http://127.0.0.1:{port}/hook", tree
+
+
+def _other(name: str, port: int, home: Path, uploads: Path, hook: str) -> list[str]:
+    """The command for a server that is not ours.
+
+    :param hook: The URL where it tells an app of finished uploads, or nothing.
+    """
     if name == LIMIT:
-        return [str(_compiled()), str(port), str(uploads)], {}, None
+        return [str(_compiled()), str(port), str(uploads)]
     if name == "py-splice":
-        return [sys.executable, str(PEERS / "loop.py"), str(port), str(uploads)], {}, None
+        return [sys.executable, str(PEERS / "loop.py"), str(port), str(uploads)]
     if name == "node":
         if not shutil.which("node") or not (PEERS / "node_modules" / "@tus" / "server").is_dir():
             raise NotAvailable("it needs node, and `npm install` in bench/peers")
-        return ["node", str(PEERS / "node.mjs"), str(port), str(uploads)], {"NODE_ENV": "production"}, None
+        return ["node", str(PEERS / "node.mjs"), str(port), str(uploads), *([hook] if hook else [])]
     if name == "tuspyserver":
         need("tuspyserver", "uvicorn")
         uvicorn = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-        return [*uvicorn, "--app-dir", str(PEERS), "tuspyserver_app:app"], folder, None
+        return [*uvicorn, "--app-dir", str(PEERS), "tuspyserver_app:app"]
     if name == "flowjs":
         need("flowjs", "tornado")
-        return [sys.executable, str(PEERS / "flowjs_app.py"), str(port), str(uploads)], folder, None
+        return [sys.executable, str(PEERS / "flowjs_app.py"), str(port), str(uploads)]
     found = program(name)
     if found is None:
         raise NotAvailable("it is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
     if name == "tusd":
-        return [found, "-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(uploads)], {}, None
+        command = [found, "-host", "127.0.0.1", "-port", str(port), "-verbose=false", "-upload-dir", str(uploads)]
+        return command + (["-hooks-http", hook, "-hooks-enabled-events", "post-finish"] if hook else [])
     where = ["--data-dir", str(uploads), "--info-dir", str(home / "info"), "--url", "/files/"]
     limits = ["--max-body-size", str(1 << 40), "--log-level", "error"]
-    return [found, "--host", "127.0.0.1", "--port", str(port), *where, *limits], {}, None
+    return [found, "--host", "127.0.0.1", "--port", str(port), *where, *limits]
 
 
-def _ours(match: re.Match[str], port: int, home: Path) -> tuple[list[str], dict[str, str], set[int] | None]:
-    worker, wanted, durability, folder = match.groups()
-    threads = wanted or str(_THREADS.get(worker, ""))
-    env = {
-        "BENCH_HOME": str(home),
-        "BENCH_DURABILITY": durability or "data",
-        "BENCH_FOLDER": str(home / "chunks") if folder else "",
-        "PYTHONPATH": str(ROOT),
-    }
-    if worker == "granian":
+def _ours(what: Ours, port: int) -> list[str]:
+    threads = ["--threads", str(what.threads)] if what.threads else []
+    if what.database:
+        need("flask_sqlalchemy")
+    if what.worker == "granian":
         need("granian")
         command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-        return [*command, "--no-ws", "--blocking-threads", threads, "bench.app:app"], env, None
-    need("gunicorn", *(["gevent"] if worker == "gevent" else []))
-    name = "gthread" if worker == "pinned" else worker
-    command = [sys.executable, "-m", "gunicorn", "-w", "1", "-k", name, "--bind", f"127.0.0.1:{port}"]
-    command += ["--threads", threads] if threads else []
-    command += no_control_socket()
-    cores = {max(os.sched_getaffinity(0))} if worker == "pinned" else None
-    return [*command, "--log-level", "warning", "bench.app:app"], env, cores
+        command += ["--no-ws", "--workers", str(what.workers), "--blocking-threads", str(what.threads)]
+        return [*command, "bench.app:app"]
+    need("gunicorn", *(["gevent"] if what.worker == "gevent" else []))
+    worker = "gthread" if what.worker == "pinned" else what.worker
+    return [*_gunicorn(worker, what.workers, port), *threads, "bench.app:app"]
+
+
+def _gunicorn(worker: str, workers: int, port: int) -> list[str]:
+    command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-k", worker, "--bind", f"127.0.0.1:{port}"]
+    return [*command, *no_control_socket(), "--log-level", "warning"]
+
+
+def _settings(what: Ours, home: Path) -> dict[str, str]:
+    """What the app reads from its environment, in addition to where it keeps things."""
+    return {
+        "BENCH_DURABILITY": what.durability,
+        "BENCH_FOLDER": str(home / "chunks") if what.folder else "",
+        "BENCH_ROWS": "yes" if what.rows else "",
+    }
 
 
 def no_control_socket() -> list[str]:
@@ -197,26 +187,3 @@ def _compiled() -> Path:
     program.parent.mkdir(exist_ok=True)
     subprocess.run([compiler, "-O2", "-pthread", "-o", str(program), str(source)], check=True)
     return program
-
-
-def versions() -> str:
-    """What took part, in one line."""
-    found = [f"Python {sys.version.split()[0]}"]
-    for name in ("gunicorn", "gevent", "granian", "Flask", "SQLAlchemy", "tuspyserver", "uvicorn", "flowjs", "tornado"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    if shutil.which("node"):
-        node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
-        found.append(f"node {node.strip().removeprefix('v')}")
-    for name, option in (("tusd", "-version"), ("rustus", "--version")):
-        if path := program(name):
-            said = subprocess.run([path, option], capture_output=True, text=True, check=False).stdout
-            number = re.search(r"\d+(\.\d+)+", said)
-            found.append(f"{name} {number[0] if number else ''}".strip())
-    for package in ("server", "file-store"):
-        manifest = PEERS / "node_modules" / "@tus" / package / "package.json"
-        if manifest.exists():
-            found.append(f"@tus/{package} {json.loads(manifest.read_text())['version']}")
-    return ", ".join(found)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.kinds import kind
 from bench.measure import Tree
 from bench.records import copy_files
 from bench.records import count_of
@@ -22,7 +23,6 @@ from bench.runs import measuring
 from bench.runs import Run
 from bench.runs import Sizes
 from bench.runs import Wrong
-from bench.servers import kind
 from bench.servers import ROOT
 from bench.tables import Table
 from bench.units import MIB
@@ -66,7 +66,7 @@ def _clean(home: Path, count: int) -> tuple[object, ...]:
     command = [sys.executable, "-m", "flask", "--app", "bench.app", "tus", "delete_expired"]
     begun = time.perf_counter()
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        tree, peak, cpu = Tree(process.pid), 0, 0.0
+        tree, peak, cpu = Tree((process.pid,)), 0, 0.0
         try:
             while process.poll() is None:
                 peak, cpu = max(peak, tree.memory("VmHWM")), max(cpu, tree.cpu())

@@ -20,8 +20,8 @@ from bench.flaky.link import DELAYS
 from bench.flaky.polling import Polled
 from bench.flaky.servers import PEERS
 from bench.flaky.servers import TITLES
-from bench.servers import versions
 from bench.tables import Table
+from bench.versions import versions
 
 KEPT = 0.99  # of what was sent, at least
 HEAD = 1.0  # seconds that a HEAD takes, at most

@@ -28,7 +28,11 @@ class DatabaseServer(ABC):
     user: str | None = None  # who runs it when the tests are run by root
     install: str  # the command that installs it
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
+        """Start it.
+
+        :param parent: Where its folder is made; default: where temporary files are.
+        """
         self.find()
         self._as_user: list[str] = []  # what commands begin with
         if self.user is not None:
@@ -36,7 +40,7 @@ class DatabaseServer(ABC):
             setpriv = require_program("setpriv", "apt-get install util-linux")
             self._as_user = [setpriv, f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
         # Not pytest's folder: the server's user must be able to get there.
-        self.folder = Path(tempfile.mkdtemp(prefix="resumable-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="resumable-", dir=parent))
         self.folder.chmod(0o755)
         # A MariaDB that starts removes the temporary tables of all others in the same folder.
         self._env = {**os.environ, "TMPDIR": str(self.folder / "tmp")}
@@ -46,6 +50,12 @@ class DatabaseServer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self.prepare()
         self.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the server's first process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     @abstractmethod
