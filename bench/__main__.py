@@ -23,6 +23,7 @@ from bench.kinds import is_ours
 from bench.kinds import kind
 from bench.measure import free_memory
 from bench.measure import MEMORY
+from bench.programs import ROOT
 from bench.report import Results
 from bench.report import write
 from bench.runs import measuring
@@ -30,7 +31,6 @@ from bench.runs import QUICK
 from bench.runs import Sizes
 from bench.runs import TINY
 from bench.scenarios import SCENARIOS
-from bench.servers import ROOT
 from bench.tables import Table
 
 # What is not a race: our server alone, once.
@@ -119,7 +119,9 @@ def _race(
                         figures = scenario.run(run)
                     if figures:
                         results.add(name, server, figures)
-                        shown = "  ".join(f"{figures[column]:,.4g} {column}" for column in scenario.columns)
+                        shown = "  ".join(
+                            f"{figures[column]:,.4g} {column}" for column in scenario.columns if column in figures
+                        )
                         _statements(f"{number}/{options.rounds} {name:8} {server:14} {shown}")
 
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.floor import HEAD
+from bench.floor import UPLOAD
 from bench.kinds import is_ours
+from bench.requests import COLUMNS
 from bench.tables import Table
 from bench.told import CPU
 from bench.told import ONE
@@ -18,6 +21,8 @@ Middles = Mapping[str, Mapping[str, Mapping[str, float]]]  # medians, by scenari
 _WORKERS = ("gthread", "gevent")
 _THREADS = ("gthread", "pinned")
 _OTHERS = ("gevent", "granian", "granian-1")
+_OWN = ("gevent-sqlite", "gevent-postgresql")
+_S3 = ("gevent-s3", "gthread-s3")
 _NONE = ("gthread", "gthread-none", "gevent", "gevent-none")
 _DISK = ("gevent", "gevent-none", "granian-1", "granian-1-none")
 
@@ -55,9 +60,27 @@ def _told(database: str, title: str) -> Iterator[Goal]:
         yield Goal(speed, scenario, f"{request}{RATE}", [other for other in others if "-x2" not in other], 1.0, [two])
 
 
+def _s3() -> Iterator[Goal]:
+    for scenario, what in (("s3", "S3, one upload at a time"), ("s3-8", "S3, eight at once")):
+        for figure, word in (("cpu s/GiB", "CPU per byte"), ("peak MiB", "peak memory"), ("MiB/s", "speed")):
+            for other, title in (("tusd-s3", "tusd"), ("boto3", "upload_fileobj")):
+                yield Goal(f"{what}: {word}, beside {title}", scenario, figure, [other], 1.0, _S3)
+
+
 GOALS = (
     *_told("sqlite", "SQLite"),
     *_told("postgresql", "PostgreSQL"),
+    *(
+        Goal(
+            f"{column[3:]} with the app's own model, CPU, beside the embedded file",
+            "own",
+            column,
+            ["gevent"],
+            1.3,
+            _OWN,
+        )
+        for column in COLUMNS
+    ),
     Goal("One large PATCH, CPU per byte, beside the C loop", "big", "cpu s/GiB", ["c-splice"], 1.5),
     Goal("One large PATCH, speed, beside the C loop", "big", "MiB/s", ["c-splice"], 0.8),
     Goal("4 MiB PATCHes, CPU a request, beside @tus/server", "patches", "ms/req", ["node"], 0.5),
@@ -102,7 +125,11 @@ def held(middles: Middles) -> Table:
 
 
 def _add_own(table: Table, middles: Middles) -> None:
-    """Goals that are not about others."""
+    """Goals that are not about other servers."""
+    for figure, least in ((HEAD, 0.85), (UPLOAD, 0.5)):
+        if found := {name: figures[figure] for name, figures in middles.get("floor", {}).items()}:
+            cells = [f"`{name}` " + (f"{it:.2f}x" if it >= least else f"**{it:.2f}x**") for name, it in found.items()]
+            table.rows.append((figure, f"at least {least}x", ", ".join(cells)))
     big = {name: found["grown MiB"] for name, found in middles.get("big", {}).items() if is_ours(name)}
     if big:
         cells = [f"`{name}` {value:.2f}" if value < 2 else f"`{name}` **{value:.2f}**" for name, value in big.items()]

@@ -13,12 +13,12 @@ from typing import Any
 
 from bench.kinds import kind
 from bench.kinds import LIMIT
+from bench.programs import ROOT
 from bench.records import fill
 from bench.runs import Figures
 from bench.runs import measuring
 from bench.runs import Run
 from bench.runs import Sizes
-from bench.servers import ROOT
 from bench.tables import Table
 from bench.units import GIB
 from bench.units import KIB

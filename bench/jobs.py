@@ -28,9 +28,20 @@ class Jobs:
 
         :raises Trouble: The server answered what it should not.
         """
+        self.begin(name, **options)
+        return self.result()
+
+    def begin(self, name: str, **options: Any) -> None:
+        """Start to run the scripts of that name."""
         job = {"name": name, "port": self._port, "content": str(self._content), "options": options}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """What the scripts that were started last report, when they have ended.
+
+        :raises Trouble: The server answered what it should not.
+        """
         line = self._process.stdout.readline()
         if not line:
             raise Trouble("the client ended")

@@ -25,10 +25,10 @@ from bench.kinds import LIMITS
 from bench.measure import NotAvailable
 from bench.picture import draw
 from bench.picture import Panel
+from bench.programs import ROOT
 from bench.runs import Figures
 from bench.runs import Wrong
 from bench.scenarios import SCENARIOS
-from bench.servers import ROOT
 from bench.tables import number
 from bench.tables import Table
 from bench.versions import versions
@@ -137,16 +137,17 @@ def _place(scenario: str, server: str) -> tuple[int, str]:
 def _race(name: str, middles: Mapping[str, Figures], runs: Mapping[str, list[Figures]]) -> Table:
     """A scenario's servers; medians, some as multiples of the first row's, and the best of the first figure."""
     scenario = SCENARIOS[name]
-    first, ratios = scenario.columns[0], scenario.ratios or scenario.columns[:1]
+    first, ratios = scenario.columns[0], scenario.columns[:1] if scenario.ratios is None else scenario.ratios
     beside = [f"{column}, beside the first row" for column in ratios]
     table = Table(scenario.title, ("", *scenario.columns, *beside, f"best {first}", "runs"))
     base = next(iter(middles.values()))
     for server, middle in middles.items():
         values = [figures[first] for figures in runs[server]]
-        best = max(values) if first.endswith("/s") else min(values)
+        best = max(values) if "/s" in first else min(values)
         cells = [f"{middle[column] / base[column]:.2f}x" if base[column] else "-" for column in ratios]
         title = f"{kind(server).title} (`{server}`)"
-        table.rows.append((title, *(middle[column] for column in scenario.columns), *cells, best, len(values)))
+        shown = [middle.get(column, "-") for column in scenario.columns]
+        table.rows.append((title, *shown, *cells, best, len(values)))
     return table
 
 

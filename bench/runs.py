@@ -34,6 +34,9 @@ class Sizes:
     patches: int = 64 * MIB
     small: int = 3000
     told: int = 500
+    requests: int = 500  # of each kind
+    s3: int = 64 * MIB
+    s3_uploads: int = 4  # one after the other
     heads: int = 6000
     many: int = 16 * MIB  # for each of 32
     flow: int = 64  # chunks of 1 MiB
@@ -49,6 +52,8 @@ QUICK = Sizes(
     patches=32 * MIB,
     small=400,
     told=100,
+    requests=150,
+    s3_uploads=2,
     heads=600,
     many=2 * MIB,
     flow=24,
@@ -63,6 +68,9 @@ TINY = Sizes(
     patches=8 * MIB,
     small=16,
     told=16,
+    requests=16,
+    s3=9 * MIB,
+    s3_uploads=1,
     heads=16,
     many=MIB,
     flow=4,
@@ -98,7 +106,7 @@ class Run:
             warm_memory(self.server.uploads, volume + volume // 4)
         tree.forget_peak()
         before, cpu = tree.memory("VmRSS"), tree.cpu()
-        cpu_of_database = self._cpu_of_database()
+        cpu_of_backend = self._cpu_of_backend()
         report = self._jobs.do(script, **options)
         if database and rows:
             begun = time.perf_counter()
@@ -109,7 +117,7 @@ class Run:
         peak = tree.memory("VmHWM")
         size = sum(entry[2] for entry in report["stored"])
         figures = {
-            "database cpu": self._cpu_of_database() - cpu_of_database,
+            "backend cpu": self._cpu_of_backend() - cpu_of_backend,
             "seconds": report["seconds"],
             "cpu": used,
             "cpu s/GiB": used / size * GIB if size else 0.0,
@@ -130,9 +138,21 @@ class Run:
             raise Wrong(f"{self.name}: {len(self._rows)} uploads, {_told(database.rows())}")
         return figures, report
 
-    def _cpu_of_database(self) -> float:
-        database = self.server.database
-        return database.tree.cpu() if database and database.tree else 0.0
+    def _cpu_of_backend(self) -> float:
+        return self.server.backend.cpu() if self.server.backend else 0.0
+
+    @contextmanager
+    def probing(self, script: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """A second client that runs a script until the end of the block; then, its report is in the dict."""
+        stop, report = self.server.log.with_name("stop"), dict[str, Any]()
+        with client(Path(self._content.file.name), self.server.port) as jobs:
+            jobs.begin(script, until=str(stop), **options)
+            try:
+                yield report
+            finally:
+                stop.touch()
+            report |= jobs.result()
+        stop.unlink()
 
     def tus(self, *, uploads: int, size: int, **options: Any) -> tuple[Figures, dict[str, Any]]:
         """Uploads by tus; see ``scripts.tus``."""

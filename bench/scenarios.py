@@ -6,8 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench import s3
+from bench.floor import floor
+from bench.floor import HEAD
+from bench.floor import HEAD_CPU
+from bench.floor import UPLOAD
+from bench.floor import UPLOAD_CPU
 from bench.kinds import kind
 from bench.kinds import LIMITS
+from bench.requests import COLUMNS
+from bench.requests import requests
 from bench.runs import Figures
 from bench.runs import Run
 from bench.told import CPU
@@ -28,7 +36,7 @@ class Scenario:
     columns: tuple[str, ...]  # figures that make the table
     run: Callable[[Run], Figures]
     in_memory: bool = False  # whether uploads are stored on a tmpfs, wherever the others are
-    ratios: tuple[str, ...] = ()  # figures that are also shown as multiples of the first row's; default: the first
+    ratios: tuple[str, ...] | None = None  # figures also shown as multiples of the first row's; default: the first
 
 
 def _big(run: Run) -> Figures:
@@ -80,6 +88,8 @@ _BYTES = ("cpu s/GiB", "MiB/s")
 _BIG = (*_BYTES, "grown MiB", "peak MiB")
 _PATCHES = ("ms/req", *_BYTES, "peak MiB")
 _SMALL = ("req/s", "us/req", "HEAD/s", "us/HEAD", "peak MiB")
+_S3_SERVERS = ("tusd-s3", "boto3", "gevent-s3", "gthread-s3")
+_S3 = ("cpu s/GiB", "MiB/s", "peak MiB", "grown MiB", "store: cpu s/GiB")
 _MANY = (*_BYTES, "ms/req", "peak MiB")
 
 
@@ -99,6 +109,38 @@ def _with_rows(database: str, title: str) -> Scenario:
 SCENARIOS = {
     "told": _with_rows("sqlite", "SQLite database (WAL)"),
     "told-postgresql": _with_rows("postgresql", "PostgreSQL database"),
+    "own": Scenario(
+        "Each kind of request, with the embedded SQLite file and with the app's own model, 8 connections",
+        ("gevent", "gevent-sqlite", "gevent-postgresql"),
+        (*COLUMNS, "peak MiB"),
+        requests,
+        in_memory=True,
+        ratios=COLUMNS,
+    ),
+    "floor": Scenario(
+        "HEADs and 10 KiB uploads (POST + PATCH), beside empty Flask views on the same server, 8 connections",
+        ("gthread", "pinned", "gevent", "granian", "granian-1"),
+        (HEAD, HEAD_CPU, UPLOAD, UPLOAD_CPU, "HEAD/s", "empty view/s", "uploads/s", "two empty views/s"),
+        floor,
+        in_memory=True,
+        ratios=(),
+    ),
+    "s3": Scenario(
+        "Uploads of 64 MiB to S3 (versitygw), one after the other",
+        _S3_SERVERS,
+        _S3,
+        s3.one,
+        in_memory=True,
+        ratios=_S3[:3],
+    ),
+    "s3-8": Scenario(
+        "Eight uploads of 64 MiB to S3 (versitygw) at once, and how long HEADs and PATCHes of 64 KiB take meanwhile",
+        _S3_SERVERS,
+        (*_S3, "HEAD median ms", "HEAD 95 % ms", "PATCH median ms", "PATCH 95 % ms"),
+        s3.eight,
+        in_memory=True,
+        ratios=_S3[:3],
+    ),
     "big": Scenario("One large PATCH", (*LIMITS, "gthread", "gevent", "granian", *PEERS), _BIG, _big, in_memory=True),
     "framed": Scenario(
         "One large PATCH without Content-Length (Transfer-Encoding: chunked)",

@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.parse import urlsplit
 
+from bench.client import Answer
 from bench.client import Piece
 from bench.client import Request
 from bench.client import Script
@@ -29,6 +32,7 @@ _BYTES: dict[str, str | int] = {**_TUS, "Content-Type": "application/offset+octe
 _CHUNKED = {"Transfer-Encoding": "chunked"}
 _NAMED = {"Upload-Metadata": "filename YmVuY2g=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"}
 _BOUNDARY = "----bench-boundary"
+_PAUSE = 0.02  # seconds between requests whose latency is measured
 _numbers = itertools.count()
 
 
@@ -46,9 +50,7 @@ def _uploading(url: str, left: Iterator[int], size: int, chunk: int, framed: boo
     for _ in left:
         number = next(_numbers)
         made = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
-        path = urlsplit(made.fields["location"]).path
-        if not path.startswith("/"):
-            path = url + path
+        path = _path(url, made)
         for start in range(0, size, chunk):
             step = min(chunk, size - start)
             fields = {**_BYTES, "Upload-Offset": start}
@@ -86,6 +88,39 @@ def _frames(position: int, size: int) -> list[bytes | Piece]:
     return [*body, b"0\r\n\r\n"]
 
 
+def create(url: str, *, uploads: int, size: int, connections: int) -> Made:
+    """Uploads without content yet; ``uploads`` in the report are their paths, and where their content begins."""
+    report: dict[str, Any] = {"stored": [], "requests": uploads, "uploads": []}
+    left = iter(range(uploads))
+
+    def asking() -> Script:
+        for _ in left:
+            made = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
+            report["uploads"].append([_path(url, made), phase_of(next(_numbers))])
+
+    return [asking() for _ in range(min(connections, uploads))], report
+
+
+def patch(url: str, *, uploads: list[tuple[str, int]], start: int, size: int, connections: int, last: bool) -> Made:
+    """One PATCH of ``size`` bytes from ``start`` on for each of the uploads; ``last`` if they are whole then."""
+    report: dict[str, Any] = {"stored": [], "requests": len(uploads)}
+    left = iter(uploads)
+
+    def sending() -> Script:
+        for path, phase in left:
+            yield Request("PATCH", path, {**_BYTES, "Upload-Offset": start}, [Piece(phase + start, size)])
+            if last:
+                report["stored"].append([path.rpartition("/")[2], phase, start + size])
+
+    return [sending() for _ in range(min(connections, len(uploads)))], report
+
+
+def _path(url: str, made: Answer) -> str:
+    """The path of an upload that was created at this URL."""
+    path = urlsplit(made.fields["location"]).path
+    return path if path.startswith("/") else url + path
+
+
 def heads(url: str, *, ids: list[str], count: int, connections: int) -> Made:
     """HEADs of uploads."""
     left = iter(range(count))
@@ -95,6 +130,56 @@ def heads(url: str, *, ids: list[str], count: int, connections: int) -> Made:
             yield Request("HEAD", url.rstrip("/") + "/" + ids[number % len(ids)], _TUS)
 
     return [asking() for _ in range(connections)], {"stored": [], "requests": count}
+
+
+def empty(url: str, *, count: int, size: int, connections: int) -> Made:
+    """As many requests as uploads take, to a view that does nothing: a POST without a body, a PATCH with one."""
+    left = iter(range(count))
+
+    def sending() -> Script:
+        for number in left:
+            yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
+            yield Request("PATCH", url, {**_BYTES, "Upload-Offset": 0}, [Piece(phase_of(number), size)])
+
+    return [sending() for _ in range(connections)], {"stored": [], "requests": 2 * count}
+
+
+def latency(url: str, *, until: str, size: int, chunk: int) -> Made:
+    """HEADs and small PATCHes in turns, of one upload, until a file is there; seconds of each in the report."""
+    report: dict[str, Any] = {"stored": [], "requests": 0, "HEAD": [], "PATCH": []}
+
+    def asking() -> Script:
+        made = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
+        path, offset = _path(url, made), 0
+        while not Path(until).exists() and offset + chunk < size:
+            for request in (
+                Request("HEAD", path, _TUS),
+                Request("PATCH", path, {**_BYTES, "Upload-Offset": offset}, [Piece(offset, chunk)]),
+            ):
+                begun = time.perf_counter()
+                yield request
+                report[request.method].append(time.perf_counter() - begun)
+                time.sleep(_PAUSE)
+            offset += chunk
+
+    return [asking()], report
+
+
+def put(url: str, *, names: list[str], size: int, connections: int, upload: bool) -> Made:
+    """For ``boto3_app.py``: store files of its own, or upload those that it has; each name is also a number."""
+    report: dict[str, Any] = {"stored": [], "requests": len(names)}
+    left = iter(names)
+
+    def asking() -> Script:
+        for name in left:
+            phase = phase_of(int(name))
+            if upload:
+                yield Request("POST", url + name)
+                report["stored"].append([name, phase, size])
+            else:
+                yield Request("PUT", url + name, {}, [Piece(phase, size)])
+
+    return [asking() for _ in range(min(connections, len(names)))], report
 
 
 def flow(url: str, *, mode: str, files: int, count: int, chunk: int, connections: int, shuffled: bool = True) -> Made:
@@ -161,8 +246,7 @@ def parts(url: str, *, count: int, size: int) -> Made:
         phase = phase_of(next(_numbers))
         for number in range(count):
             made = yield Request("POST", url, {**_TUS, "Upload-Length": size, "Upload-Concat": "partial"})
-            path = urlsplit(made.fields["location"]).path
-            path = path if path.startswith("/") else url + path
+            path = _path(url, made)
             yield Request("PATCH", path, {**_BYTES, "Upload-Offset": 0}, [Piece(phase + number * size, size)])
             report["ids"].append(path)
         report["phase"] = phase
@@ -184,7 +268,12 @@ def join(url: str, *, ids: list[str], phase: int, size: int) -> Made:
 SCRIPTS: dict[str, Callable[..., Made]] = {
     "tus": tus,
     "with_creation": with_creation,
+    "create": create,
+    "patch": patch,
     "heads": heads,
+    "latency": latency,
+    "put": put,
+    "empty": empty,
     "flow": flow,
     "parts": parts,
     "join": join,

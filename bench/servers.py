@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench.databases import Database
@@ -23,9 +22,15 @@ from bench.measure import free_port
 from bench.measure import NotAvailable
 from bench.measure import running
 from bench.measure import Tree
-
-ROOT = Path(__file__).resolve().parents[1]
-PEERS = Path(__file__).resolve().parent / "peers"
+from bench.programs import loop
+from bench.programs import need
+from bench.programs import no_control_socket
+from bench.programs import PEERS
+from bench.programs import program
+from bench.programs import ROOT
+from bench.stores import Bucket
+from bench.stores import KEYS
+from bench.stores import versitygw
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Server:
     uploads: Path
     log: Path
     database: Database | None = None  # of the app
+    backend: Tree | None = None  # the server of the database, or the store
 
     def log_tail(self) -> str:
         """The last lines that it printed."""
@@ -48,6 +54,7 @@ class Server:
 
         :raises FileNotFoundError: There is none.
         """
+        name = name.partition("+")[0]  # after which tusd appends S3's own id of the upload
         if (self.uploads / name).is_file():
             return self.uploads / name
         found = [path for path in self.uploads.rglob(name) if path.is_file()]
@@ -67,20 +74,26 @@ def started(name: str, home: Path) -> Iterator[Server]:
     with ExitStack() as stack:
         own = stack.enter_context(database(what.database, home)) if what.database else None
         env = {"BENCH_HOME": str(home), "BENCH_DATABASE": own.uri if own else "", "PYTHONPATH": str(ROOT)}
+        bucket, backend = None, own.tree if own else None
+        if what.s3:
+            store = stack.enter_context(versitygw(home / "store"))
+            bucket, backend = store.bucket(), store.tree
+            uploads = home / "store" / bucket.name
         hook, app = "", Tree(())
         if isinstance(what, Telling):
             hook, app = stack.enter_context(_app_with_hook(what, home, env))
         cores = None
         if isinstance(what, Ours):
             command = _ours(what, port)
-            env |= _settings(what, home)
+            env |= _settings(what, home, bucket)
             cores = {max(os.sched_getaffinity(0))} if what.worker == "pinned" else None
         else:
-            command = _other(what.server if isinstance(what, Telling) else name, port, home, uploads, hook)
-            env = {"BENCH_HOME": str(uploads), "TMPDIR": str(uploads), "NODE_ENV": "production"}
-        tree = stack.enter_context(running(command, port, env=env, log=home / "log.txt", cores=cores))
-        (tree + app).wait_until_idle()
-        yield Server(tree + app, port, what.url, uploads, home / "log.txt", own)
+            server = what.server if isinstance(what, Telling) else name
+            command = _other(server, port, home, hook=hook, bucket=bucket)
+            env = _others_settings(home, bucket)
+        tree = stack.enter_context(running(command, port, env=env, log=home / "log.txt", cores=cores)) + app
+        tree.wait_until_idle()
+        yield Server(tree, port, what.url, uploads, home / "log.txt", own, backend)
 
 
 @contextmanager
@@ -94,13 +107,14 @@ def _app_with_hook(what: Telling, home: Path, env: dict[str, str]) -> Iterator[t
         yield f"http://127.0.0.1:{port}/hook", tree
 
 
-def _other(name: str, port: int, home: Path, uploads: Path, hook: str) -> list[str]:
+def _other(name: str, port: int, home: Path, *, hook: str, bucket: Bucket | None) -> list[str]:
     """The command for a server that is not ours.
 
     :param hook: The URL where it tells an app of finished uploads, or nothing.
     """
+    uploads = home / "uploads"
     if name == LIMIT:
-        return [str(_compiled()), str(port), str(uploads)]
+        return [str(loop()), str(port), str(uploads)]
     if name == "py-splice":
         return [sys.executable, str(PEERS / "loop.py"), str(port), str(uploads)]
     if name == "node":
@@ -114,12 +128,18 @@ def _other(name: str, port: int, home: Path, uploads: Path, hook: str) -> list[s
     if name == "flowjs":
         need("flowjs", "tornado")
         return [sys.executable, str(PEERS / "flowjs_app.py"), str(port), str(uploads)]
-    found = program(name)
+    if name == "boto3":
+        need("boto3")
+        return [sys.executable, str(PEERS / "boto3_app.py"), str(port), str(uploads)]
+    found = program(name.removesuffix("-s3"))
     if found is None:
         raise NotAvailable("it is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
     if name == "tusd":
         command = [found, "-host", "127.0.0.1", "-port", str(port), "-verbose=false", "-upload-dir", str(uploads)]
         return command + (["-hooks-http", hook, "-hooks-enabled-events", "post-finish"] if hook else [])
+    if name == "tusd-s3" and bucket:
+        store = ["-s3-bucket", bucket.name, "-s3-endpoint", bucket.endpoint]
+        return [found, "-host", "127.0.0.1", "-port", str(port), "-verbose=false", *store]
     where = ["--data-dir", str(uploads), "--info-dir", str(home / "info"), "--url", "/files/"]
     limits = ["--max-body-size", str(1 << 40), "--log-level", "error"]
     return [found, "--host", "127.0.0.1", "--port", str(port), *where, *limits]
@@ -144,46 +164,20 @@ def _gunicorn(worker: str, workers: int, port: int) -> list[str]:
     return [*command, *no_control_socket(), "--log-level", "warning"]
 
 
-def _settings(what: Ours, home: Path) -> dict[str, str]:
+def _settings(what: Ours, home: Path, bucket: Bucket | None) -> dict[str, str]:
     """What the app reads from its environment, in addition to where it keeps things."""
     return {
         "BENCH_DURABILITY": what.durability,
         "BENCH_FOLDER": str(home / "chunks") if what.folder else "",
         "BENCH_ROWS": "yes" if what.rows else "",
+        "BENCH_BUCKET": json.dumps(bucket.options()) if bucket else "",
     }
 
 
-def no_control_socket() -> list[str]:
-    """The option for a gunicorn that has one: it would be one socket in the home folder for all instances."""
-    from gunicorn.config import KNOWN_SETTINGS
-
-    has_it = any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS)
-    return ["--no-control-socket"] if has_it else []
-
-
-def need(*modules: str) -> None:
-    """Stop if a module is not installed.
-
-    :raises NotAvailable: One is missing.
-    """
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        raise NotAvailable(f"{' and '.join(missing)} are not installed; see the extra `bench`")
-
-
-def program(name: str) -> str | None:
-    """Where a program is, if it is anywhere."""
-    return shutil.which(name, path=os.pathsep.join([str(PEERS / "bin"), os.environ.get("PATH", "")]))
-
-
-def _compiled() -> Path:
-    """The C loop, compiled if it was not or has changed."""
-    program, source = PEERS / "bin" / "loop", PEERS / "loop.c"
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
-        return program
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise NotAvailable("there is no C compiler")
-    program.parent.mkdir(exist_ok=True)
-    subprocess.run([compiler, "-O2", "-pthread", "-o", str(program), str(source)], check=True)
-    return program
+def _others_settings(home: Path, bucket: Bucket | None) -> dict[str, str]:
+    """The environment of servers that are not ours."""
+    env = {"BENCH_HOME": str(home / "uploads"), "TMPDIR": str(home / "uploads"), "NODE_ENV": "production"}
+    if bucket:
+        keys = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_REGION": "us-east-1"}
+        env |= {**keys, "BENCH_BUCKET": bucket.name, "BENCH_ENDPOINT": bucket.endpoint}
+    return env

@@ -25,6 +25,6 @@ def _told(run: Run, prefix: str, script: str, **options: Any) -> Figures:
     return {
         f"{prefix}{CPU}": figures["cpu"] / count * 1e3,
         f"{prefix}{RATE}": count / figures["seconds"],
-        f"{prefix}{CPU_OF_DATABASE}": figures["database cpu"] / count * 1e3,
+        f"{prefix}{CPU_OF_DATABASE}": figures["backend cpu"] / count * 1e3,
         "peak MiB": figures["peak MiB"],
     }

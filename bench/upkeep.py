@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.kinds import kind
 from bench.measure import Tree
+from bench.programs import ROOT
 from bench.records import copy_files
 from bench.records import count_of
 from bench.records import fill
@@ -23,7 +24,6 @@ from bench.runs import measuring
 from bench.runs import Run
 from bench.runs import Sizes
 from bench.runs import Wrong
-from bench.servers import ROOT
 from bench.tables import Table
 from bench.units import MIB
 

@@ -10,8 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
 
-from bench.servers import PEERS
-from bench.servers import program
+from bench.programs import PEERS
+from bench.programs import program
 
 
 def versions() -> str:

@@ -30,7 +30,9 @@ from bench.flaky.servers import Setting
 from bench.flaky.servers import started
 from bench.flaky.servers import TITLES
 from bench.measure import NotAvailable
-from bench.servers import ROOT
+from bench.programs import ROOT
+from bench.stores import Store
+from bench.stores import store
 from bench.units import MIB
 
 PARTS = ("cuts", "link", "polled")
@@ -65,7 +67,7 @@ class Run:
     stack: ExitStack
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    _store: backends.Store | None = None
+    _store: Store | None = None
     _database: str | None = None
 
     def measure(self) -> None:
@@ -108,7 +110,7 @@ class Run:
     def _setting(self, name: str) -> Setting:
         """Start what it needs, once."""
         if name.startswith("s3-") and self._store is None:
-            self._store = self.stack.enter_context(backends.store(self.home / "store"))
+            self._store = self.stack.enter_context(store(self.home / "store"))
             _statements(f"S3 is {self._store.title}.")
         if name.endswith("-postgresql") and self._database is None:
             self._database = self.stack.enter_context(backends.postgresql())

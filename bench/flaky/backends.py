@@ -1,4 +1,4 @@
-"""What stands beside the servers: PostgreSQL, an S3 server, nginx, a certificate. All are started here, and ended."""
+"""What the servers need beside them, started and ended here: PostgreSQL, nginx, a certificate."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from bench.measure import free_port
 from bench.measure import NotAvailable
 from bench.measure import running
-from bench.servers import program
 from tests.databases.servers import PostgreSQL
 from tests.prerequisites import Missing
 
-KEYS = ("flaky", "flaky-secret")  # of the S3 server
-PREFIX = "up/"  # of the uploads in a bucket
 NGINX = """
 worker_processes 1;
 pid nginx.pid;
@@ -46,76 +40,6 @@ http {
     }
 }
 """
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket of an S3 server."""
-
-    endpoint: str
-    name: str
-    client: Any
-
-    def options(self) -> dict[str, str]:
-        """What the app's storage takes."""
-        keys = {"access_key": KEYS[0], "secret_key": KEYS[1]}
-        return {"bucket": self.name, "endpoint_url": self.endpoint, "prefix": PREFIX, **keys}
-
-    def read(self, name: str) -> bytes:
-        """What a finished upload holds."""
-        content: bytes = self.client.get_object(Bucket=self.name, Key=PREFIX + name)["Body"].read()
-        return content
-
-
-class Store:
-    """An S3 server: versitygw, or moto's where that is missing."""
-
-    def __init__(self, endpoint: str, title: str) -> None:
-        import boto3
-        from botocore.config import Config
-
-        self.endpoint = endpoint
-        self.title = title
-        self._client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            aws_access_key_id=KEYS[0],
-            aws_secret_access_key=KEYS[1],
-            region_name="us-east-1",
-            config=Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
-    def bucket(self) -> Bucket:
-        """A new one."""
-        name = f"flaky-{secrets.token_hex(6)}"
-        self._client.create_bucket(Bucket=name)
-        return Bucket(self.endpoint, name, self._client)
-
-
-@contextmanager
-def store(home: Path) -> Iterator[Store]:
-    """An S3 server, until the end of the block.
-
-    :raises NotAvailable: There is none on this machine.
-    """
-    if find_spec("boto3") is None:
-        raise NotAvailable("boto3 is not installed; see the extra `bench`")
-    port = free_port()
-    home.mkdir(parents=True)
-    where, env = f"127.0.0.1:{port}", {"ROOT_ACCESS_KEY": KEYS[0], "ROOT_SECRET_KEY": KEYS[1]}
-    if versitygw := program("versitygw"):
-        command, title = [versitygw, "--quiet", "--port", where, "posix", str(home)], "versitygw"
-    elif find_spec("moto") is not None:
-        moto = Path(sys.executable).with_name("moto_server")
-        command, title = [str(moto), "-H", "127.0.0.1", "-p", str(port)], "moto's server"
-    else:
-        raise NotAvailable("versitygw is neither in PATH nor in bench/peers/bin; see `make bench-peers`")
-    with running(command, port, env=env, log=home.with_suffix(".log")):
-        yield Store(f"http://{where}", title)
 
 
 @contextmanager

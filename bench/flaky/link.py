@@ -15,7 +15,7 @@ from bench.flaky.client import name_of
 from bench.flaky.relay import Link
 from bench.flaky.servers import Site
 from bench.measure import NotAvailable
-from bench.servers import PEERS
+from bench.programs import PEERS
 
 DELAYS = ("zeros", "defaults")
 RATE = 8_000_000  # bytes a second

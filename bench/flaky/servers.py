@@ -14,12 +14,14 @@ from pathlib import Path
 
 from bench import servers as peers
 from bench.flaky import backends
-from bench.flaky.backends import Bucket
 from bench.measure import free_port
 from bench.measure import NotAvailable
 from bench.measure import running
-from bench.servers import need
-from bench.servers import ROOT
+from bench.programs import need
+from bench.programs import no_control_socket
+from bench.programs import ROOT
+from bench.stores import Bucket
+from bench.stores import Store
 
 THREADS = 32
 OURS = {
@@ -41,7 +43,7 @@ _GUNICORN = re.compile(r"(?P<worker>gthread|gevent|nginx|tls)(-(?P<workers>\d))?
 class Setting:
     """Where a server keeps what it gets."""
 
-    store: backends.Store | None = None  # else the disk
+    store: Store | None = None  # else the disk
     database: str | None = None  # a PostgreSQL server, else embedded SQLite
 
     @property
@@ -114,4 +116,4 @@ def _command(name: str, port: int, cert: tuple[Path, Path] | None) -> list[str]:
     command = [*python, "gunicorn", "--bind", f"127.0.0.1:{port}", "-w", match["workers"] or "1", *worker]
     if cert:
         command += ["--certfile", str(cert[0]), "--keyfile", str(cert[1])]
-    return [*command, *peers.no_control_socket(), "--log-level", "warning", app]
+    return [*command, *no_control_socket(), "--log-level", "warning", app]
