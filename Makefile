@@ -86,7 +86,7 @@ $(OLDEST)/test: pyproject.toml tests/oldest.py
 $(VENV)/bench: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]' \
 	|| ($(BIN)/pip install --quiet --editable . gunicorn \
-	    && for peer in 'gevent packaging' granian boto3 'psycopg[binary]' 'tuspyserver uvicorn[standard]' 'flowjs==0.1.1 tornado'; do \
+	    && for peer in 'gevent packaging' granian boto3 Flask-SQLAlchemy 'psycopg[binary]' pymysql 'tuspyserver uvicorn[standard]' 'flowjs==0.1.1 tornado'; do \
 	        $(BIN)/pip install --quiet $$peer || echo "$$peer cannot be installed: left out"; done)
 	@touch $@
 

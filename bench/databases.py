@@ -85,6 +85,16 @@ def database(kind: str, home: Path) -> Iterator[Database]:
 
 
 @contextmanager
+def embedded(home: Path) -> Iterator[Database]:
+    """The extension's own SQLite file, in an app's instance folder, until the end of the block."""
+    found = Database(f"sqlite:///{home / 'resumable.sqlite'}")
+    try:
+        yield found
+    finally:
+        found.engine.dispose()
+
+
+@contextmanager
 def _file(home: Path) -> Iterator[Database]:
     path = home / "app.sqlite"
     with closing(sqlite3.connect(path)) as connection:

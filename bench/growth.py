@@ -65,7 +65,8 @@ def _uploads(run: Run, size: int, count: int) -> Figures:
 
 
 def chunks(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The cost of a chunk, in uploads of few and of many."""
+    """The cost of a chunk, in uploads of few and of many; with an app's own database, of the fewest and of the most."""
+    counts = wanted.chunks if kind(name).database is None else (wanted.chunks[0], wanted.chunks[-1])
     table = Table(
         f"Growth: cost of a chunk of 16 KiB with their number, CPU ms ({kind(name).title})",
         ("chunks of an upload", "tus PATCH", "flow.js form, 3 connections", "flow.js form, in no order at all"),
@@ -73,7 +74,7 @@ def chunks(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Tabl
     with measuring(name, home, content, wanted) as run:
         run.tus(uploads=1, size=_CHUNK * 20, chunk=_CHUNK)
         run.flow(mode="form", files=1, count=20, chunk=_CHUNK, connections=3)
-        for count in wanted.chunks:
+        for count in counts:
             files = max(1, min(1000, wanted.chunks[-1]) // count)
             tus, report = run.tus(uploads=files, size=_CHUNK * count, chunk=_CHUNK)
             run.remove(report)
@@ -103,12 +104,13 @@ def records(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Tab
         run.measure("heads", count=wanted.heads // 10 or 1, **asking)
         for title in ("1 record", many):
             if title == many:
-                fill(home, first, wanted.records)
+                fill(run.server.database.engine, first, wanted.records)
             heads, _ = run.measure("heads", count=wanted.heads, **asking)
             uploads, _ = run.tus(uploads=max(1, wanted.small // 4), **small)
             table.rows.append((title, heads["req/s"], heads["us/req"], uploads["req/s"], uploads["us/req"]))
     yield table
-    yield _plans(home, many)
+    if kind(name).database is None:
+        yield _plans(home, many)
 
 
 def _plans(home: Path, many: str) -> Table:

@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _TABLE = "resumable_uploads"
-_LONG_AGO = "strftime('%Y-%m-%d %H:%M:%S.000000', 1577836800 + i, 'unixepoch')"  # one each second, from 2020 on
-_FILL = """
-    INSERT INTO {table} ({columns})
-    WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < {count})
-    SELECT {values} FROM counter, (SELECT * FROM {table} WHERE id = '{template}')
-"""
+_COUNTERS = {  # tables with a column i that counts
+    "sqlite": "(WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < {count})"
+    " SELECT i FROM counter) AS counter",
+    "postgresql": "generate_series(1, {count}) AS counter(i)",
+    "mysql": "(SELECT seq AS i FROM seq_1_to_{count}) AS counter",
+}
+_IDS = {
+    "sqlite": "lower(hex(randomblob(16)))",
+    "postgresql": "replace(CAST(gen_random_uuid() AS text), '-', '')",
+    "mysql": "md5(concat(uuid(), rand()))",
+}
+_LONG_AGO = {  # one each second, from 2020 on
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', 1577836800 + i, 'unixepoch')",
+    "postgresql": "timestamp '2020-01-01' + i * interval '1 second'",
+    "mysql": "timestamp('2020-01-01') + interval i second",
+}
 
 
-def fill(home: Path, template: str, count: int, *, expired: bool = False) -> list[str]:
+def fill(engine: Engine, template: str, count: int, *, expired: bool = False) -> list[str]:
     """Add ``count`` copies of the record with the id ``template``, under random ids.
 
-    :param expired: Whether their time is to be over.
+    :param expired: Whether they have expired.
     :return: The new ids.
     """
-    with closing(sqlite3.connect(home / "resumable.sqlite", timeout=30)) as connection:
-        names = [row[1] for row in connection.execute(f"PRAGMA table_info({_TABLE})")]
-        fixed = {"id": "lower(hex(randomblob(16)))", "client_key": "NULL"}
-        if expired:
-            fixed |= {"expires_at": _LONG_AGO, "removable_at": _LONG_AGO}
-        statement = _FILL.format(
-            table=_TABLE,
-            columns=", ".join(f'"{name}"' for name in names),
-            values=", ".join(fixed.get(name, f'"{name}"') for name in names),
-            count=count,
-            template=template,
-        )
-        with connection:
-            connection.execute(statement)
-        return [row[0] for row in connection.execute(f"SELECT id FROM {_TABLE} WHERE id != ?", (template,))]
+    database, quote = engine.dialect.name, engine.dialect.identifier_preparer.quote_identifier
+    database = "mysql" if database == "mariadb" else database
+    names = [column["name"] for column in inspect(engine).get_columns(_TABLE)]
+    values = {name: f"template.{quote(name)}" for name in names}
+    values |= {"id": _IDS[database], "client_key": "NULL", "request_key": "NULL"}
+    if expired:
+        values |= dict.fromkeys(("expires_at", "removable_at"), _LONG_AGO[database])
+    statement = (
+        f"INSERT INTO {_TABLE} ({', '.join(map(quote, names))}) SELECT {', '.join(values[name] for name in names)}"
+        f" FROM {_COUNTERS[database].format(count=count)},"
+        f" (SELECT * FROM {_TABLE} WHERE id = '{template}') AS template"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    with engine.connect() as connection:
+        if database == "postgresql":
+            connection.exec_driver_sql("ANALYZE")  # instead of some time later
+            connection.commit()
+        return list(connection.exec_driver_sql(f"SELECT id FROM {_TABLE} WHERE id <> '{template}'").scalars())
 
 
-def count_of(home: Path) -> int:
+def count_of(engine: Engine) -> int:
     """How many records there are."""
-    with closing(sqlite3.connect(home / "resumable.sqlite", timeout=30)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchone()[0])
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {_TABLE}").scalar_one())
 
 
 def copy_files(folder: Path, template: str, ids: list[str]) -> int:

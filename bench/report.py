@@ -16,6 +16,8 @@ from datetime import UTC
 from pathlib import Path
 from statistics import median
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from bench.client import Trouble
 from bench.goals import held
 from bench.kinds import is_ours
@@ -69,7 +71,7 @@ class Results:
         except NotAvailable as error:
             print(f"{server} is left out: {error}", file=sys.stderr)
             self.missing[server] = str(error)
-        except (Trouble, Wrong, OSError, subprocess.SubprocessError) as error:
+        except (Trouble, Wrong, OSError, subprocess.SubprocessError, SQLAlchemyError) as error:
             print(f"{scenario}, {server}: {error}", file=sys.stderr)
             self.wrong.append(f"{scenario}, {server}: {error}")
 

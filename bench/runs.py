@@ -108,7 +108,7 @@ class Run:
         before, cpu = tree.memory("VmRSS"), tree.cpu()
         cpu_of_backend = self._cpu_of_backend()
         report = self._jobs.do(script, **options)
-        if database and rows:
+        if rows:
             begun = time.perf_counter()
             self._rows += [name for name, _, _ in report["stored"]]
             database.wait_for_rows(len(self._rows))
@@ -134,8 +134,8 @@ class Run:
             wrong = self._content.differs(path, phase, length)
             if wrong:
                 raise Wrong(f"{self.name}: {wrong}")
-        if database and rows and sorted(database.rows()) != sorted(self._rows):
-            raise Wrong(f"{self.name}: {len(self._rows)} uploads, {_told(database.rows())}")
+        if rows and (wrong := wrong_rows(self._rows, database.rows())):
+            raise Wrong(f"{self.name}: {wrong}")
         return figures, report
 
     def _cpu_of_backend(self) -> float:
@@ -170,8 +170,13 @@ class Run:
             self.server.stored(name).unlink()
 
 
-def _told(rows: Sequence[str]) -> str:
-    return f"{len(rows)} rows about {len(set(rows))} uploads"
+def wrong_rows(uploads: Sequence[str], rows: Sequence[str]) -> str | None:
+    """What is wrong if not every upload has exactly one row, or ``None``."""
+    if sorted(uploads) == sorted(rows):
+        return None
+    missing, unknown = set(uploads) - set(rows), set(rows) - set(uploads)
+    doubled = len(rows) - len(set(rows))
+    return f"{len(missing)} uploads have no row, {doubled} rows are doubled, {len(unknown)} are about no upload"
 
 
 @contextmanager

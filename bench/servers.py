@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.databases import Database
 from bench.databases import database
+from bench.databases import embedded
 from bench.kinds import kind
 from bench.kinds import LIMIT
 from bench.kinds import Ours
@@ -42,7 +43,7 @@ class Server:
     url: str
     uploads: Path
     log: Path
-    database: Database | None = None  # of the app
+    database: Database  # of the app; the extension's own, if it has no other
     backend: Tree | None = None  # the server of the database, or the store
 
     def log_tail(self) -> str:
@@ -72,9 +73,9 @@ def started(name: str, home: Path) -> Iterator[Server]:
     what, uploads, port = kind(name), home / "uploads", free_port()
     uploads.mkdir(parents=True)
     with ExitStack() as stack:
-        own = stack.enter_context(database(what.database, home)) if what.database else None
-        env = {"BENCH_HOME": str(home), "BENCH_DATABASE": own.uri if own else "", "PYTHONPATH": str(ROOT)}
-        bucket, backend = None, own.tree if own else None
+        own = stack.enter_context(database(what.database, home) if what.database else embedded(home))
+        env = app_env(home, own if what.database else None)
+        bucket, backend = None, own.tree
         if what.s3:
             store = stack.enter_context(versitygw(home / "store"))
             bucket, backend = store.bucket(), store.tree
@@ -94,6 +95,14 @@ def started(name: str, home: Path) -> Iterator[Server]:
         tree = stack.enter_context(running(command, port, env=env, log=home / "log.txt", cores=cores)) + app
         tree.wait_until_idle()
         yield Server(tree, port, what.url, uploads, home / "log.txt", own, backend)
+
+
+def app_env(home: Path, database: Database | None) -> dict[str, str]:
+    """What every app here reads from its environment.
+
+    :param database: The app's own, if it has one.
+    """
+    return {"BENCH_HOME": str(home), "BENCH_DATABASE": database.uri if database else "", "PYTHONPATH": str(ROOT)}
 
 
 @contextmanager

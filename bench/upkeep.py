@@ -9,10 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.databases import Database
+from bench.databases import database
+from bench.databases import embedded
+from bench.databases import TITLES
 from bench.kinds import kind
 from bench.measure import Tree
 from bench.programs import ROOT
@@ -24,6 +29,7 @@ from bench.runs import measuring
 from bench.runs import Run
 from bench.runs import Sizes
 from bench.runs import Wrong
+from bench.servers import app_env
 from bench.tables import Table
 from bench.units import MIB
 
@@ -43,28 +49,32 @@ print(made)
 
 def clean(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
     """``flask tus delete_expired`` with few and with many expired uploads, each with its files."""
+    own = kind(name).database
+    where = f" ({TITLES[own]})" if own else ""
     table = Table(
-        "flask tus delete_expired: expired uploads with their files",
-        ("uploads", "files", "seconds", "uploads/s", "files/s", "cpu s", "peak MiB"),
+        f"flask tus delete_expired: expired uploads with their files{where}",
+        ("uploads", "files", "seconds", "uploads/s", "files/s", "cpu s", "database: cpu s", "peak MiB"),
     )
     for count in (wanted.expired // 10, wanted.expired):
         if table.rows and float(str(table.rows[0][2])) * 10 > _PATIENCE:
             table.note = f"{count:,} uploads were left out: they would have taken more than {_PATIENCE} s."
             break
-        table.rows.append(_clean(home / str(count), count))
+        folder = home / str(count)
+        folder.mkdir(parents=True)
+        with database(own, folder) if own else embedded(folder) as found:
+            table.rows.append(_clean(folder, count, found, app_env(folder, found if own else None)))
         shutil.rmtree(home / str(count))
     yield table
 
 
-def _clean(home: Path, count: int) -> tuple[object, ...]:
-    home.mkdir(parents=True)
-    env = {**os.environ, "BENCH_HOME": str(home), "PYTHONPATH": str(ROOT)}
+def _clean(home: Path, count: int, found: Database, env: Mapping[str, str]) -> tuple[object, ...]:
+    env = {**os.environ, **env}
     made = subprocess.run([sys.executable, "-c", _TEMPLATE], env=env, check=True, capture_output=True, text=True)
     template = made.stdout.strip()
-    ids = fill(home, template, count, expired=True)
+    ids = fill(found.engine, template, count, expired=True)
     files = copy_files(home / "uploads", template, ids) * count
     command = [sys.executable, "-m", "flask", "--app", "bench.app", "tus", "delete_expired"]
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), found.tree.cpu() if found.tree else 0.0
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         tree, peak, cpu = Tree((process.pid,)), 0, 0.0
         try:
@@ -73,11 +83,13 @@ def _clean(home: Path, count: int) -> tuple[object, ...]:
                 time.sleep(0.02)
         finally:
             tree.end()
-    seconds = time.perf_counter() - begun
+    seconds, used = time.perf_counter() - begun, found.tree.cpu() - before if found.tree else 0.0
     left = sum(path.is_file() for path in (home / "uploads").rglob("*")) - files // count
-    if process.returncode or left or count_of(home) != 1:
-        raise Wrong(f"delete_expired left {left} files and {count_of(home) - 1} records, status {process.returncode}")
-    return f"{count:,}", f"{files:,}", seconds, count / seconds, files / seconds, cpu, peak / MIB
+    if process.returncode or left or count_of(found.engine) != 1:
+        raise Wrong(
+            f"delete_expired left {left} files and {count_of(found.engine) - 1} records, status {process.returncode}"
+        )
+    return f"{count:,}", f"{files:,}", seconds, count / seconds, files / seconds, cpu, used, peak / MIB
 
 
 def concat(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:

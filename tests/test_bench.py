@@ -21,6 +21,8 @@ from bench.flaky.cuts import bare
 from bench.flaky.relay import Link
 from bench.flaky.relay import Meter
 from bench.goals import held
+from bench.kinds import kind
+from bench.runs import wrong_rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,6 +54,55 @@ def test_a_tiny_run_makes_a_table_and_a_picture(tmp_path: Path) -> None:
     assert done.stdout.strip() in text and "old" not in text
     assert ElementTree.parse(page.parent / "performance.svg").getroot().tag.endswith("svg")
     assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.live
+def test_a_tiny_run_of_the_app_with_a_database_of_its_own(tmp_path: Path) -> None:
+    """Uploads with a row each, each kind of request, empty views, many records, and what has expired."""
+    scenarios = {
+        "told": "Uploads of 10 KiB, and a row for each",
+        "own": "Each kind of request",
+        "floor": "HEADs and 10 KiB uploads .*, beside empty Flask views",
+        "records": "Growth: HEAD and 10 KiB uploads",
+        "clean": "flask tus delete_expired",
+    }
+    only = [argument for name in scenarios for argument in ("--only", name)]
+    done = _bench(*only, "--server", "gevent-x2-sqlite-rows", "--data", str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    for title in scenarios.values():
+        assert re.search(rf"### {title}.*\n\n\|.*\|\n\|[-|]+\|\n\|.*\d.*\|\n", done.stdout), done.stdout
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("scenarios", "servers"),
+    [
+        (["told"], ["tusd-sqlite-rows", "node-sqlite-rows"]),
+        (["told-postgresql", "own", "records", "clean"], ["gevent-postgresql-rows"]),
+        (["records"], ["gevent-mariadb"]),
+        (["s3", "s3-8"], ["tusd-s3", "boto3", "gevent-s3"]),
+    ],
+)
+def test_a_tiny_run_with_what_this_machine_has(tmp_path: Path, scenarios: list[str], servers: list[str]) -> None:
+    """Other servers, databases and stores: each is measured, or left out with a reason."""
+    only = [argument for name in scenarios for argument in ("--only", name)]
+    which = [argument for name in servers for argument in ("--server", name)]
+    done = _bench(*only, *which, "--data", str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    for server in servers:
+        is_measured = (
+            f"| {kind(server).title} (`{server}`) |" in done.stdout or f"({kind(server).title})" in done.stdout
+        )
+        assert is_measured != (f"Left out: {kind(server).title}: " in done.stdout), done.stdout
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_an_upload_without_a_row_is_noticed() -> None:
+    """Each upload has one row: neither none nor two, and no row is about another."""
+    assert wrong_rows(["a", "b"], ["b", "a"]) is None
+    for rows in (["a"], ["a", "b", "b"], ["a", "b", "c"], ["a", "a"], []):
+        assert wrong_rows(["a", "b"], rows), rows
 
 
 @pytest.mark.live
