@@ -9,7 +9,7 @@ from html import escape
 
 from bench.tables import number
 
-_WIDTH, _LABEL, _BAR, _STEP, _GAP = 480, 190, 180, 20, 24  # in the picture's units
+_WIDTH, _LABEL, _BAR, _STEP, _GAP = 520, 230, 180, 20, 24  # in the picture's units
 _COLOURS = {"ours": "#2f6f4f", "peer": "#c77d3a", "limit": "#8a8a8a"}
 
 

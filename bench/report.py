@@ -22,7 +22,6 @@ from bench.client import Trouble
 from bench.goals import held
 from bench.kinds import is_ours
 from bench.kinds import kind
-from bench.kinds import LIMIT
 from bench.kinds import LIMITS
 from bench.measure import NotAvailable
 from bench.picture import draw
@@ -31,16 +30,20 @@ from bench.programs import ROOT
 from bench.runs import Figures
 from bench.runs import Wrong
 from bench.scenarios import SCENARIOS
-from bench.tables import number
+from bench.summary import summary
 from bench.tables import Table
+from bench.told import CPU
 from bench.versions import versions
 
 _PANELS = (
+    ("told", CPU, "10 KiB uploads, a row each in SQLite"),
+    ("told-postgresql", CPU, "10 KiB uploads, a row each in PostgreSQL"),
     ("big", "cpu s/GiB", "One large PATCH"),
     ("patches", "ms/req", "PATCHes of 4 MiB"),
     ("many", "cpu s/GiB", "32 uploads at once, PATCHes of 1 MiB"),
     ("small", "req/s", "Uploads of 10 KiB"),
     ("small", "HEAD/s", "HEAD"),
+    ("s3-8", "cpu s/GiB", "Eight uploads of 64 MiB to S3 at once"),
     ("flow", "cpu s/GiB", "flow.js forms of 1 MiB"),
     ("octet", "cpu s/GiB", "flow.js octet chunks of 1 MiB"),
     ("small-disk", "req/s", "Uploads of 10 KiB, on the disk"),
@@ -100,20 +103,6 @@ class Results:
         day = datetime.now(UTC).date().isoformat() + (f" ({self.size})" if self.size else "")
         machine = f"{cores} cores (load before {self.load:.1f}), Linux {os.uname().release}"
         return f"Measured {day} on {machine}, {self.place}: {versions()}."
-
-    def summary(self) -> Table:
-        """A line for each race: ours, and whoever is best of the others."""
-        table = Table("", ("", "unit", "gthread", "gevent", "best other server", "bare C loop"))
-        middles = self.middles()
-        for scenario, figure, title in _PANELS:
-            found = {server: figures[figure] for server, figures in middles.get(scenario, {}).items()}
-            others = {server: value for server, value in found.items() if not is_ours(server) and server not in LIMITS}
-            if others and "gthread" in found:
-                best = (max if figure.endswith("/s") else min)(others, key=lambda server: others[server])
-                cells = [number(found[name]) if name in found else "-" for name in ("gthread", "gevent")]
-                limit = number(found[LIMIT]) if LIMIT in found else "-"
-                table.rows.append((title, figure, *cells, f"{number(others[best])} ({best})", limit))
-        return table
 
     def picture(self) -> str:
         """The races as bars, as SVG."""
@@ -175,7 +164,7 @@ def write(results: Results, folder: Path) -> None:
         page.write_text("# Performance\n\n<!-- bench -->\n<!-- /bench -->\n")
     _fill(page, results.markdown())
     if folder.resolve() == ROOT / "docs":
-        _fill(ROOT / "README.md", f"{results.summary()}\n{results.about()}")
+        _fill(ROOT / "README.md", f"{summary(results.middles())}\n{results.about()}")
 
 
 def _fill(page: Path, text: str) -> None:

@@ -23,6 +23,7 @@ from bench.flaky.relay import Meter
 from bench.goals import held
 from bench.kinds import kind
 from bench.runs import wrong_rows
+from bench.summary import summary
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,6 +141,25 @@ def test_a_missed_goal_is_bold() -> None:
     assert rows["One large PATCH, CPU per byte, beside the C loop"] == "`gthread` 1.25x"
     assert rows["One large PATCH, speed, beside the C loop"] == "`gthread` **0.50x**"
     assert rows["One large PATCH, growth of memory, MiB"] == "`gthread` **3.00**"
+
+
+def test_the_summary_shows_multiples_of_the_best_other() -> None:
+    """Of the lowest cost and of the highest rate; what was not measured is left out."""
+    told = {
+        "tusd-sqlite-rows": {"cpu ms/upload": 2.0, "uploads/s": 100.0},
+        "node-sqlite-rows": {"cpu ms/upload": 4.0, "uploads/s": 200.0},
+        "gevent-x2-sqlite-rows": {"cpu ms/upload": 3.0, "uploads/s": 100.0},
+    }
+    floor = {"gevent": {"HEAD/s, beside an empty view": 0.9}}
+    told = {name: {**figures, **{f"one request: {key}": 1.0 for key in figures}} for name, figures in told.items()}
+    floor["gevent"]["uploads/s, beside two empty views"] = 0.5
+    rows = {str(row[0]): row[1:] for row in summary({"told": told, "floor": floor}).rows}
+    cpu = rows["10 KiB uploads with a row each in SQLite, POST + PATCH: CPU"]
+    speed = rows["10 KiB uploads with a row each in SQLite, POST + PATCH: speed"]
+    assert cpu[:3] == ("-", "1.50x", "-") and "tusd" in str(cpu[3]) and "2.00 cpu ms" in str(cpu[3])
+    assert speed[:3] == ("-", "0.50x", "-") and "@tus/server" in str(speed[3])
+    assert rows["HEAD: speed"][0] == "0.90x"
+    assert "One large PATCH: CPU" not in rows
 
 
 @pytest.mark.live
