@@ -33,7 +33,7 @@ from bench.runs import TINY
 from bench.scenarios import SCENARIOS
 from bench.tables import Table
 
-# What is not a race: our server alone, once, on each of some databases.
+# What measures only this project, once for each of some servers.
 ALONE: dict[str, tuple[Callable[[str, Path, Path, Sizes], Iterator[Table]], tuple[str, ...]]] = {
     "sizes": (growth.sizes, ("gthread",)),
     "chunks": (growth.chunks, ("gthread", "gevent-postgresql", "gevent-mariadb")),
@@ -76,23 +76,23 @@ def _measure(options: argparse.Namespace, folder: Path) -> Results:
             if time.monotonic() > deadline:
                 results.wrong.append(f"{name}, {server}: out of time")
                 continue
-            _statements(f"{name}: {server} ...")
+            _log(f"{name}: {server} ...")
             room = MEMORY / folder.name if name == "sizes" and _has_memory(sizes.growth[-1]) else folder / "home"
             with _fresh(room) as home, results.noting(name, server):
                 for table in measure(server, home, source, sizes):
                     results.others.append(table)
-                    _statements(str(table))
+                    _log(str(table))
     _race(options, results, folder / "home", source, sizes, deadline)
     return results
 
 
 def _has_memory(size: int) -> bool:
-    """Whether this much fits into memory, and half of it once more."""
+    """Whether one and a half times this much fits into memory."""
     return os.access(MEMORY, os.W_OK) and min(free_memory(), shutil.disk_usage(MEMORY).free) > size * 1.5
 
 
 def _place(folder: Path) -> str:
-    """What sort of file system uploads are stored on."""
+    """Which file systems uploads are stored on, in words."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     over = [(point, sort) for point, sort in mounts if folder.resolve().is_relative_to(point)]
     disk = max(over, key=lambda mount: len(mount[0]))[1]
@@ -102,7 +102,7 @@ def _place(folder: Path) -> str:
 def _race(
     options: argparse.Namespace, results: Results, home: Path, source: Path, sizes: Sizes, deadline: float
 ) -> None:
-    """Round by round, scenario by scenario, the servers of each in a new order."""
+    """Run all scenarios in each round, with the servers in a new order."""
     names = [name for name in SCENARIOS if not options.only or name in options.only]
     for number in range(1, options.rounds + 1):
         for name in names:
@@ -111,7 +111,7 @@ def _race(
             random.shuffle(servers)
             for server in servers:
                 if time.monotonic() > deadline:
-                    _statements("Out of time: the rest of the rounds is left out.")
+                    _log("Out of time: the rest of the rounds is left out.")
                     return
                 room = MEMORY / home.parent.name if scenario.in_memory and os.access(MEMORY, os.W_OK) else home
                 with _fresh(room), results.noting(name, server):
@@ -122,20 +122,20 @@ def _race(
                         shown = "  ".join(
                             f"{figures[column]:,.4g} {column}" for column in scenario.columns if column in figures
                         )
-                        _statements(f"{number}/{options.rounds} {name:8} {server:14} {shown}")
+                        _log(f"{number}/{options.rounds} {name:8} {server:14} {shown}")
 
 
 @contextmanager
 def _fresh(home: Path) -> Iterator[Path]:
-    """A folder that is not there, and is not there afterwards."""
+    """A folder for the block to make, which is removed afterwards."""
     try:
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
-        os.sync()  # or whoever comes next would share the disk with the removal
+        os.sync()  # or the next server would share the disk with the removal
 
 
-def _statements(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What is sent: endless random bytes with a period, of which every upload takes a different part."""
+"""The content of uploads: random bytes that repeat after a period. Each upload takes a different stretch."""
 
 from __future__ import annotations
 

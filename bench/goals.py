@@ -1,4 +1,4 @@
-"""What is to be reached, held against what was measured."""
+"""The goals, and which of them are met."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _DISK = ("gevent", "gevent-none", "granian-1", "granian-1-none")
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of ours beside the best of some others'."""
+    """A figure of our servers, compared with the best of some others."""
 
     text: str
     scenario: str
     figure: str
     others: Sequence[str]
-    limit: float  # times the others' figure: at most for costs, at least for rates
+    limit: float  # the most (for rates: the least) that ours may be, as a multiple of the others' figure
     ours: Sequence[str] = _WORKERS
 
     @property
     def is_rate(self) -> bool:
-        """Whether more is better."""
+        """Whether more is better than less."""
         return self.figure.endswith("/s")
 
 
@@ -48,7 +48,7 @@ _PEERS = ("node", "tuspyserver")
 
 
 def _told(database: str, title: str) -> Iterator[Goal]:
-    """Uploads with a row for each, beside other servers that tell an app: in CPU, and with as many processes."""
+    """Uploads with a row for each: CPU, and speed with the same number of processes."""
     scenario = "told" if database == "sqlite" else f"told-{database}"
     others = [f"{peer}{workers}-{database}-rows" for peer in ("tusd", "node") for workers in ("", "-x2")]
     one, two = f"gevent-{database}-rows", f"gevent-x2-{database}-rows"
@@ -104,7 +104,7 @@ GOALS = (
 
 
 def held(middles: Middles) -> Table:
-    """Each goal, and how far each of our servers got; what misses it is bold."""
+    """A row for each goal, with the figures of our servers. Those that miss the goal are bold."""
     table = Table("Goals", ("", "goal", "reached (bold: not)"))
     for goal in GOALS:
         found = middles.get(goal.scenario, {})

@@ -1,4 +1,4 @@
-"""What grows: the cost of a byte with the size of an upload, of a chunk and of a look with their number."""
+"""Whether costs grow: of a byte with the size of an upload, of a chunk or a record with their number."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from bench.units import KIB
 from bench.units import MIB
 
 _CHUNK = 16 * KIB
+_COSTS = ("us/HEAD", "us/req")
 
 
 def sizes(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The cost of a byte, from small uploads to large ones, each in one PATCH; beside the bare loop."""
+    """The cost of a byte in small and large uploads, each in one PATCH, beside the bare loop."""
     table = Table(
         f"Growth: cost of a byte with the size of an upload ({kind(name).title})",
         (
@@ -65,7 +66,7 @@ def _uploads(run: Run, size: int, count: int) -> Figures:
 
 
 def chunks(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The cost of a chunk, in uploads of few and of many; with an app's own database, of the fewest and of the most."""
+    """The cost of a chunk in uploads of few and of many. With an app's own database, only the fewest and the most."""
     counts = wanted.chunks if kind(name).database is None else (wanted.chunks[0], wanted.chunks[-1])
     table = Table(
         f"Growth: cost of a chunk of 16 KiB with their number, CPU ms ({kind(name).title})",
@@ -86,15 +87,18 @@ def chunks(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Tabl
                 run.remove(report)
                 row.append(flow["ms/req"])
             table.rows.append(row)
+    pairs = zip(table.rows[-1][1:], table.rows[0][1:], strict=True)
+    beside = [f"{float(str(most)) / (float(str(few)) or 1):.2f}x" for most, few in pairs]
+    table.rows.append(("the last row beside the first", *beside))
     yield table
 
 
 def records(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The cost of a look at an upload, among few records and among many; and how they are found."""
+    """The cost of HEADs and small uploads among few records and among many, and SQLite's query plans."""
     many = f"{wanted.records:,} records"
     table = Table(
         f"Growth: HEAD and 10 KiB uploads with the number of records ({kind(name).title})",
-        ("records", "HEAD/s", "us/HEAD", "upload req/s", "us/req"),
+        ("records", "HEAD/s", "us/HEAD", "upload req/s", "us/req", *(f"{it}, beside the first row" for it in _COSTS)),
     )
     with measuring(name, home, content, wanted) as run:
         small = {"size": 10 * KIB, "chunk": 10 * KIB, "connections": 8}
@@ -102,12 +106,16 @@ def records(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Tab
         [[first, _, _]] = report["stored"]
         asking: dict[str, Any] = {"url": run.server.url, "ids": [first], "connections": 8}
         run.measure("heads", count=wanted.heads // 10 or 1, **asking)
+        few: tuple[float, float] | None = None
         for title in ("1 record", many):
             if title == many:
                 fill(run.server.database.engine, first, wanted.records)
             heads, _ = run.measure("heads", count=wanted.heads, **asking)
             uploads, _ = run.tus(uploads=max(1, wanted.small // 4), **small)
-            table.rows.append((title, heads["req/s"], heads["us/req"], uploads["req/s"], uploads["us/req"]))
+            costs = (heads["us/req"], uploads["us/req"])
+            few = few or costs
+            beside = [f"{cost / (least or 1):.2f}x" for cost, least in zip(costs, few, strict=True)]
+            table.rows.append((title, heads["req/s"], costs[0], uploads["req/s"], costs[1], *beside))
     yield table
     if kind(name).database is None:
         yield _plans(home, many)

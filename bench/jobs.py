@@ -1,4 +1,4 @@
-"""The client as a process of its own: it takes jobs as lines of JSON, and answers each with one."""
+"""The client, a process of its own: it reads jobs as lines of JSON, and writes a line with each result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.scripts import SCRIPTS
 
 
 class Jobs:
-    """The other side: a client process, from the measuring process's point of view."""
+    """A client process, as the measuring process uses it."""
 
     def __init__(self, process: Any, content: Path, port: int) -> None:
         self._process, self._content, self._port = process, content, port
 
     def do(self, name: str, **options: Any) -> dict[str, Any]:
-        """Run the scripts of that name; what they report, with ``seconds`` and the client's own ``cpu``.
+        """Run the scripts of that name. Return their report, with ``seconds`` and the client's own ``cpu``.
 
-        :raises Trouble: The server answered what it should not.
+        :raises Trouble: A response of the server is not what it should be.
         """
         self.begin(name, **options)
         return self.result()
@@ -38,9 +38,9 @@ class Jobs:
         self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """What the scripts that were started last report, when they have ended.
+        """Wait for the scripts that were started last, and return their report.
 
-        :raises Trouble: The server answered what it should not.
+        :raises Trouble: A response of the server is not what it should be.
         """
         line = self._process.stdout.readline()
         if not line:
@@ -53,7 +53,7 @@ class Jobs:
 
 @contextmanager
 def client(content: Path, port: int) -> Iterator[Jobs]:
-    """A client process, until the end of the block."""
+    """Start a client process, and end it at the end of the block."""
     command = [sys.executable, "-m", "bench.jobs"]
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen(
@@ -66,7 +66,7 @@ def client(content: Path, port: int) -> Iterator[Jobs]:
 
 
 def main() -> None:
-    """Do jobs until there are no more."""
+    """Do jobs until the input ends."""
     for line in sys.stdin:
         job = json.loads(line)
         before = time.process_time()

@@ -102,7 +102,7 @@ def _ours(match: re.Match[str]) -> Ours:
 
 
 def _processes(workers: int, *, beside: int = 0) -> str:
-    """How many processes do the work; gunicorn's first one only watches its workers."""
+    """How many processes do the work. gunicorn's first one does not: it only watches its workers."""
     total = workers + beside
     named = f", {workers} workers" if workers > 1 else ""
     return f"{named} ({total} {'process' if total == 1 else 'processes'})"

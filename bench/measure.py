@@ -1,4 +1,4 @@
-"""Processes that are measured: started, watched through ``/proc``, and ended again whatever happens."""
+"""Start processes, measure them through ``/proc``, and end them whatever happens."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _IDLE = 0.3  # seconds without a tick: idle
 
 
 class NotAvailable(Exception):
-    """A server that cannot be had on this machine; the text says why."""
+    """A server cannot be started on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Processes that lead sessions of their own, with all their descendants."""
+    """Some processes that lead sessions of their own, with all their descendants."""
 
     leaders: tuple[int, ...]
 
     def __add__(self, other: Tree) -> Tree:
-        """Both, counted together."""
+        """The processes of both."""
         return Tree(self.leaders + other.leaders)
 
     def pids(self) -> list[int]:
-        """Every living process of it, the leaders first."""
+        """The ids of all running processes, the leaders first."""
         stats = {}
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -60,7 +60,7 @@ class Tree:
         return sorted(found, key=lambda pid: (pid not in self.leaders, pid))
 
     def cpu(self) -> float:
-        """Seconds of processor, user and system, that it has used; with children that have ended."""
+        """Seconds of CPU time used so far, user and system, including children that have ended."""
         ticks = 0
         for pid in self.pids():
             with suppress(OSError):
@@ -68,7 +68,7 @@ class Tree:
         return ticks / _TICK
 
     def memory(self, field: str) -> int:
-        """Bytes of memory of all processes together: ``VmRSS`` now, or ``VmHWM`` at most so far."""
+        """Bytes of memory of all processes together: ``VmRSS`` is the memory now, ``VmHWM`` the peak so far."""
         total = 0
         for pid in self.pids():
             with suppress(OSError):
@@ -77,27 +77,27 @@ class Tree:
         return total
 
     def forget_peak(self) -> None:
-        """Let ``VmHWM`` begin anew, from what is used now."""
+        """Reset ``VmHWM`` to the memory in use now."""
         for pid in self.pids():
             with suppress(OSError):
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def wait_until_idle(self) -> None:
-        """Wait until it uses no processor: by then, every worker has loaded its app."""
+        """Wait until the processes use no CPU: then every worker has loaded its app."""
         deadline, used = time.monotonic() + _START, -1.0
         while time.monotonic() < deadline and used != (now := self.cpu()):
             used = now
             time.sleep(_IDLE)
 
     def end(self) -> None:
-        """Kill every process of it."""
+        """Kill all processes."""
         for pid in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def _stat(pid: int) -> list[int]:
-    """The numbers of ``/proc/PID/stat``, see proc(5), from the third field on, the state, which is left out as 0."""
+    """The fields of ``/proc/PID/stat`` from the third on, see proc(5). That one is a letter, and 0 here."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return [0, *(int(field) for field in fields[1:15])]
 
@@ -106,7 +106,7 @@ def _stat(pid: int) -> list[int]:
 def running(
     command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path, cores: set[int] | None = None
 ) -> Iterator[Tree]:
-    """A server, from when it accepts connections until the end of the block.
+    """Start a server, wait until it accepts connections, and kill it at the end of the block.
 
     :param log: Where what it prints goes.
     :param cores: The processor's cores that it may use; default: all.
@@ -167,12 +167,12 @@ def warm_memory(folder: Path, size: int) -> None:
 
 
 def free_memory() -> int:
-    """Bytes that are in use for nothing."""
+    """Bytes of memory that nothing uses."""
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:
-    """A port that nobody listens on.
+    """A port that nothing listens on.
 
     :raises NotAvailable: There is none.
     """

@@ -1,4 +1,4 @@
-"""How the database looks for what a request needs: ``EXPLAIN QUERY PLAN`` of each statement, as JSON.
+"""How SQLite finds what a request needs: ``EXPLAIN QUERY PLAN`` of each statement, as JSON.
 
 Run as a process of its own, with ``BENCH_HOME`` naming the instance folder: it is the app, and one of its clients.
 """
@@ -18,7 +18,7 @@ _EXPLAINED = ("SELECT", "UPDATE", "DELETE")
 
 
 def main() -> None:
-    """Do each kind of request once, and explain what it asked of the database."""
+    """Make each kind of request once, and explain its statements."""
     client = app.test_client()
     made = client.post("/files/", headers={**_TUS, "Upload-Length": "3"}).headers["Location"]
     patch = {**_TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
@@ -57,7 +57,7 @@ def _listening() -> Iterator[dict[str, str]]:
 
 
 def _short(statement: str) -> str:
-    """The verb, and by what is looked for."""
+    """The verb and the condition of a statement."""
     bare = re.sub(r"'[^']*'|\b\d+\b", "?", statement.replace("resumable_uploads.", "").replace('"', ""))
     flat = re.sub(r"\s+", " ", bare).strip()
     _, where, condition = flat.partition(" WHERE ")

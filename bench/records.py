@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _TABLE = "resumable_uploads"
-_COUNTERS = {  # tables with a column i that counts
+_COUNTERS = {  # tables with the numbers from 1 on, in a column i
     "sqlite": "(WITH RECURSIVE counter(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i < {count})"
     " SELECT i FROM counter) AS counter",
     "postgresql": "generate_series(1, {count}) AS counter(i)",
@@ -23,7 +23,7 @@ _IDS = {
     "postgresql": "replace(CAST(gen_random_uuid() AS text), '-', '')",
     "mysql": "md5(concat(uuid(), rand()))",
 }
-_LONG_AGO = {  # one each second, from 2020 on
+_LONG_AGO = {  # one each second from 2020 on: no two are alike
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', 1577836800 + i, 'unixepoch')",
     "postgresql": "timestamp '2020-01-01' + i * interval '1 second'",
     "mysql": "timestamp('2020-01-01') + interval i second",
@@ -52,19 +52,19 @@ def fill(engine: Engine, template: str, count: int, *, expired: bool = False) ->
         connection.exec_driver_sql(statement)
     with engine.connect() as connection:
         if database == "postgresql":
-            connection.exec_driver_sql("ANALYZE")  # instead of some time later
+            connection.exec_driver_sql("ANALYZE")  # at once, or autovacuum would do it in the middle of a run
             connection.commit()
         return list(connection.exec_driver_sql(f"SELECT id FROM {_TABLE} WHERE id <> '{template}'").scalars())
 
 
 def count_of(engine: Engine) -> int:
-    """How many records there are."""
+    """The number of records."""
     with engine.connect() as connection:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {_TABLE}").scalar_one())
 
 
 def copy_files(folder: Path, template: str, ids: list[str]) -> int:
-    """Give each of the ids copies of the template's files; how many files there are for each."""
+    """Copy the template's files for each id. Return the number of files that each has."""
     files = [path for path in folder.rglob(f"{template}*") if path.is_file()]
     for path in files:
         for upload_id in ids:

@@ -1,4 +1,4 @@
-"""What came out: medians, ratios and the goals as Markdown; where it is written."""
+"""The results as Markdown: medians, ratios and goals; and where they are written."""
 
 from __future__ import annotations
 
@@ -52,23 +52,23 @@ _PANELS = (
 
 @dataclass
 class Results:
-    """Figures of every run, by scenario and server."""
+    """The figures of all runs."""
 
     place: str  # where uploads were stored
     size: str | None = None  # "quick" and the like
     load: float = field(default_factory=lambda: os.getloadavg()[0])  # of the machine, before the first run
     runs: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)  # servers that cannot be had, and why
+    missing: dict[str, str] = field(default_factory=dict)  # servers that cannot be started, and why
     wrong: list[str] = field(default_factory=list)
-    others: list[Table] = field(default_factory=list)  # of what is not a race
+    others: list[Table] = field(default_factory=list)  # of what measures only this project
 
     def add(self, scenario: str, server: str, figures: Figures) -> None:
-        """One run's figures."""
+        """Add the figures of one run."""
         self.runs.setdefault(scenario, {}).setdefault(server, []).append(figures)
 
     @contextmanager
     def noting(self, scenario: str, server: str) -> Iterator[None]:
-        """Note what goes wrong in a block, and go on."""
+        """Catch and note what goes wrong in a block."""
         try:
             yield
         except NotAvailable as error:
@@ -79,7 +79,7 @@ class Results:
             self.wrong.append(f"{scenario}, {server}: {error}")
 
     def middles(self) -> Mapping[str, Mapping[str, Figures]]:
-        """The median of each figure, by scenario and server, the servers in the order of the scenario."""
+        """The median of each figure, by scenario and server. Servers are in the order of the scenario."""
         found = {}
         for scenario, runs in self.runs.items():
             order = sorted(runs, key=lambda server: _place(scenario, server))
@@ -87,7 +87,7 @@ class Results:
         return found
 
     def markdown(self) -> str:
-        """All that was measured, and with what."""
+        """All tables."""
         middles = self.middles()
         races = [_race(name, found, self.runs[name]) for name, found in middles.items()]
         goals = held(middles)
@@ -98,7 +98,7 @@ class Results:
         return "\n".join(lines).rstrip() + "\n"
 
     def about(self) -> str:
-        """When, where, with what."""
+        """When and where it was measured, and with which versions."""
         cores = len(os.sched_getaffinity(0))
         day = datetime.now(UTC).date().isoformat() + (f" ({self.size})" if self.size else "")
         machine = f"{cores} cores (load before {self.load:.1f}), Linux {os.uname().release}"
@@ -126,7 +126,7 @@ def _place(scenario: str, server: str) -> tuple[int, str]:
 
 
 def _race(name: str, middles: Mapping[str, Figures], runs: Mapping[str, list[Figures]]) -> Table:
-    """A scenario's servers; medians, some as multiples of the first row's, and the best of the first figure."""
+    """A row for each server: medians, some also as multiples of the first row's, and the best of the first figure."""
     scenario = SCENARIOS[name]
     first, ratios = scenario.columns[0], scenario.columns[:1] if scenario.ratios is None else scenario.ratios
     beside = [f"{column}, beside the first row" for column in ratios]

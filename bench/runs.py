@@ -1,4 +1,4 @@
-"""One server that is measured: how much it is sent, what is counted, and whether it stored what was sent."""
+"""Measuring one server: how much is sent, what is counted, and whether what it stored is right."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from bench.units import MIB
 
 
 class Wrong(Exception):
-    """A stored file is not what was sent."""
+    """What is stored is not what was sent."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is sent. Bytes, or numbers of requests."""
+    """How much is sent, in bytes or as a number of requests."""
 
     big: int = GIB
     patches: int = 64 * MIB
@@ -143,7 +143,7 @@ class Run:
 
     @contextmanager
     def probing(self, script: str, **options: Any) -> Iterator[dict[str, Any]]:
-        """A second client that runs a script until the end of the block; then, its report is in the dict."""
+        """Run a script in a second client until the end of the block. Afterwards, the dict has its report."""
         stop, report = self.server.log.with_name("stop"), dict[str, Any]()
         with client(Path(self._content.file.name), self.server.port) as jobs:
             jobs.begin(script, until=str(stop), **options)
@@ -165,7 +165,7 @@ class Run:
         return self.measure("flow", volume=files * count * chunk, **options)
 
     def remove(self, report: Mapping[str, Any]) -> None:
-        """Make room on the disk: what was compared is not needed any more."""
+        """Remove stored files, to free the disk."""
         for name, _, _ in report["stored"]:
             self.server.stored(name).unlink()
 
@@ -181,10 +181,10 @@ def wrong_rows(uploads: Sequence[str], rows: Sequence[str]) -> str | None:
 
 @contextmanager
 def measuring(name: str, home: Path, content: Path, sizes: Sizes) -> Iterator[Run]:
-    """A server started afresh, with a client, until the end of the block.
+    """Start a server and a client for it, until the end of the block.
 
-    :raises NotAvailable: The server cannot be had here.
-    :raises Trouble: It answered what it should not.
+    :raises NotAvailable: The server cannot be started here.
+    :raises Trouble: Its response is not what it should be.
     """
     with started(name, home) as server, client(content, server.port) as jobs, Content(content) as sent:
         try:

@@ -1,4 +1,4 @@
-"""The races: what is sent to every server, and which figures are shown."""
+"""The scenarios: which servers take part, what is sent to them, and which figures are shown."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from bench.units import MIB
 
 @dataclass(frozen=True)
 class Scenario:
-    """What one server does, start to end."""
+    """What is done with each of some servers."""
 
     title: str
     servers: tuple[str, ...]
-    columns: tuple[str, ...]  # figures that make the table
+    columns: tuple[str, ...]  # the figures that the table shows
     run: Callable[[Run], Figures]
-    in_memory: bool = False  # whether uploads are stored on a tmpfs, wherever the others are
+    in_memory: bool = False  # whether uploads are stored on a tmpfs, if there is one
     ratios: tuple[str, ...] | None = None  # figures also shown as multiples of the first row's; default: the first
 
 
@@ -95,7 +95,7 @@ _MANY = (*_BYTES, "ms/req", "peak MiB")
 
 def _with_rows(database: str, title: str) -> Scenario:
     columns = (CPU, RATE, f"{ONE}{CPU}", f"{ONE}{RATE}")
-    apart = (CPU_OF_DATABASE, f"{ONE}{CPU_OF_DATABASE}") if database != "sqlite" else ()  # SQLite is in the app
+    apart = (CPU_OF_DATABASE, f"{ONE}{CPU_OF_DATABASE}") if database != "sqlite" else ()  # SQLite runs within the app
     return Scenario(
         f"Uploads of 10 KiB, and a row for each in the app's {title}, 8 connections",
         tuple(f"{name}{workers}-{database}-rows" for name in ("tusd", "node", "gevent") for workers in ("", "-x2")),
@@ -144,7 +144,7 @@ SCENARIOS = {
     "big": Scenario("One large PATCH", (*LIMITS, "gthread", "gevent", "granian", *PEERS), _BIG, _big, in_memory=True),
     "framed": Scenario(
         "One large PATCH without Content-Length (Transfer-Encoding: chunked)",
-        ("gthread", "gevent", "granian", "node", "tusd", "rustus"),  # tuspyserver wants a Content-Length
+        ("gthread", "gevent", "granian", "node", "tusd", "rustus"),  # tuspyserver needs a Content-Length
         _BIG,
         _framed,
         in_memory=True,

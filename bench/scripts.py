@@ -1,7 +1,7 @@
-"""What the clients do: scripts of requests. Each maker returns the scripts, and a report that they fill in.
+"""What the clients send. Each function returns scripts, one for each connection, and a report that they fill in.
 
-``stored`` in a report names every upload that is whole afterwards, with where its content begins and its size:
-the measuring process compares the files.
+``stored`` in a report has the id of each complete upload, where its content begins, and its size. The measuring
+process compares the stored files with this.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _numbers = itertools.count()
 
 
 def tus(url: str, *, uploads: int, size: int, chunk: int, connections: int = 1, framed: bool = False) -> Made:
-    """``uploads`` files of ``size`` bytes, in PATCHes of ``chunk`` bytes, over some connections.
+    """Send ``uploads`` files of ``size`` bytes in PATCHes of ``chunk`` bytes.
 
     With ``framed``, the PATCHes have no Content-Length: their bodies are sent with ``Transfer-Encoding: chunked``.
     """
@@ -63,7 +63,7 @@ def _uploading(url: str, left: Iterator[int], size: int, chunk: int, framed: boo
 
 
 def with_creation(url: str, *, uploads: int, size: int, connections: int) -> Made:
-    """``uploads`` files of ``size`` bytes, each in the request that creates it."""
+    """Send ``uploads`` files of ``size`` bytes, each in the request that creates it."""
     report: dict[str, Any] = {"stored": [], "requests": uploads}
     left = iter(range(uploads))
 
@@ -89,7 +89,7 @@ def _frames(position: int, size: int) -> list[bytes | Piece]:
 
 
 def create(url: str, *, uploads: int, size: int, connections: int) -> Made:
-    """Uploads without content yet; ``uploads`` in the report are their paths, and where their content begins."""
+    """Create uploads. ``uploads`` in the report has their paths and where their content begins."""
     report: dict[str, Any] = {"stored": [], "requests": uploads, "uploads": []}
     left = iter(range(uploads))
 
@@ -102,7 +102,7 @@ def create(url: str, *, uploads: int, size: int, connections: int) -> Made:
 
 
 def patch(url: str, *, uploads: list[tuple[str, int]], start: int, size: int, connections: int, last: bool) -> Made:
-    """One PATCH of ``size`` bytes from ``start`` on for each of the uploads; ``last`` if they are whole then."""
+    """Send one PATCH to each upload. ``last`` says that it completes them."""
     report: dict[str, Any] = {"stored": [], "requests": len(uploads)}
     left = iter(uploads)
 
@@ -122,7 +122,7 @@ def _path(url: str, made: Answer) -> str:
 
 
 def heads(url: str, *, ids: list[str], count: int, connections: int) -> Made:
-    """HEADs of uploads."""
+    """Send HEADs for these uploads, in turns."""
     left = iter(range(count))
 
     def asking() -> Script:
@@ -133,7 +133,7 @@ def heads(url: str, *, ids: list[str], count: int, connections: int) -> Made:
 
 
 def empty(url: str, *, count: int, size: int, connections: int) -> Made:
-    """As many requests as uploads take, to a view that does nothing: a POST without a body, a PATCH with one."""
+    """Send what ``count`` uploads take to a view that does nothing: a POST without a body, then a PATCH with one."""
     left = iter(range(count))
 
     def sending() -> Script:
@@ -145,7 +145,7 @@ def empty(url: str, *, count: int, size: int, connections: int) -> Made:
 
 
 def latency(url: str, *, until: str, size: int, chunk: int) -> Made:
-    """HEADs and small PATCHes in turns, of one upload, until a file is there; seconds of each in the report."""
+    """Send HEADs and small PATCHes for one upload, in turns, until a file exists. The report has their seconds."""
     report: dict[str, Any] = {"stored": [], "requests": 0, "HEAD": [], "PATCH": []}
 
     def asking() -> Script:
@@ -166,7 +166,7 @@ def latency(url: str, *, until: str, size: int, chunk: int) -> Made:
 
 
 def put(url: str, *, names: list[str], size: int, connections: int, upload: bool) -> Made:
-    """For ``boto3_app.py``: store files of its own, or upload those that it has; each name is also a number."""
+    """Store files at ``boto3_app.py``, or let it upload them. Each name is a number."""
     report: dict[str, Any] = {"stored": [], "requests": len(names)}
     left = iter(names)
 
@@ -183,7 +183,7 @@ def put(url: str, *, names: list[str], size: int, connections: int, upload: bool
 
 
 def flow(url: str, *, mode: str, files: int, count: int, chunk: int, connections: int, shuffled: bool = True) -> Made:
-    """Files of ``count`` chunks, one file after the other; each connection takes the next chunk of the list."""
+    """Send files of ``count`` chunks, one file after the other. Each connection takes the next chunk of the list."""
     report: dict[str, Any] = {"stored": [], "requests": files * count}
     waiting = []
     for _ in range(files):
@@ -239,7 +239,7 @@ def _form(fields: dict[str, str | int]) -> bytes:
 
 
 def parts(url: str, *, count: int, size: int) -> Made:
-    """Partial uploads for a concatenation; ``ids`` in the report are their paths."""
+    """Send the parts of a concatenation. ``ids`` in the report has their paths."""
     report: dict[str, Any] = {"stored": [], "requests": 2 * count, "ids": []}
 
     def sending() -> Script:
@@ -255,7 +255,7 @@ def parts(url: str, *, count: int, size: int) -> Made:
 
 
 def join(url: str, *, ids: list[str], phase: int, size: int) -> Made:
-    """The final upload of a concatenation."""
+    """Join parts to a final upload."""
     report: dict[str, Any] = {"stored": [], "requests": 1}
 
     def asking() -> Script:

@@ -66,9 +66,9 @@ class Server:
 
 @contextmanager
 def started(name: str, home: Path) -> Iterator[Server]:
-    """A server of its own, keeping all it stores in ``home``, until the end of the block.
+    """Start a server that stores everything in ``home``, until the end of the block.
 
-    :raises NotAvailable: It cannot be had here.
+    :raises NotAvailable: It cannot be started here.
     """
     what, uploads, port = kind(name), home / "uploads", free_port()
     uploads.mkdir(parents=True)
@@ -107,7 +107,7 @@ def app_env(home: Path, database: Database | None) -> dict[str, str]:
 
 @contextmanager
 def _app_with_hook(what: Telling, home: Path, env: dict[str, str]) -> Iterator[tuple[str, Tree]]:
-    """The app that another server tells of its uploads, and the URL for that."""
+    """Start the app that another server tells of its uploads; the URL of its hook, and its processes."""
     need("gunicorn", "gevent", "flask_sqlalchemy")
     port = free_port()
     command = _gunicorn("gevent", what.workers, port)

@@ -1,4 +1,4 @@
-"""What is done between uploads: removing what has expired, and joining parts."""
+"""Removing expired uploads, and joining parts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print(made)
 
 
 def clean(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """``flask tus delete_expired`` with few and with many expired uploads, each with its files."""
+    """``flask tus delete_expired`` for few and for many expired uploads, each with its files."""
     own = kind(name).database
     where = f" ({TITLES[own]})" if own else ""
     table = Table(
@@ -93,7 +93,7 @@ def _clean(home: Path, count: int, found: Database, env: Mapping[str, str]) -> t
 
 
 def concat(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Table]:
-    """The last request of a concatenation; and by which system calls the bytes move."""
+    """The request that joins the parts, and the system calls that move the bytes."""
     table = Table(
         f"Concatenation of {_PARTS} parts of {wanted.part // MIB} MiB ({kind(name).title})",
         ("", "seconds", "MiB/s", "cpu s", "cpu s/GiB", "grown MiB"),
@@ -114,12 +114,12 @@ def concat(name: str, home: Path, content: Path, wanted: Sizes) -> Iterator[Tabl
 
 
 def _sent(run: Run, size: int) -> dict[str, Any]:
-    """The parts of a concatenation, sent."""
+    """Send the parts of a concatenation."""
     return run.measure("parts", volume=size * _PARTS, url=run.server.url, count=_PARTS, size=size)[1]
 
 
 def _join(run: Run, sent: dict[str, Any], size: int) -> Figures:
-    """Ask for the whole."""
+    """Join the parts."""
     options = {"ids": sent["ids"], "phase": sent["phase"], "size": size * _PARTS}
     figures, report = run.measure("join", volume=size * _PARTS, url=run.server.url, **options)
     run.remove(report)
@@ -128,14 +128,14 @@ def _join(run: Run, sent: dict[str, Any], size: int) -> Figures:
 
 @contextmanager
 def _traced(tree: Tree, output: Path) -> Iterator[bool]:
-    """Count a server's system calls in a block, if strace is here and may."""
+    """Count a server's system calls in a block, if strace is installed and allowed to."""
     if not shutil.which("strace"):
         yield False
         return
     pids = [argument for pid in tree.pids() for argument in ("-p", str(pid))]
     command = ["strace", "-f", "-c", "-U", "calls,name", "-o", str(output), "-e", f"trace={_CALLS}", *pids]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        time.sleep(1)  # it says nothing to a file that it has attached
+        time.sleep(1)  # strace does not say when it has attached
         yield process.poll() is None
         process.send_signal(signal.SIGINT)
 
