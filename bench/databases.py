@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from sqlalchemy import create_engine
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
-from bench.measure import free_memory
+from bench.measure import available_memory
 from bench.measure import MEMORY
 from bench.measure import NotAvailable
 from bench.measure import Tree
@@ -36,7 +38,7 @@ TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 _SERVERS: dict[str, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 _DRIVERS = {"postgresql": "psycopg", "mariadb": "pymysql"}
 _PATIENCE = 60  # seconds
-_ENOUGH = 4 * GIB  # of free memory: then a server keeps its files on the tmpfs
+_ENOUGH = 4 * GIB  # of available memory, for a server to keep its files on the tmpfs
 
 _running: dict[str, DatabaseServer] = {}
 
@@ -109,13 +111,12 @@ def _on_server(kind: str) -> Iterator[Database]:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     uri = make_url(server.uri).set(database=name).render_as_string(hide_password=False)
-    try:
-        yield Database(uri, Tree((server.pid,)))
-    finally:
-        with admin.connect() as connection:
-            # Connections that the server under test has left are closed.
-            connection.exec_driver_sql(f"DROP DATABASE {name}" + (" WITH (FORCE)" if kind == "postgresql" else ""))
-        admin.dispose()
+    yield Database(uri, Tree((server.pid,)))
+    # Not after an error: a statement that is still running would have to end first, and the server goes away anyway.
+    with admin.connect() as connection:
+        # Connections that the server under test has left are closed.
+        connection.exec_driver_sql(f"DROP DATABASE {name}" + (" WITH (FORCE)" if kind == "postgresql" else ""))
+    admin.dispose()
 
 
 def _server(kind: str) -> DatabaseServer:
@@ -127,10 +128,14 @@ def _server(kind: str) -> DatabaseServer:
         if find_spec(_DRIVERS[kind]) is None:
             raise NotAvailable(f"{_DRIVERS[kind]} is not installed; see the extra `bench`")
         try:
-            _running[kind] = _SERVERS[kind](MEMORY if MEMORY.is_dir() and free_memory() > _ENOUGH else None)
+            _running[kind] = _SERVERS[kind](MEMORY if _has_memory() else None)
         except (Missing, AssertionError) as error:
             raise NotAvailable(str(error)) from error
     return _running[kind]
+
+
+def _has_memory() -> bool:
+    return os.access(MEMORY, os.W_OK) and min(available_memory(), shutil.disk_usage(MEMORY).free) > _ENOUGH
 
 
 def end_servers() -> None:

@@ -171,6 +171,12 @@ def free_memory() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def available_memory() -> int:
+    """Bytes of memory that can be used without swapping, as caches make room."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:"))
+
+
 def free_port() -> int:
     """A port that nothing listens on.
 

@@ -40,13 +40,14 @@ def fill(engine: Engine, template: str, count: int, *, expired: bool = False) ->
     database = "mysql" if database == "mariadb" else database
     names = [column["name"] for column in inspect(engine).get_columns(_TABLE)]
     values = {name: f"template.{quote(name)}" for name in names}
-    values |= {"id": _IDS[database], "client_key": "NULL", "request_key": "NULL"}
+    values |= {"id": "counter.id", "client_key": "NULL", "request_key": "NULL"}
     if expired:
         values |= dict.fromkeys(("expires_at", "removable_at"), _LONG_AGO[database])
+    # In the order of the ids: MariaDB needs ten times as long if it has to insert at random places.
+    ids = f"SELECT i, {_IDS[database]} AS id FROM {_COUNTERS[database].format(count=count)} ORDER BY id LIMIT {count}"
     statement = (
         f"INSERT INTO {_TABLE} ({', '.join(map(quote, names))}) SELECT {', '.join(values[name] for name in names)}"
-        f" FROM {_COUNTERS[database].format(count=count)},"
-        f" (SELECT * FROM {_TABLE} WHERE id = '{template}') AS template"
+        f" FROM ({ids}) AS counter, (SELECT * FROM {_TABLE} WHERE id = '{template}') AS template"
     )
     with engine.begin() as connection:
         connection.exec_driver_sql(statement)
