@@ -16,9 +16,10 @@ _TURNS = 3  # of each kind of request, so that both see the same changes of the 
 
 def floor(run: Run) -> Figures:
     """HEADs and uploads in two requests, each in turns with the same requests to empty views."""
-    _heads(run, max(8, run.sizes.heads // 10))
-    _uploads(run, max(8, run.sizes.small // 10))
-    return _heads(run, run.sizes.heads) | _uploads(run, run.sizes.small)
+    count = run.sizes.floor
+    _heads(run, max(8, count // 5))
+    _uploads(run, max(8, count // 10))
+    return _heads(run, count * 2) | _uploads(run, count)
 
 
 def _heads(run: Run, count: int) -> Figures:

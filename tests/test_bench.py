@@ -64,6 +64,7 @@ def test_a_tiny_run_of_the_app_with_a_database_of_its_own(tmp_path: Path) -> Non
         "told": "Uploads of 10 KiB, and a row for each",
         "own": "Each kind of request",
         "floor": "HEADs and 10 KiB uploads .*, beside empty Flask views",
+        "chunks": "Growth: cost of a chunk",
         "records": "Growth: HEAD and 10 KiB uploads",
         "clean": "flask tus delete_expired",
     }
