@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _PARENT, _SESSION, _CPU = 1, 3, slice(11, 15)  # in what _stat() returns
 _WARM = 2 * GIB  # more would have to be written to the disk
 _PORTS = range(8_000, 10_000)  # below those that the kernel gives to outgoing connections
+_given: deque[int] = deque(maxlen=100)  # ports whose servers may not listen yet
 _START = 30.0  # seconds to answer after being started
 _IDLE = 0.3  # seconds without a tick: idle
 
@@ -178,13 +180,16 @@ def available_memory() -> int:
 
 
 def free_port() -> int:
-    """A port that nothing listens on.
+    """A port that nothing listens on, and that was not returned before.
 
     :raises NotAvailable: There is none.
     """
     for port in random.sample(_PORTS, len(_PORTS)):
+        if port in _given:
+            continue
         with suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+            _given.append(port)
             return port
     raise NotAvailable("no port is free")

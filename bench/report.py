@@ -93,7 +93,7 @@ class Results:
         goals = held(middles)
         tables = [*([goals] if goals.rows else []), *races, *self.others]
         lines = [self.about(), "", *map(str, tables)]
-        lines += [f"Left out: {kind(server).title}: {why}." for server, why in self.missing.items()]
+        lines += [f"Left out: {kind(server).title} (`{server}`): {why}." for server, why in self.missing.items()]
         lines += [f"Went wrong: {text.splitlines()[0]}" for text in self.wrong]
         return "\n".join(lines).rstrip() + "\n"
 
