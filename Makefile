@@ -16,6 +16,9 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
+# Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
@@ -27,7 +30,7 @@ test: $(VENV)/test
 
 # Run this before each commit.
 test-fast: $(VENV)/test
-	$(BIN)/python -m pytest --fast -q -n 2 -o cache_dir=$(VENV)/pytest $(ARGS)
+	$(BIN)/python -m pytest --fast -q -n 2 -o tmp_path_retention_policy=failed -o cache_dir=$(VENV)/pytest $(ARGS)
 
 # The oldest versions that pyproject.toml allows of what the package uses. Not run: tools that need newer ones themselves.
 test-oldest: $(OLDEST)/test

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask
 
 from tests.prerequisites import Missing
 
 # What needs a server, a browser or a process of its own for longer than a moment.
-SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "test_multipart.py", "typed", "without_linux"}
+SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
+SLOW_FILES = {"test_containers.py", "test_extras.py", "test_multipart.py", "test_processes.py", "test_project.py"}
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
+MEMORY = Path("/dev/shm")  # on Linux
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
 
 
@@ -23,9 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="only what needs no server, and databases once")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In a hurry, try fewer examples, and keep files in memory, where a sync costs nothing."""
+    if config.getoption("fast"):
+        hypothesis.settings.register_profile("fast", max_examples=20)
+        hypothesis.settings.load_profile("fast")
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= 2**30:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out folders that are slow as a whole, if that is wished."""
-    return True if config.getoption("fast") and collection_path.name in SLOW_FOLDERS else None
+    """Leave out folders and files that are slow as a whole, if that is wished."""
+    return True if config.getoption("fast") and collection_path.name in SLOW_FOLDERS | SLOW_FILES else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

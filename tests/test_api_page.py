@@ -10,6 +10,8 @@ import sys
 from inspect import signature
 from pathlib import Path
 
+import pytest
+
 import flask_resumable
 from flask_resumable import FlaskResumable
 from flask_resumable import Upload
@@ -43,6 +45,7 @@ def _table(title: str) -> list[tuple[str, str]]:
     return [(first, second) for first, second in rows]
 
 
+@pytest.mark.slow
 def test_the_app_of_the_page_works(tmp_path: Path) -> None:
     """It lists, shows and deletes the uploads of who asks, and nobody else's."""
     (code,) = re.findall(r"```python\n(from.*?)```", PAGE, re.DOTALL)

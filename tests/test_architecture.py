@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -67,6 +68,7 @@ OUTSIDE = {
 }
 
 
+@cache
 def _imports(name: str) -> set[str]:
     """All that a module imports, as absolute names; for types, and within functions, too."""
     path = MODULES[name]

@@ -137,6 +137,7 @@ def test_threads_keep_each_other_out(make: Make) -> None:
     assert not entered and not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 def test_processes_keep_each_other_out(kind: type[ChunkLock], path: str, tmp_path: Path) -> None:
     """Of what four processes count up together, nothing is lost."""
     counter = tmp_path / "counter"
@@ -186,6 +187,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(path: str, m
     newcomer.release()
 
 
+@pytest.mark.slow
 def test_all_processes_of_this_machine_choose_the_same_kind(path: str) -> None:
     """Else they would not keep each other out."""
     script = "from flask_resumable.storage.local.locks import chunk_lock; print(chunk_lock.__name__)"

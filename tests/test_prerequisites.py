@@ -119,6 +119,7 @@ def test_four(): pass
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_ci", [False, True])
 def test_tests_are_skipped_but_fail_on_a_ci_machine(tmp_path: Path, is_ci: bool) -> None:
     """A line for each thing that is missing, however many tests want it; on a CI machine none of them passes unseen."""

@@ -41,6 +41,7 @@ print(client.post("/flow/", data=form).json["complete"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", APPS, ids=["tus", "flow"])
 def test_the_apps_of_the_readme_run(code: str, tmp_path: Path) -> None:
     """Each whole app in the README takes an upload, and leaves the bytes where the README says."""
@@ -135,6 +136,7 @@ print(len({visit(), visit()}), send(None, 1).status_code)
 """
 
 
+@pytest.mark.slow
 def test_the_guides_strangers_have_a_number_at_their_first_visit(tmp_path: Path) -> None:
     """The guide's app with the number in the session: the first three chunks of a first visit come at once and are one
     upload; another visitor has another one, and who has not seen the page gets 401.

@@ -278,6 +278,7 @@ def test_what_is_removed_meanwhile_is_no_damage(app: Flask, tmp_path: Path) -> N
     assert (site.verify().exit_code, storage.looks) == (0, 1)
 
 
+@pytest.mark.slow
 def test_live_traffic_is_never_damage(site: Site) -> None:
     """While uploads come, are finished and removed, verification finds nothing wrong with them."""
     over = threading.Event()
@@ -329,6 +330,7 @@ def terminal() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_progress(site: Site, tmp_path: Path, terminal: tuple[int, int]) -> None:
     """Where somebody watches there is a bar; the findings are on lines of their own, and alone in a pipe."""
     url = site.tus.upload(b"01234")

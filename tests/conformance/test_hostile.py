@@ -25,7 +25,7 @@ from .tus_client import PARTIAL
 from .tus_client import UNKNOWN
 
 hostile = settings(
-    max_examples=150,
+    max_examples=settings().max_examples * 3 // 2,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

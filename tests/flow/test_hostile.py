@@ -28,7 +28,7 @@ from .site import sample
 from .site import Site
 
 hostile = settings(
-    max_examples=150,
+    max_examples=settings().max_examples * 3 // 2,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -185,7 +185,7 @@ def test_no_form_breaks_the_parser(serve_plain: Serve) -> None:
     attack()
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=settings().max_examples * 3, deadline=None, database=None)
 @given(
     contents=st.lists(st.binary(max_size=60) | pieces.filter(lambda junk: b"\r\n--" not in junk), max_size=4),
     cuts=st.lists(st.integers(0, 700), max_size=12),
@@ -206,7 +206,7 @@ def test_forms_are_taken_apart_however_they_are_cut(contents: list[bytes], cuts:
     assert found == contents
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=settings().max_examples * 3, deadline=None, database=None)
 @given(junk=pieces, step=st.integers(1, 50))
 def test_the_parser_gives_the_same_for_every_cut(junk: bytes, step: int) -> None:
     """Any bytes at once, or in steps: the same parts, or the same refusal."""

@@ -230,6 +230,7 @@ def test_geometries_are_not_mixed(site: Site) -> None:
     assert site.stored(site.flow.send(other)) == content
 
 
+@pytest.mark.slow
 def test_two_mergers_lose_nothing(serve_folder: Serve) -> None:
     """The last two chunks at once, over and over: the file is whole each time, and completed once."""
     site = serve_folder()
