@@ -1,4 +1,5 @@
-// One file through tus-js-client and a proxy that waits for an answer only so long: what becomes of it, as a line of JSON.
+// One file through tus-js-client and a proxy that waits only so long until something is created: what becomes of it, as
+// a line of JSON. The proxy is patient with HEAD: when that fails, tus-js-client sends everything again as a new upload.
 //   node upload_through_proxy.mjs LIBRARY FILE PORT PATIENCE OPTIONS
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -7,7 +8,7 @@ import http from 'node:http'
 const [library, file, port, patience, options] = process.argv.slice(2)
 const tus = createRequire(`${library}/`)('tus-js-client')
 
-const counted = {} // requests by method, and those of which the answer came too late
+const counted = {} // requests by method, and those whose answer came too late
 const count = (what) => { counted[what] = (counted[what] ?? 0) + 1 }
 
 const proxy = http.createServer((request, response) => {
@@ -18,11 +19,11 @@ const proxy = http.createServer((request, response) => {
     response.writeHead(answer.statusCode, answer.headers)
     answer.pipe(response)
   })
-  const timer = setTimeout(() => {
+  const timer = method === 'POST' ? setTimeout(() => {
     count('too late')
     onward.destroy()
     response.writeHead(504).end()
-  }, Number(patience))
+  }, Number(patience)) : undefined
   onward.on('error', () => {})
   request.pipe(onward)
 })
