@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,15 @@ import hypothesis
 import pytest
 from flask import Flask
 
+from tests.folders import has_memory
+from tests.folders import MEMORY
 from tests.prerequisites import Missing
 
 # What needs a server, a browser or a process of its own for longer than a moment.
 SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
 SLOW_FILES = {"test_containers.py", "test_extras.py", "test_multipart.py", "test_processes.py", "test_project.py"}
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
-MEMORY = Path("/dev/shm")  # on Linux
+SHARED = {"shared", "shared_live"}  # fixtures
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
 
 
@@ -32,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("fast"):
         hypothesis.settings.register_profile("fast", max_examples=20)
         hypothesis.settings.load_profile("fast")
-        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= 2**30:
+        if has_memory():
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
@@ -41,11 +42,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("fast") and collection_path.name in SLOW_FOLDERS | SLOW_FILES else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out single tests that are slow, if that is wished."""
+    """Let one process run all tests of a file that share a server. Leave out single tests that are slow, if wished."""
+    for item in items:
+        if not SHARED.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{_server_of(item)}"))
     if config.getoption("fast"):
         config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
         items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _server_of(item: pytest.Item) -> str:
+    """The kind of server that a test is about."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    path = params.get("path")
+    return str(params.get("server") or params.get("kind") or getattr(path, "kind", "gthread"))
 
 
 def _is_slow(item: pytest.Item) -> bool:

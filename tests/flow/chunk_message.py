@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from dataclasses import field
+from itertools import count
 
 from tests.live.raw import Answer
 from tests.live.raw import Connection
@@ -25,12 +26,17 @@ CHUNK = 256 * KIB
 TRIES = 10
 WAYS = ("octet", "form")
 END = f"\r\n--{BOUNDARY}--".encode()
+_numbers = count()
 _MARK = b"[the content]"
 
 
 def a_file(name: str, *, forced: bool = False, seed: int = 1) -> Sample:
-    """Two chunks of 256 KiB, and then 100 KiB: in the second chunk, or ``forced`` in a third one."""
-    return Sample(random.Random(seed).randbytes(2 * CHUNK + 100 * KIB), CHUNK, name, forced=forced)
+    """Two chunks of 256 KiB, and then 100 KiB: in the second chunk, or ``forced`` in a third one.
+
+    Its name begins with ``name`` and is given once only: a server that tests share never knows the file yet.
+    """
+    content = random.Random(seed).randbytes(2 * CHUNK + 100 * KIB)
+    return Sample(content, CHUNK, f"{name}-{next(_numbers)}", forced=forced)
 
 
 def other(file: Sample, number: int, seed: int = 7) -> bytes:

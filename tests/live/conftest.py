@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
+from tests.folders import quick_folder
 from tests.prerequisites import require_module
 from tests.prerequisites import require_program
 from tests.prerequisites import require_script
@@ -20,6 +20,7 @@ from .servers import Server
 from .tls import Certificate
 from .tls import make_certificate
 
+KEPT = 3  # servers that are shared and not in use; all of them would take gigabytes of memory
 LOG_TAIL = 4000  # characters of a server's log that a failing test shows
 
 
@@ -68,19 +69,26 @@ def _started(kind: str, home: Path, wishes: dict[str, Any]) -> Server:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Servers that are started when first asked for and then shared by all tests: they must be left alive."""
+    """Servers that are started when first asked for and then shared by all tests: they must be left alive.
+
+    The tests of a file that share a server are run by the same process. It keeps the servers that were last used.
+    """
     running: dict[str, Server] = {}
 
-    def serve(kind: str, **wishes: Any) -> Server:
-        key = repr((kind, sorted(wishes.items())))
-        if key not in running:
-            running[key] = _started(kind, tmp_path_factory.mktemp(kind), wishes)
-        _used.append(running[key])
-        return running[key]
+    with quick_folder(tmp_path_factory.mktemp("shared")) as folder:
 
-    yield serve
-    for server in running.values():
-        server.stop()
+        def serve(kind: str, **wishes: Any) -> Server:
+            key = repr((kind, sorted(wishes.items())))
+            server = running.pop(key, None) or _started(kind, Path(mkdtemp(prefix=kind, dir=folder)), wishes)
+            running[key] = server
+            while len(running) > KEPT:
+                running.pop(next(iter(running))).stop()
+            _used.append(server)
+            return server
+
+        yield serve
+        for server in running.values():
+            server.stop()
 
 
 @pytest.fixture
@@ -100,13 +108,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def quick_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: a killed process leaves the same behind there, and syncs cost nothing."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
+    """A folder in memory, where there is one."""
+    with quick_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
