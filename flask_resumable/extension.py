@@ -160,6 +160,7 @@ class FlaskResumable(Generic[UploadT]):
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         blueprints = blueprints_for(dialects)
+        files = UploadFiles(service, settings.digest_block_size)
         app.extensions["resumable"] = State(
             model=mapped,
             settings=settings,
@@ -167,8 +168,9 @@ class FlaskResumable(Generic[UploadT]):
             protocols={dialect.name: dialect.server for dialect in dialects},
             blueprints=blueprints,
             owners=self,
+            files=files,
         )
-        bind_files(app, UploadFiles(service, settings.digest_block_size))
+        bind_files(app, files)
         for blueprint in dict.fromkeys(blueprints.values()):
             app.register_blueprint(blueprint)
         app.cli.add_command(tus_commands)

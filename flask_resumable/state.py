@@ -14,6 +14,7 @@ from flask import current_app
 from .core.owner import owner_of
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .service.files import UploadFiles
 from .service.uploads import UploadService
 from .settings.app import Settings
 
@@ -34,6 +35,7 @@ class State:
     protocols: Mapping[str, object]  # by protocol, what its views work with
     blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
     owners: KnowsOwner
+    files: UploadFiles  # for models
 
     @property
     def repository(self) -> StateRepository:

@@ -111,6 +111,18 @@ def test_the_keeper_survives_its_thread(claims: Claims, monkeypatch: pytest.Monk
         assert renewed.wait(30)
 
 
+def test_the_keeper_has_no_thread_while_nothing_is_held(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends soon after the last hold; the next hold starts another one."""
+    keeper = LeaseKeeper(LEASE)
+    renewed = threading.Event()
+    monkeypatch.setattr(ClaimedUpload, "renew", lambda self: renewed.set())
+    for _ in range(2):
+        with claims.take(ID) as claimed, keeper.keeping(claimed):
+            assert renewed.wait(30)
+        _eventually(lambda: keeper._thread is None)
+        renewed.clear()
+
+
 def test_a_failed_release_is_no_failure(
     claims: Claims, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from flask import abort
@@ -92,6 +96,34 @@ def test_one_object_serves_several_apps(tmp_path: Path) -> None:
     url = _upload(clients[0])
     assert clients[0].head(url, headers=TUS).status_code == 200
     assert clients[1].head(url, headers=TUS).status_code == 404
+
+
+def test_an_app_that_is_gone_leaves_nothing_behind(tmp_path: Path) -> None:
+    """An app factory may be called a thousand times, as in tests: neither the old apps nor their threads stay."""
+
+    def used() -> ref[Flask]:
+        app = Flask("app", instance_path=str(tmp_path))
+        app.config.update(SQLALCHEMY_DATABASE_URI="sqlite:///app.sqlite", RESUMABLE_LEASE=0.3)
+        db = SQLAlchemy(app)
+
+        class Document(SQLAlchemyMixin, db.Model):  # type: ignore[misc, name-defined]
+            pass
+
+        FlaskResumable(app, model=Document, db=db)
+        with app.app_context():
+            db.create_all()
+        _upload(app.test_client())
+        with app.app_context():
+            db.engine.dispose()
+        return ref(app)
+
+    before = {*threading.enumerate()}
+    app = used()
+    deadline = time.monotonic() + 30
+    while app() is not None or {*threading.enumerate()} - before:
+        assert time.monotonic() < deadline, (app(), threading.enumerate())
+        time.sleep(0.05)
+        gc.collect()
 
 
 def test_the_ready_made_model_makes_its_table(app: Flask, db: SQLAlchemy) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 from typing import Protocol
 from typing import TYPE_CHECKING
+from weakref import ref
 from weakref import WeakKeyDictionary
 
 from flask import current_app
@@ -42,16 +43,19 @@ class Files(Protocol):
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
 
-_files_of: WeakKeyDictionary[Flask, Files] = WeakKeyDictionary()
+# Weak on both sides: files refer to the app's database, and thus to the app, which would stay in memory for ever.
+_files_of: WeakKeyDictionary[Flask, ref[Files]] = WeakKeyDictionary()
 
 
 def bind_files(app: Flask, files: Files) -> None:
-    """Make models in a context of ``app`` access their bytes through ``files``."""
-    _files_of[app] = files
+    """Make models in a context of ``app`` access their bytes through ``files``, which must be kept with the app."""
+    _files_of[app] = ref(files)
 
 
 def _files() -> Files:
-    return _files_of[current_app._get_current_object()]  # type: ignore[attr-defined]
+    files = _files_of[current_app._get_current_object()]()  # type: ignore[attr-defined]
+    assert files is not None
+    return files
 
 
 class UploadInterface(_Promised):

@@ -338,7 +338,7 @@ def advanced(upload: Upload, offset: int) -> Upload:
 class LeaseKeeper:
     """Renews claims while something slow runs that does not save, such as a hook or a copy.
 
-    One thread per process renews them all, and sleeps while there are none.
+    One thread renews them all. It ends when there have been none for a while.
     """
 
     def __init__(self, lease: timedelta) -> None:
@@ -369,13 +369,20 @@ class LeaseKeeper:
             self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._claimed_uploads)
-                before = set(self._claimed_uploads)
-            time.sleep(self._interval)
-            with self._changed:
-                still_held = before & self._claimed_uploads
-            for claimed in still_held:
-                with suppress(Unavailable, ClaimLost):  # retried at the next beat; a lost claim shows when saving
-                    claimed.renew()
+        while self._beat():
+            pass
+
+    def _beat(self) -> bool:
+        """Renew what is held for a whole interval. Return whether there was anything."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._claimed_uploads, self._interval):
+                self._thread = None
+                return False
+            before = set(self._claimed_uploads)
+        time.sleep(self._interval)
+        with self._changed:
+            still_held = before & self._claimed_uploads
+        for claimed in still_held:
+            with suppress(Unavailable, ClaimLost):  # retried at the next beat; a lost claim shows when saving
+                claimed.renew()
+        return True
