@@ -25,7 +25,7 @@ from flask_resumable.errors import ConfigurationError
 from flask_resumable.models import MongoengineModel
 from flask_resumable.repositories.mongo import factory as app_mongo
 from flask_resumable.repositories.sql import embedded
-from flask_resumable.repositories.sql import sqlite as direct
+from flask_resumable.repositories.sql import prepared
 from flask_resumable.repositories.sql.database import Pooled
 from flask_resumable.wsgi.gunicorn import has_length
 from flask_resumable.wsgi.gunicorn import is_framed
@@ -39,6 +39,7 @@ _PRIVATE = re.compile(r"_[a-z]\w*")
 USED = {
     "mongoengine": ({*app_mongo.PRIVATE, "_connection_settings"}, "ConfigurationError names the version to install"),
     "SQLAlchemy, isolation": ({"_on_connect_isolation_level"}, "each connection is switched over: statements more"),
+    "SQLAlchemy, listeners": ({"_echo", "_has_events"}, "statements go through SQLAlchemy, which takes longer"),
     "SQLAlchemy, pools": ({"_max_overflow"}, "a pool is taken to open more connections than one"),
     "Werkzeug": ({"_cached_data"}, "what the app has read before is not found, and refused"),
     "gunicorn, HTTP/2": ({"_eof", "_buf"}, "that a body was read before is not noticed"),
@@ -88,8 +89,8 @@ def test_a_mongoengine_without_them_is_refused(app: Flask, monkeypatch: pytest.M
 
 def test_sqlalchemy_need_not_tell_the_order_of_values(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it does, SQLite gets its statements directly; where it does not, through SQLAlchemy."""
-    assert direct.can_prepare()
-    monkeypatch.setattr(embedded, "can_prepare", lambda: False)
+    assert prepared.can_prepare_for_sqlite()
+    monkeypatch.setattr(embedded, "can_prepare_for_sqlite", lambda: False)
     FlaskResumable(app)
     tus = Tus(app.test_client())
     assert tus.offset(tus.upload(b"hello")) == 5

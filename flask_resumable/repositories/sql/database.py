@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol
@@ -17,11 +16,15 @@ from sqlalchemy.exc import IntegrityError
 from .engines import connect
 from .engines import db_errors
 from .engines import LazyEngine
+from .prepared import can_prepare
+from .prepared import can_return
+from .prepared import execute
+from .prepared import Prepared
+from .prepared import Row
 from .rehearsal import rehearse
 from .statements import Parameters
 
 T = TypeVar("T")
-Row = Mapping[Any, Any]
 
 
 class Repeated(Exception):
@@ -34,6 +37,11 @@ class Database(Protocol):
     @property
     def engine(self) -> Engine:
         """The engine that SQLAlchemy connects with."""
+        ...
+
+    @property
+    def can_return(self) -> bool:
+        """Whether a change can return the changed record; see :meth:`first`."""
         ...
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
@@ -53,7 +61,10 @@ class Database(Protocol):
         ...
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        """Return the first row that one of :class:`~.statements.Statements` finds, or ``None``."""
+        """Return the first row that one of :class:`~.statements.Statements` finds, or ``None``.
+
+        A change that returns the changed record need not survive a power failure.
+        """
         ...
 
     def all(self, query: Any) -> Sequence[Row]:
@@ -70,26 +81,57 @@ class Pooled:
 
     def __init__(self, engine: LazyEngine) -> None:
         self._engine = engine
+        self._can_prepare: bool | None = None
+        self._prepared: dict[Any, Prepared] = {}
 
     @property
     def engine(self) -> Engine:
         return self._engine.get()
 
+    @property
+    def can_return(self) -> bool:
+        return can_return(self.engine.dialect)
+
     def dispose(self) -> None:
         self._engine.dispose()
 
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
-        return self._run(lambda connection: connection.execute(statement, parameters).rowcount)
+        return self._run(lambda connection: self.change_in(connection, statement, parameters))
+
+    def change_in(self, connection: Connection, statement: Any, parameters: Parameters) -> int:
+        """The same as :meth:`change` in a transaction of the app's, which neither begins nor ends here."""
+        prepared = self._prepare(connection, statement)
+        if prepared is None:
+            return connection.execute(statement, parameters).rowcount
+        return execute(connection, prepared, parameters)[0]
 
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
         return self._run(lambda connection: rehearse(connection, statement, parameters))
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        row = self._run(lambda connection: connection.execute(query, parameters).first())
-        return None if row is None else row._mapping
+        return self._run(lambda connection: self._first(connection, query, parameters))
+
+    def _first(self, connection: Connection, query: Any, parameters: Parameters) -> Row | None:
+        prepared = self._prepare(connection, query)
+        if prepared is None:
+            row = connection.execute(query, parameters).first()
+            return None if row is None else row._mapping
+        rows = execute(connection, prepared, parameters)[1]
+        return prepared.row(rows[0]) if rows else None
 
     def all(self, query: Any) -> Sequence[Row]:
         return self._run(lambda connection: connection.execute(query).mappings().all())
+
+    def _prepare(self, connection: Connection, statement: Any) -> Prepared | None:
+        """Return the prepared statement, or ``None`` if SQLAlchemy must execute it."""
+        if self._can_prepare is None:
+            self._can_prepare = can_prepare(connection.dialect)
+        if not self._can_prepare or "schema_translate_map" in connection.get_execution_options():
+            return None
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        return None if prepared.has_defaults else prepared
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         """Do some work, and repeat it once if its connection had died in the pool.
@@ -110,7 +152,11 @@ class Pooled:
     def _run_once(self, work: Callable[[Connection], T]) -> T:
         with connect(self.engine) as connection:
             done = work(connection)
-            # The app may begin transactions even in autocommit, as SQLAlchemy's recipe for savepoints on SQLite does.
+            # SQLite has begun one, and the app may begin transactions even in autocommit, as SQLAlchemy's recipe for
+            # savepoints on SQLite does.
             if getattr(connection.connection.driver_connection, "in_transaction", False):
-                connection.commit()
+                if connection.in_transaction():
+                    connection.commit()
+                else:
+                    connection.connection.commit()
             return done

@@ -27,8 +27,8 @@ from ...models.sqlalchemy import SQLAlchemyMixin
 from .database import Pooled
 from .engines import hook_db_errors
 from .engines import LazyEngine
+from .prepared import can_prepare_for_sqlite
 from .records import Records
-from .sqlite import can_prepare
 from .sqlite import Direct
 from .tables import create_table
 
@@ -58,7 +58,8 @@ class EmbeddedRepository(Records):
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         with hook_db_errors():
-            upload = replace(upload, answer=hook(UploadView(upload)))
+            answer = hook(UploadView(upload))
+        upload = upload if answer is None else replace(upload, answer=answer)
         self._check(self._database.change(*self._settled(upload, claim, until)))
         return upload
 
@@ -89,7 +90,7 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
     """
     engine = LazyEngine(lambda: _engine(uri, durable=durable), lambda found: create_table(found, EmbeddedUpload))
     is_plain = make_url(uri).get_driver_name() == "pysqlite"  # other drivers may encrypt, or connect to a server
-    database = Direct(engine, durable=durable) if is_plain and can_prepare() else Pooled(engine)
+    database = Direct(engine, durable=durable) if is_plain and can_prepare_for_sqlite() else Pooled(engine)
     return EmbeddedRepository(EmbeddedUpload, database)
 
 

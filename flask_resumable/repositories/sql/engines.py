@@ -26,7 +26,7 @@ TROUBLE = "The server cannot reach its records right now; try again later."
 
 
 class LazyEngine:
-    """An engine in autocommit mode that is looked up on first use.
+    """An engine that is looked up on first use, in autocommit mode unless it is SQLite's.
 
     :param prepare: Called once with the engine, to prepare the database. If it returns a function, that is called
         before each use.
@@ -49,9 +49,11 @@ class LazyEngine:
                     found = self._find()
                     if self._prepare is not None:
                         self._check = self._prepare(found)
-                    # If it is not the engine's default, autocommit is switched on and off for each connection.
-                    is_ours = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
-                    self._engine = found if is_ours else found.execution_options(isolation_level="AUTOCOMMIT")
+                    # If it is not the engine's default, autocommit is switched on and off for each connection. Other
+                    # databases would be asked three times for each statement. SQLite does not care.
+                    is_default = getattr(found.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
+                    is_needed = found.dialect.name != "sqlite" and not is_default
+                    self._engine = found.execution_options(isolation_level="AUTOCOMMIT") if is_needed else found
         if self._check is not None:
             self._check()
         return self._engine

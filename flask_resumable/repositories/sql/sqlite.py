@@ -11,25 +11,21 @@ from typing import Any
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy import Dialect
 from sqlalchemy import Engine
-from sqlalchemy import literal
-from sqlalchemy import select
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Unavailable
-from .database import Row
 from .engines import connect
 from .engines import db_errors
 from .engines import LazyEngine
 from .engines import leave_when_forked
 from .engines import TROUBLE
+from .prepared import Prepared
+from .prepared import Row
 from .rehearsal import rehearse_on_sqlite
 from .statements import Parameters
 
 T = TypeVar("T")
-Convert = Callable[[Any], Any]
 
 _left: list[Connection] = []  # connections of the parent, kept in a forked child because SQLite forbids closing them
 
@@ -50,7 +46,7 @@ class Direct:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._raw: sqlite3.Connection | None = None
-        self._prepared: dict[Any, _Prepared] = {}
+        self._prepared: dict[Any, Prepared] = {}
         leave_when_forked(self)
 
     @property
@@ -63,19 +59,23 @@ class Direct:
         with self._lock, db_errors():
             return self._raw or self._open()
 
+    @property
+    def can_return(self) -> bool:
+        return sqlite3.sqlite_version_info >= (3, 35)
+
     def change(self, statement: Any, parameters: Parameters, *, lasting: bool = True) -> int:
         count: int = self._execute(statement, parameters, self._is_durable and lasting)[0]
         return count
 
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
-        def work(raw: sqlite3.Connection, prepared: _Prepared) -> int:
+        def work(raw: sqlite3.Connection, prepared: Prepared) -> int:
             delete = partial(raw.execute, prepared.text, prepared.values(parameters))
             return rehearse_on_sqlite(lambda text: raw.execute(text).fetchall(), lambda: delete().rowcount)
 
         return self._with(statement, work)
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        rows = self._execute(query, parameters, None)[1]
+        rows = self._execute(query, parameters, None if query.is_select else False)[1]
         return self._prepared[query].row(rows[0]) if rows else None
 
     def all(self, query: Any) -> Sequence[Row]:
@@ -105,18 +105,18 @@ class Direct:
     def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
         """Execute a statement. Return the number of records that it changed and the rows that it found."""
 
-        def work(raw: sqlite3.Connection, prepared: _Prepared) -> tuple[int, list[Any]]:
+        def work(raw: sqlite3.Connection, prepared: Prepared) -> tuple[int, list[Any]]:
             if lasting is not None and lasting is not self._is_lasting:
                 self._is_lasting = None  # in case a signal ends this request here
                 raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                 self._is_lasting = lasting
             cursor = raw.execute(prepared.text, prepared.values(parameters))
             # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
-            return cursor.rowcount, cursor.fetchall() if prepared.is_query else []
+            return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else []
 
         return self._with(statement, work)
 
-    def _with(self, statement: Any, work: Callable[[sqlite3.Connection, _Prepared], T]) -> T:
+    def _with(self, statement: Any, work: Callable[[sqlite3.Connection, Prepared], T]) -> T:
         """Use the connection while no other thread does."""
         with self._lock:
             try:
@@ -142,52 +142,6 @@ class Direct:
             self._connection.close()
         self._connection = self._raw = None
 
-    def _prepare(self, statement: Any) -> _Prepared:
-        prepared = self._prepared[statement] = _Prepared(statement, self.engine.dialect)
+    def _prepare(self, statement: Any) -> Prepared:
+        prepared = self._prepared[statement] = Prepared(statement, self.engine.dialect)
         return prepared
-
-
-def can_prepare() -> bool:
-    """Whether SQLAlchemy says in which order a compiled statement takes its values, which is not documented."""
-    compiled = select(literal(1)).compile(dialect=SQLiteDialect_pysqlite())
-    return isinstance(getattr(compiled, "positiontup", None), list) and hasattr(compiled, "binds")
-
-
-class _Prepared:
-    """The text of a statement, with converters for its values and columns according to their types."""
-
-    def __init__(self, statement: Any, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
-        self.is_query = bool(statement.is_select)
-        self._values = [
-            (name, compiled.params[name], _to_database(compiled.binds[name].type, dialect))
-            for name in compiled.positiontup
-        ]
-        columns = statement.selected_columns if self.is_query else ()
-        self._columns = [(column.key, _from_database(column.type, dialect)) for column in columns]
-
-    def values(self, parameters: Parameters) -> list[Any]:
-        """Return the values in the order of the statement."""
-        get = parameters.get
-        return [
-            get(name, default) if convert is None else convert(get(name, default))
-            for name, default, convert in self._values
-        ]
-
-    def row(self, found: Sequence[Any]) -> Row:
-        """Return a row by the names of its columns."""
-        return {
-            name: value if convert is None else convert(value)
-            for (name, convert), value in zip(self._columns, found, strict=True)
-        }
-
-
-def _to_database(kind: Any, dialect: Dialect) -> Convert | None:
-    convert: Convert | None = kind.dialect_impl(dialect).bind_processor(dialect)
-    return convert
-
-
-def _from_database(kind: Any, dialect: Dialect) -> Convert | None:
-    convert: Convert | None = kind.dialect_impl(dialect).result_processor(dialect, None)
-    return convert
