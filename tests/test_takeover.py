@@ -47,6 +47,7 @@ class Pipe:
     watch: Any = None
     is_overlong = False
     withholds = False
+    has_ended = False
 
     def __init__(self) -> None:
         self.is_whole = False

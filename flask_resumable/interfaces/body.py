@@ -29,6 +29,11 @@ class Incoming(Protocol):
 
     withholds: bool  # whether this server buffers what it received until there is more, or the connection ends
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end is known to be reached, so that there is nothing to wait for."""
+        ...
+
     def wait(self) -> None:
         """Wait until there may be more content. This takes about a second at most, where the server allows that.
 

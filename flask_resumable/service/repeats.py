@@ -229,6 +229,10 @@ class _IncomingRest:
         self.interrupt = incoming.interrupt
         self.close = incoming.close
 
+    @property
+    def has_ended(self) -> bool:
+        return self._incoming.has_ended
+
     def take(self) -> bytes | memoryview | Piped | None:
         while self._left:
             block = self._incoming.take()

@@ -39,6 +39,7 @@ _STEPS = 20  # the number of naps in that time; on a busy machine each of them t
 _SETTLING = 0.1  # seconds in which a request whose connection has just ended releases its upload by itself
 _PASSING = 0.02  # the same for a new request with content, whose client has waited already when it asked for the offset
 _LISTENING = 0.2  # seconds between two checks for messages
+_STAYING = 5.0  # seconds without requests after which these checks end
 _POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one is repeated
 
 
@@ -203,7 +204,8 @@ class Takeover:
 class Listener:
     """Receives messages from other processes to the requests that are receiving content in this one.
 
-    One thread serves them all and runs only while there are any. Short requests do not need it.
+    One thread serves them all. Short requests do not need it, but starting it would take longer than they do, so it
+    stays for a while after the last one.
     """
 
     def __init__(self, repository: StateRepository, claims: Claims) -> None:
@@ -229,14 +231,18 @@ class Listener:
             self._held.discard(claimed)
 
     def _run(self) -> None:
+        last = time.monotonic()
         while True:
             time.sleep(_LISTENING)
+            now = time.monotonic()
             with self._lock:
-                if not self._held:
+                if not self._held and now - last > _STAYING:
                     self._thread = None
                     return
-            with suppress(ResumableError):  # tried again soon
-                self._hear()
+                last = now if self._held else last
+            if self._held:
+                with suppress(ResumableError):  # tried again soon
+                    self._hear()
 
     def _hear(self) -> None:
         for claim, wish in self._repository.asked():

@@ -235,7 +235,7 @@ class _Transfer:
             return False
         self._store(block)
         self._save_if_due()
-        return len(block) >= _LARGE
+        return len(block) >= _LARGE or incoming.has_ended
 
     def _look_around(self) -> None:
         """Check that the upload is still held, and save if that is due, although nothing has arrived."""

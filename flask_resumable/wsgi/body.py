@@ -94,7 +94,7 @@ class RequestContent:
         self._left = room if body.size is None else min(room, body.size)
         self._idle_timeout = idle_timeout
         self._heard_at = time.monotonic()
-        self._has_ended = not self._left and body.size is not None
+        self.has_ended = not self._left and body.size is not None
         self._interruption: BaseException | None = None
         self._is_open = True
         self._closing = threading.Lock()
@@ -109,7 +109,7 @@ class RequestContent:
     def wait(self) -> None:
         if self._interruption is not None:
             raise self._interruption
-        if self._has_ended:
+        if self.has_ended:
             return
         try:
             self._source.wait()
@@ -120,7 +120,7 @@ class RequestContent:
             self._interruption = error
 
     def take(self) -> bytes | memoryview | Piped | None:
-        if self._has_ended:
+        if self.has_ended:
             return b""
         try:
             block = self._next()
@@ -159,13 +159,13 @@ class RequestContent:
             _give_way()
 
     def _end(self, *, is_whole: bool = False) -> bytes:
-        self._has_ended = True
+        self.has_ended = True
         self._body.is_whole = is_whole
         return b""
 
     def interrupt(self) -> None:
         with self._closing:
-            if self._is_open and not self._has_ended:
+            if self._is_open and not self.has_ended:
                 self._source.interrupt()
 
     def close(self) -> None:
@@ -173,9 +173,9 @@ class RequestContent:
             if not self._is_open:
                 return
             self._is_open = False
-            if not self._has_ended:
+            if not self.has_ended:
                 self._source.abandon()
-            self._has_ended = True
+            self.has_ended = True
             self._source.close()
 
 

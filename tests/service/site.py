@@ -30,6 +30,7 @@ class Content:
     unseen = 0
     watch: Any = None
     withholds = False
+    has_ended = False
 
     def __init__(self, content: bytes, *, size: int | None = None) -> None:
         self.size: int | None = len(content) if size is None else size
