@@ -135,6 +135,11 @@ class Upload:
         """Whether a request is receiving content, or crashed while it did."""
         return self.status is Status.ACTIVE and not self.is_released and not self.is_final
 
+    def is_free(self, owner: str | None, now: datetime) -> bool:
+        """Whether a request of ``owner`` can claim the upload and write to it, without any step before."""
+        is_idle = self.status is Status.ACTIVE and self.is_released
+        return is_idle and self.owner == owner and not self.is_expired(now)
+
     @property
     def can_expire(self) -> bool:
         """Whether the upload can expire. Complete uploads do not, except partial ones, which only wait for a final one.

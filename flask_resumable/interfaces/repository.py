@@ -78,6 +78,18 @@ class StateRepository(Protocol):
         """
         ...
 
+    def claim_free(
+        self, upload_id: str, *, owner: str | None, now: datetime, until: datetime, by: str | None = None
+    ) -> tuple[Upload, Claim] | None:
+        """Claim an upload that can be written to at once, in one step with reading it.
+
+        That is an upload in the status ``ACTIVE`` that belongs to ``owner``, has not expired and whose last claim was
+        released. The upload that is returned shows the new claim. For any other upload, and where the database cannot
+        do this in one step, return ``None`` and change nothing. The caller then reads the record and calls
+        :meth:`claim`.
+        """
+        ...
+
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         """Save the record, and renew the claim or release it (``None``), in one step.
 

@@ -140,6 +140,17 @@ def values_of(upload: Upload) -> dict[str, Any]:
     }
 
 
+def claim_of(upload: Upload) -> dict[str, Any]:
+    """Return the fields that describe the claim on the upload, as it was last read."""
+    return {
+        "claimed_until": upload.claimed_until,
+        "claimed_by": upload.claimed_by,
+        "fence": upload.fence,
+        "asked": upload.asked,
+        "version": upload.version,
+    }
+
+
 def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None

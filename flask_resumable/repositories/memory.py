@@ -74,6 +74,16 @@ class MemoryRepository:
             self._change(record, replace(before, updated_at=now), until, by=by, fence=before.fence + 1)
             return before, Claim(upload_id, before.fence + 1)
 
+    def claim_free(
+        self, upload_id: str, *, owner: str | None, now: datetime, until: datetime, by: str | None = None
+    ) -> tuple[Upload, Claim] | None:
+        with self._lock:
+            record = self._records.get(upload_id)
+            if record is None or not record.upload.is_free(owner, now):
+                return None
+            _, claim = self.claim(upload_id, now=now, until=until, by=by)
+            return record.upload, claim
+
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         with self._lock:
             record = self._held(claim)

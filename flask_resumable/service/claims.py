@@ -84,19 +84,28 @@ class ClaimedUpload:
         self._now = now
         self._is_released = False
         self._renew_at = now()
+        self._claimed_until: datetime | None = None
 
     def begin(self, upload: Upload, claim: Claim, *, is_released: bool = False) -> None:
-        """Start to hold an upload with this claim."""
+        """Start to hold an upload with this claim. ``upload`` may still show the previous one."""
         self.upload = upload
         self.claim = claim
         self._is_released = is_released
+
+    def show(self, by: str) -> None:
+        """Let ``upload`` show this claim, for hooks."""
+        until, version = self._claimed_until, self.upload.version + 1
+        self.upload = replace(
+            self.upload, claimed_until=until, claimed_by=by, fence=self.claim.fence, asked=None, version=version
+        )
 
     def claim_until(self) -> datetime:
         """Return when a claim expires that is made or renewed now."""
         now = self._now()
         lease = self._lease * (RECEIVING if self.is_receiving else 1)
         self._renew_at = now + lease / 3
-        return now + lease
+        self._claimed_until = now + lease
+        return self._claimed_until
 
     @property
     def is_due(self) -> bool:
@@ -114,8 +123,9 @@ class ClaimedUpload:
 
         :raises ClaimLost: A newer request has taken over.
         """
-        upload = replace(upload, updated_at=self._now())
-        self._repository.save(upload, self.claim, until=None if last else self.claim_until())
+        until = None if last else self.claim_until()
+        upload = replace(upload, updated_at=self._now(), claimed_until=until)
+        self._repository.save(upload, self.claim, until=until)
         self.upload = upload
         self._is_released = last
 
@@ -126,7 +136,8 @@ class ClaimedUpload:
         """
         upload = replace(upload, updated_at=self._now())
         until = None if last else self.claim_until()
-        self.upload = self._repository.save_with_hook(upload, self.claim, hook, until=until)
+        saved = self._repository.save_with_hook(upload, self.claim, hook, until=until)
+        self.upload = replace(saved, claimed_until=until)
         self._is_released = last
 
     def release(self) -> None:
@@ -190,7 +201,22 @@ class Claims:
         with self.keep(claimed):
             if claimed.upload.status is Status.ACTIVE and not claimed.upload.is_released:
                 self._recover(claimed)
+            claimed.show(str(self._name))
             yield claimed
+
+    def take_free(self, upload_id: str, *, owner: str | None) -> ClaimedUpload | None:
+        """Claim an upload for content that is about to arrive, if nothing else is to be done before.
+
+        Pass the result to :meth:`keep`. If it is ``None``, use :meth:`take`, which has the same result in more steps.
+        """
+        claimed = self._claimed(is_receiving=True)
+        self._coming.append(upload_id)
+        try:
+            until = claimed.claim_until()
+            made = self._repository.claim_free(upload_id, owner=owner, now=self._now(), until=until, by=str(self._name))
+            return None if made is None else self._registered(claimed, *made)
+        finally:
+            self._coming.remove(upload_id)
 
     @contextmanager
     def keep(self, claimed: ClaimedUpload) -> Iterator[ClaimedUpload]:
@@ -271,14 +297,20 @@ class Claims:
         *,
         is_released: bool = False,
     ) -> ClaimedUpload:
-        """Make a claim, and register it so that other requests of this process find it."""
+        """Make a claim, and register it."""
         self._coming.append(upload_id)
         try:
-            claimed.begin(*claim(), is_released=is_released)
-            self._claimed_uploads[upload_id, claimed.claim.fence] = claimed
-            return claimed
+            return self._registered(claimed, *claim(), is_released=is_released)
         finally:
             self._coming.remove(upload_id)
+
+    def _registered(
+        self, claimed: ClaimedUpload, upload: Upload, claim: Claim, *, is_released: bool = False
+    ) -> ClaimedUpload:
+        """Register a claim, so that other requests of this process find it."""
+        claimed.begin(upload, claim, is_released=is_released)
+        self._claimed_uploads[upload.id, claim.fence] = claimed
+        return claimed
 
     def _claim(
         self, claimed: ClaimedUpload, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None

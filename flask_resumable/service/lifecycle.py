@@ -140,7 +140,7 @@ class Lifecycle:
         else:
             claimed.save_with_hook(upload, hook, last=last)
         if name:
-            self.observe(name, upload)
+            self.observe(name, claimed.upload)
 
     def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload for good. After a crash it is in DELETING, and the cleaner continues.

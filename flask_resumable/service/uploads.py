@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import ExitStack
 from contextlib import suppress
@@ -190,15 +191,20 @@ class UploadService:
         """
         with ExitStack() as stack:
             with self._claims.announced(upload_id):
-                upload = self.find(upload_id, owner=owner)
-                rules.check_alive(upload, self.now())
-                make_way = partial(self._takeover.make_way, write.start)
-                is_receiving = upload.status is Status.ACTIVE
-                claiming = self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
-                claimed = stack.enter_context(claiming)
+                free = self._claims.take_free(upload_id, owner=owner)
+                taken = self._claims.keep(free) if free is not None else self._taken_for(upload_id, write, owner)
+                claimed = stack.enter_context(taken)
             self._lifecycle.catch_up(claimed)
             self._receive(claimed, write, body, limits)
             return claimed.upload
+
+    def _taken_for(self, upload_id: str, write: Write, owner: str | None) -> AbstractContextManager[ClaimedUpload]:
+        """Claim an upload for content, whatever state it is in and whoever holds it."""
+        upload = self.find(upload_id, owner=owner)
+        rules.check_alive(upload, self.now())
+        make_way = partial(self._takeover.make_way, write.start)
+        is_receiving = upload.status is Status.ACTIVE
+        return self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)
 
     def delete(self, upload_id: str, *, owner: str | None) -> None:
         """Remove an upload and its bytes, finished or not, and interrupt a request that is writing to it.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ..core.metadata import UploadMetadata
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -61,6 +62,60 @@ class ClaimContract:
             repository.claim(id_of(1), now=NOW, until=SOON, known=asked, by="b", over=asked.fence)
         found = repository.get(id_of(1))  # unless it is known to be gone
         repository.claim(id_of(1), now=NOW, until=SOON, known=found, by="b", over=found.fence)
+
+    def test_a_free_upload_is_claimed_in_one_step(self, repository: StateRepository) -> None:
+        """The result is that of reading the record and claiming it, or ``None`` if the repository needs both."""
+        upload = an_upload(
+            owner="ann", received=ByteRanges.prefix(3), expires_at=LATER, metadata=UploadMetadata("filename YQ==")
+        )
+        first = repository.add(upload, until=SOON, by="a")
+        repository.release(first)
+        known = repository.get(id_of(1))
+        made = repository.claim_free(id_of(1), owner="ann", now=NOW, until=SOON, by="b")
+        if made is None:
+            assert repository.get(id_of(1)) == known
+            return
+        taken, claim = made
+        assert taken == repository.get(id_of(1))
+        assert taken == replace(
+            known, updated_at=NOW, claimed_until=SOON, claimed_by="b", fence=claim.fence, version=taken.version
+        )
+        assert claim.fence > first.fence
+        assert taken.version > known.version
+        with pytest.raises(ClaimLost):
+            repository.save(known, first, until=None)
+        repository.save(replace(taken, received=ByteRanges.prefix(5)), claim, until=None)
+        assert repository.get(id_of(1)).offset == 5
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"owner": "bob"},
+            {"owner": None},
+            {"owner": "ANN"},
+            {"expires_at": NOW},
+            *({"status": status} for status in Status if status is not Status.ACTIVE),
+        ],
+        ids=str,
+    )
+    def test_only_a_free_upload_is_claimed_in_one_step(
+        self, repository: StateRepository, changes: dict[str, Any]
+    ) -> None:
+        """Whatever needs a closer look is left unchanged."""
+        repository.release(repository.add(an_upload(**{"owner": "ann"} | changes), until=SOON, by="a"))
+        before = repository.get(id_of(1))
+        assert repository.claim_free(id_of(1), owner="ann", now=NOW, until=SOON, by="b") is None
+        after = repository.get(id_of(1))
+        assert (after.claimed_until, after.status, after.offset) == (None, before.status, before.offset)
+
+    @pytest.mark.parametrize("owner", [None, "ann"])
+    def test_a_claimed_upload_is_not_free(self, repository: StateRepository, owner: str | None) -> None:
+        """Not even after the claim has expired, because its holder may have left something to recover."""
+        assert repository.claim_free(id_of(1), owner=owner, now=NOW, until=SOON) is None
+        claim = repository.add(an_upload(owner=owner), until=SOON, by="a")
+        for now in (NOW, LATER):
+            assert repository.claim_free(id_of(1), owner=owner, now=now, until=LATER) is None
+        repository.save(repository.get(id_of(1)), claim, until=None)
 
     def test_a_fence_is_never_reused(self, repository: StateRepository) -> None:
         """A claim after a release has a new fence."""

@@ -92,22 +92,32 @@ class MongoengineRepository:
         if over is not None:
             status = {} if known is None else {"status": known.status.value}
             free["$or"].append({"fence": over, **status})
-        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
-        change = self._documents.change(values, grows=("fence", "version"))
-        found = self._collection.run(
-            lambda collection: collection.find_one_and_update(
-                {"_id": upload_id} | free, change, return_document=ReturnDocument.AFTER
-            )
-        )
-        if found is None:
+        taken = self._taken({"_id": upload_id} | free, now, until, by)
+        if taken is None:
             self.get(upload_id)
             raise UploadLocked
-        taken = upload_from(self._documents.record(found))
         before = replace(taken, fence=taken.fence - 1, version=taken.version - 1)
         if known is not None and known.version == before.version:
             before = replace(before, claimed_until=known.claimed_until, claimed_by=known.claimed_by)
         # Otherwise another holder may have left something to recover, so the upload still shows as claimed.
         return before, Claim(upload_id, taken.fence)
+
+    def claim_free(
+        self, upload_id: str, *, owner: str | None, now: datetime, until: datetime, by: str | None = None
+    ) -> tuple[Upload, Claim] | None:
+        is_free = {"_id": upload_id, "status": Status.ACTIVE.value, "owner": owner, "claimed_until": None}
+        is_alive = {"$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
+        taken = self._taken(is_free | is_alive, now, until, by)
+        return None if taken is None else (taken, Claim(upload_id, taken.fence))
+
+    def _taken(self, query: dict[str, Any], now: datetime, until: datetime, by: str | None) -> Upload | None:
+        """Claim the upload that ``query`` finds, and return it with the claim."""
+        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
+        change = self._documents.change(values, grows=("fence", "version"))
+        found = self._collection.run(
+            lambda collection: collection.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
+        )
+        return None if found is None else upload_from(self._documents.record(found))
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "asked": None})

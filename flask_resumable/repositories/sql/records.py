@@ -126,6 +126,22 @@ class Records:
                 return upload, Claim(upload_id, upload.version + 1)
         raise UploadLocked
 
+    def claim_free(
+        self, upload_id: str, *, owner: str | None, now: datetime, until: datetime, by: str | None = None
+    ) -> tuple[Upload, Claim] | None:
+        if not self._database.can_return:
+            return None
+        statement = self._statements.claim_free if owner is None else self._statements.claim_owned
+        taken = {"claimed_until": until, "claimed_by": by, "updated_at": now}
+        row = self._database.first(statement, self._statements.free(upload_id, owner, now, taken))
+        if row is None:
+            return None
+        upload, claim = upload_from(row), Claim(upload_id, row["fence"])
+        if upload.owner != owner:  # a collation of the app's may find them equal
+            self.release(claim)
+            return None
+        return upload, claim
+
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         values = state_of(upload) | {"claimed_until": until, "digests": None}
         self._check(self._database.change(self._statements.save, self._statements.under(claim, values)))

@@ -17,7 +17,7 @@ from ...core.answer import Answer
 from ...core.owner import Anybody
 from ...core.upload import Upload
 from ...interfaces import Claim
-from .database import Database
+from .database import Pooled
 from .engines import hook_db_errors
 from .instances import Instances
 from .records import Records
@@ -29,8 +29,9 @@ from .sessions import Sessions
 class SQLAlchemyRepository(Records):
     """Keeps records in the app's database. What a hook writes is committed together with the upload's status."""
 
-    def __init__(self, model: type[Any], database: Database, sessions: Sessions) -> None:
+    def __init__(self, model: type[Any], database: Pooled, sessions: Sessions) -> None:
         super().__init__(model, database)
+        self._pool = database
         self._sessions = sessions
         self._instances = Instances(model)
 
@@ -56,13 +57,13 @@ class SQLAlchemyRepository(Records):
                 digests, work.digests = work.digests, None
                 statement, parameters = self._settled(replace(upload, answer=answer), claim, until, digests)
                 # By the mapper, because a session that is bound by base classes finds no engine for a table.
-                done = session.execute(statement, parameters, bind_arguments={"mapper": self.model})
-                self._check(done.rowcount)  # type: ignore[attr-defined]
+                connection = session.connection(bind_arguments={"mapper": self.model})
+                self._check(self._pool.change_in(connection, statement, parameters))
 
             with save_with_next_commit(session, save):
                 answer = hook(self._instances.attached(session, upload))
                 session.commit()
-        upload = replace(upload, answer=answer)
+        upload = upload if answer is None else replace(upload, answer=answer)
         if saved[-1] != answer:  # the hook committed before it returned this
             self._check(self._database.change(*self._settled(upload, claim, until)))
         return upload

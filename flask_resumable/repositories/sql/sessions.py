@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from typing import Protocol
 from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from sqlalchemy import Engine
 from sqlalchemy import event
@@ -110,6 +111,30 @@ def _guards_snapshots(engine: Engine) -> bool:
     return _guarding[engine]
 
 
+class _PendingSave:
+    """A save that belongs to the transaction of a session that is committed first."""
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._transaction: object = None  # the one that the save was added to
+        self._is_committed = False
+
+    def before_commit(self, session: Session) -> None:
+        transaction = session.get_transaction()
+        if not self._is_committed and transaction is not self._transaction:
+            self._transaction = transaction
+            with db_errors():
+                self._save()
+
+    def after_commit(self) -> None:
+        self._is_committed = True
+
+
+_PENDING = "resumable_save"  # in Session.info
+
+_listening: WeakSet[type[Session]] = WeakSet()
+
+
 @contextmanager
 def save_with_next_commit(session: Session, save: Callable[[], None]) -> Iterator[None]:
     """Add ``save`` to the transaction that is committed first: one of the hook's own, or the one after it.
@@ -117,21 +142,30 @@ def save_with_next_commit(session: Session, save: Callable[[], None]) -> Iterato
     The hook may therefore commit, and its rows and the upload's next status are still saved in one transaction. The row
     is locked only from there to the commit, not while the hook runs.
     """
-    is_saved = False
-
-    def before_commit(committing: Session) -> None:
-        if not is_saved and not committing.in_nested_transaction():
-            with db_errors():
-                save()
-
-    def after_commit(committed: Session) -> None:
-        nonlocal is_saved
-        is_saved = is_saved or not committed.in_nested_transaction()
-
-    event.listen(session, "before_commit", before_commit)
-    event.listen(session, "after_commit", after_commit)
+    _listen(type(session))
+    outer = session.info.get(_PENDING)
+    session.info[_PENDING] = _PendingSave(save)
     try:
         yield
     finally:
-        event.remove(session, "before_commit", before_commit)
-        event.remove(session, "after_commit", after_commit)
+        session.info[_PENDING] = outer
+
+
+def _listen(kind: type[Session]) -> None:
+    """Listen to the commits of all sessions of a class, because to start and stop for each of them takes longer."""
+    if kind not in _listening:
+        _listening.add(kind)
+        event.listen(kind, "before_commit", _before_commit)
+        event.listen(kind, "after_commit", _after_commit)
+
+
+def _before_commit(session: Session) -> None:
+    pending = session.info.get(_PENDING)
+    if pending is not None and not session.in_nested_transaction():
+        pending.before_commit(session)
+
+
+def _after_commit(session: Session) -> None:
+    pending = session.info.get(_PENDING)
+    if pending is not None and not session.in_nested_transaction():
+        pending.after_commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam
@@ -13,13 +14,15 @@ from sqlalchemy import select
 from sqlalchemy import Table
 from sqlalchemy import update
 
+from ...core.upload import Status
 from ...interfaces import Claim
 from ...models.record import FIELDS
 from ...models.record import OWN_FIELDS
 from ...models.record import STATE_FIELDS
 
 # Parameters must not have the names of columns, because SQLAlchemy would take them for new values.
-_ID, _VERSION, _FENCE, _KEY, _OFFSET = "the_id", "the_version", "the_fence", "the_key", "the_offset"
+_ID, _OWNER, _VERSION, _FENCE = "the_id", "the_owner", "the_version", "the_fence"
+_KEY, _OFFSET, _NOW = "the_key", "the_offset", "the_time"
 _NEW = "new_"
 
 Parameters = dict[str, Any]
@@ -48,6 +51,14 @@ class Statements:
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
         taken = self._new("claimed_until", "claimed_by", "updated_at", "version", "fence")
         self.claim = update(table).where(is_known).values(taken | answered)
+        is_alive = c["expires_at"].is_(None) | (c["expires_at"] > bindparam(_NOW, type_=c["expires_at"].type))
+        is_unclaimed = (c["status"] == Status.ACTIVE.value) & c["claimed_until"].is_(None)
+        # The fence is the new version, as in ``known``: the right side of an assignment is the row as it was.
+        taken_now = self._new("claimed_until", "claimed_by", "updated_at") | grown | {c["fence"]: c["version"] + 1}
+        claim_free = update(table).where(has_id & is_unclaimed & is_alive).values(taken_now | answered)
+        claim_free = claim_free.returning(*(c[name].label(name) for name in FIELDS))
+        self.claim_free = claim_free.where(c["owner"].is_(None))
+        self.claim_owned = claim_free.where(c["owner"] == bindparam(_OWNER))
         saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
         self.save = update(table).where(is_held).values(saved | self._new("digests"))
         self.save_with_hook = update(table).where(is_held).values(saved | self._new("answer"))
@@ -74,6 +85,11 @@ class Statements:
     def by_key(key: str) -> Parameters:
         """Return parameters for ``find`` and ``find_request``."""
         return {_KEY: key}
+
+    @staticmethod
+    def free(upload_id: str, owner: str | None, now: datetime, values: Mapping[str, Any]) -> Parameters:
+        """Return parameters for ``claim_free`` and ``claim_owned``."""
+        return {_ID: upload_id, _OWNER: owner, _NOW: now, **new(values)}
 
     @staticmethod
     def known(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
