@@ -20,6 +20,8 @@ from .statements import Parameters
 Convert = Callable[[Any], Any]
 Row = Mapping[Any, Any]
 
+# SQLAlchemy itself listens to others.
+_EVENTS = ("begin", "commit", "before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
 _DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
@@ -89,13 +91,12 @@ def execute(connection: Connection, prepared: Prepared, parameters: Parameters) 
 
 
 def _is_watched(connection: Connection) -> bool:
-    """Whether anything listens to the connection. If a later SQLAlchemy keeps that elsewhere, it is assumed."""
-    return bool(
-        getattr(connection, "_echo", True)
-        or getattr(connection, "_has_events", True)
-        or getattr(connection.engine, "_has_events", True)
-        or getattr(connection.dialect, "_has_events", True)
-    )
+    """Whether anything logs or listens to statements. If a later SQLAlchemy keeps that elsewhere, it is assumed."""
+    if getattr(connection, "_echo", True) or connection.dialect.dispatch.handle_error:
+        return True
+    if getattr(connection, "_has_events", True) or getattr(connection.engine, "_has_events", True):
+        return any(getattr(connection.dispatch, name) for name in _EVENTS)
+    return bool(getattr(connection.dialect, "_has_events", True) and connection.dialect.dispatch.do_execute)
 
 
 def _as_sqlalchemys(error: Any, connection: Connection, cursor: Any, text: str) -> DBAPIError:
