@@ -121,7 +121,7 @@ class Connection:
         """Take what has come; whether the next request is to be sent. Raises ``StopIteration`` after the last."""
         data = self.socket.recv(256 * KIB)
         self._answer += data
-        answer = _parsed(self._request.method, self._answer, is_over=not data)
+        answer = parsed(self._request.method, self._answer, is_over=not data)
         if answer is None:
             return False
         if answer.status >= 400:
@@ -139,8 +139,8 @@ class Connection:
         self.socket = self._connect()
 
 
-def _parsed(method: str, data: bytes, *, is_over: bool) -> Answer | None:
-    """The answer, if all of it is there."""
+def parsed(method: str, data: bytes, *, is_over: bool) -> Answer | None:
+    """Return the answer, if all of it is there."""
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
         if is_over:
@@ -149,7 +149,7 @@ def _parsed(method: str, data: bytes, *, is_over: bool) -> Answer | None:
     status, *lines = head.decode("latin-1").split("\r\n")
     code = int(status.split()[1])
     if code == 100:
-        return _parsed(method, body, is_over=is_over)
+        return parsed(method, body, is_over=is_over)
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if method == "HEAD" or code == 204:
         return Answer(code, fields, b"")

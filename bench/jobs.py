@@ -15,6 +15,7 @@ from bench.client import drive
 from bench.client import Trouble
 from bench.content import Content
 from bench.scripts import SCRIPTS
+from bench.slow_client import slow
 
 
 class Jobs:
@@ -72,8 +73,11 @@ def main() -> None:
         before = time.process_time()
         try:
             with Content(Path(job["content"])) as content:
-                scripts, report = SCRIPTS[job["name"]](**job["options"])
-                seconds = drive(job["port"], scripts, content)
+                if job["name"] == "slow":
+                    report, seconds = slow(job["port"], content, **job["options"])
+                else:
+                    scripts, report = SCRIPTS[job["name"]](**job["options"])
+                    seconds = drive(job["port"], scripts, content)
             result = {**report, "seconds": seconds, "cpu": time.process_time() - before}
         except (Trouble, OSError) as error:
             result = {"trouble": f"{type(error).__name__}: {error}"}

@@ -46,6 +46,7 @@ class Sizes:
     records: int = 1_000_000
     expired: int = 100_000
     part: int = 256 * MIB  # of 8
+    slow: int = 16  # seconds
 
 
 QUICK = Sizes(
@@ -64,6 +65,7 @@ QUICK = Sizes(
     records=100_000,
     expired=2000,
     part=32 * MIB,
+    slow=6,
 )
 TINY = Sizes(
     big=2 * MIB,
@@ -82,6 +84,7 @@ TINY = Sizes(
     records=500,
     expired=20,
     part=MIB,
+    slow=2,
 )
 
 Figures = dict[str, float]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import s3
+from bench import slow
 from bench.floor import floor
 from bench.floor import HEAD
 from bench.floor import HEAD_CPU
@@ -182,6 +183,20 @@ SCENARIOS = {
         ("c-splice", "gthread", "gevent", "granian"),
         _MANY,
         lambda run: _flow(run, "octet"),
+        in_memory=True,
+    ),
+    "slow": Scenario(
+        "500 clients at 32 KiB/s, and HEADs and creations beside them",
+        slow.SERVERS,
+        slow.COLUMNS,
+        lambda run: slow.slow(run, 500),
+        in_memory=True,
+    ),
+    "slow-2000": Scenario(
+        "2,000 clients at 32 KiB/s, and HEADs and creations beside them",
+        slow.SERVERS,
+        slow.COLUMNS,
+        lambda run: slow.slow(run, 2000),
         in_memory=True,
     ),
     "big-disk": Scenario(

@@ -170,6 +170,7 @@ def _ours(what: Ours, port: int) -> list[str]:
 
 def _gunicorn(worker: str, workers: int, port: int) -> list[str]:
     command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-k", worker, "--bind", f"127.0.0.1:{port}"]
+    command += ["--worker-connections", "5000"] if worker != "sync" else []
     return [*command, *no_control_socket(), "--log-level", "warning"]
 
 

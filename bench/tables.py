@@ -31,6 +31,8 @@ def _cell(value: object) -> str:
 
 def number(value: float) -> str:
     """Three figures that count."""
+    if value != value:
+        return "-"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
