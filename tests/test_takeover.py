@@ -92,6 +92,9 @@ class Pipe:
         self.is_whole = not block
         return block
 
+    def pause(self) -> None:
+        """Nothing is borrowed."""
+
     def interrupt(self) -> None:
         with self._changed:
             self._is_interrupted = True

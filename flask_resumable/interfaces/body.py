@@ -50,6 +50,13 @@ class Incoming(Protocol):
         """
         ...
 
+    def pause(self) -> None:
+        """Return what is needed only while content arrives. Call it in the turn, before the thread waits.
+
+        The last block is not valid any more.
+        """
+        ...
+
     def interrupt(self) -> None:
         """Make :meth:`wait` return soon, if that is safe. Called by another thread after it took what it needs.
 

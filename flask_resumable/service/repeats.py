@@ -226,6 +226,7 @@ class _IncomingRest:
         self._unseen = unseen
         self.withholds = incoming.withholds
         self.wait = incoming.wait
+        self.pause = incoming.pause
         self.interrupt = incoming.interrupt
         self.close = incoming.close
 

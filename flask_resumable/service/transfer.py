@@ -194,11 +194,13 @@ class _Transfer:
     def _take_all(self, incoming: Incoming, before_waiting: Callable[[], object]) -> None:
         is_first = True
         while True:
+            told = None
             with self._turn:
                 has_more = self._take_some(incoming)
                 if self._has_ended:
                     return
-                told = self._saved_for_watch()
+                if self._watch is not None:
+                    told = self._saved_for_watch(self._watch)
             if told is not None and self._watch is not None:
                 self._watch.tell(told)
             if self._waiting:
@@ -213,9 +215,9 @@ class _Transfer:
             if time.monotonic() - before >= _SILENCE:
                 self._look_around()
 
-    def _saved_for_watch(self) -> Upload | None:
+    def _saved_for_watch(self, watch: Watch) -> Upload | None:
         """Save and return the upload, if it is time to report progress."""
-        if self._watch is None or time.monotonic() - self._told_at < self._watch.every or self._is_guarded:
+        if time.monotonic() - self._told_at < watch.every or self._is_guarded:
             return None
         self._told_at = time.monotonic()
         self._save_all()
@@ -229,13 +231,17 @@ class _Transfer:
             raise ClaimLost
         block = None if self._has_ended else incoming.take()
         if block is None:
+            incoming.pause()
             return False
         if not block:
             self._has_ended = True
             return False
         self._store(block)
         self._save_if_due()
-        return len(block) >= _LARGE or incoming.has_ended
+        if len(block) >= _LARGE or incoming.has_ended:
+            return True
+        incoming.pause()
+        return False
 
     def _look_around(self) -> None:
         """Check that the upload is still held, and save if that is due, although nothing has arrived."""
@@ -301,6 +307,7 @@ class _Transfer:
         while self._position < end and time.monotonic() < deadline:
             block = incoming.take()
             if block is None:
+                incoming.pause()
                 return False
             if not block:
                 self._has_ended = True

@@ -29,8 +29,10 @@ file_errors: AbstractContextManager[None] = _FileErrors()
 
 def write_all(descriptor: int, block: bytes | memoryview, position: int) -> int:
     """Write the whole block at ``position``, in several calls if needed, and return its size in bytes."""
+    written = os.pwrite(descriptor, block, position)
+    if written == len(block):
+        return written
     view = memoryview(block)
-    written = 0
     while written < len(view):
         written += os.pwrite(descriptor, view[written:], position + written)
     return written

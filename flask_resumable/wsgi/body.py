@@ -75,6 +75,7 @@ class RequestBody:
                     yield block or b""
                 # After a short block, there is usually no more to take, so another call would be wasted.
                 if has_waited := block is None or len(block) < LEAST:
+                    incoming.pause()
                     incoming.wait()
 
     def trailer(self, name: str) -> str | None:
@@ -122,8 +123,12 @@ class RequestContent:
     def take(self) -> bytes | memoryview | Piped | None:
         if self.has_ended:
             return b""
+        body, left = self._body, self._left
         try:
-            block = self._next()
+            if body.unseen and left:
+                block = self._source.take_unseen(min(left, body.unseen))
+            else:
+                block = self._source.take(left or 1)  # without room, find out whether the client sent too much
         except NetworkError:
             logger.debug("A body could not be read to its end.", exc_info=True)  # usually the client disconnected
             return self._end()
@@ -133,24 +138,23 @@ class RequestContent:
             self._source.abandon()
             return self._end()
         if not block:
-            return self._end(is_whole=self._body.size is None)
-        if not self._left:
-            self._body.is_overlong = True
+            return self._end(is_whole=body.size is None)
+        if not left:
+            body.is_overlong = True
             return self._end()
         self._count(len(block))
         return block
 
-    def _next(self) -> bytes | memoryview | Piped | None:
-        body = self._body
-        if body.unseen and self._left:
-            return self._source.take_unseen(min(self._left, body.unseen))
-        return self._source.take(self._left or 1)  # without room, find out whether the client sent too much
+    def pause(self) -> None:
+        if self._is_open:
+            self._source.pause()
 
     def _count(self, size: int) -> None:
         body = self._body
         before = body.received
         body.received += size
-        body.unseen = max(0, body.unseen - size)
+        if body.unseen:
+            body.unseen = max(0, body.unseen - size)
         self._left -= size
         self._heard_at = time.monotonic()
         if not self._left and body.size is not None:
@@ -161,6 +165,8 @@ class RequestContent:
     def _end(self, *, is_whole: bool = False) -> bytes:
         self.has_ended = True
         self._body.is_whole = is_whole
+        if threading.get_ident() != self._owner:
+            self._source.wake()
         return b""
 
     def interrupt(self) -> None:

@@ -11,7 +11,7 @@ import io
 import os
 import socket
 import ssl
-from contextlib import suppress
+import time
 from inspect import GEN_CREATED
 from inspect import getgeneratorstate
 from types import GeneratorType
@@ -27,16 +27,17 @@ from .pipes import REFUSALS
 from .pipes import take_pipe
 from .sources import Ahead
 from .sources import BLOCK_SIZE
-from .sources import is_cooperative
 from .sources import is_plain
 from .sources import NetworkError
 from .sources import Readiness
+from .sources import readiness_of
 from .sources import ReadsAhead
 from .sources import shut
 from .sources import TICK
 
 MAX_SPARE_BUFFERS = 64
 DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body to skip
+SLOW = 0.03  # seconds without content after which a client is slow, until it sends a large block
 _FRAMING = 64  # more bytes than this contain content, and not only the end of a frame
 
 
@@ -127,39 +128,52 @@ class GunicornSocket:
     def __init__(self, reader: Any, sock: socket.socket) -> None:
         self._reader = reader
         self._socket = sock
+        self._descriptor = sock.fileno()
         self._timeout = sock.gettimeout()
         self._buffer: memoryview | None = None
         self._pipe: Pipe | None = None
         self._can_splice = CAN_SPLICE
+        self._is_slow = False
+        self._has_ahead = bool(reader.unreader.buf.getbuffer().nbytes)  # what gunicorn has read along with the head
         self._readiness: Readiness | None = None
         sock.settimeout(TICK)  # this also makes the descriptor non-blocking
 
     def wait(self) -> None:
-        if self._reader.unreader.buf.getbuffer().nbytes:
+        if self._has_ahead:
             return
-        if is_cooperative():
-            with suppress(OSError):
-                self._socket.recv(1, socket.MSG_PEEK)  # waits in gevent's way, so that other greenlets run
-            return
-        self._readiness = self._readiness or Readiness(self._socket)
-        self._readiness.wait(TICK)
+        if self._readiness is None:
+            self._readiness = readiness_of(self._socket)
+        before = time.monotonic()
+        self._readiness.wait()
+        self._is_slow = self._is_slow or time.monotonic() - before > SLOW
 
     def take(self, size: int) -> bytes | memoryview | None:
-        ahead = take_ahead(self._reader, size)
-        if ahead:
-            return ahead
-        view = self._buffer = self._buffer or _take_buffer()
+        if self._has_ahead:
+            return self._take_ahead(size)
+        view = self._buffer
+        if view is None:
+            view = self._buffer = _take_buffer()
         try:
             # Unlike the socket's recv_into(), this never waits.
-            count = os.readv(self._socket.fileno(), [view[: min(size, len(view))]])
+            count = os.readv(self._descriptor, [view if size >= BLOCK_SIZE else view[:size]])
         except BlockingIOError:
             return None
         self._reader.length -= count
+        if count >= LEAST:
+            self._is_slow = False
         return view[:count]
 
+    def _take_ahead(self, size: int) -> bytes:
+        ahead = take_ahead(self._reader, size)
+        self._has_ahead = bool(self._reader.unreader.buf.getbuffer().nbytes)
+        return ahead
+
     def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
-        """Move bytes to a pipe without leaving the kernel. They are moved from there to a file."""
-        if size < LEAST or not self._can_splice or self._reader.unreader.buf.getbuffer().nbytes:
+        """Move bytes to a pipe without leaving the kernel. They are moved from there to a file.
+
+        A slow client's few bytes are read instead, which takes less time, and no pipe from others.
+        """
+        if size < LEAST or self._is_slow or self._has_ahead or not self._can_splice:
             return self.take(size)
         self._pipe = self._pipe or take_pipe()
         if self._pipe is None:
@@ -185,16 +199,25 @@ class GunicornSocket:
             hand_back_pipe(self._pipe)
             self._pipe = None
 
+    def wake(self) -> None:
+        if self._readiness is not None:
+            self._readiness.wake()
+
+    def pause(self) -> None:
+        if self._buffer is not None:
+            _hand_back(self._buffer)
+            self._buffer = None
+        self._lend_pipe()
+
     def interrupt(self) -> None:
         give_up(self._reader.unreader, self._socket)
 
     abandon = interrupt
 
     def close(self) -> None:
-        if self._buffer is not None:
-            _hand_back(self._buffer)
-            self._buffer = None
-        self._lend_pipe()
+        self.pause()
+        if self._readiness is not None:
+            self._readiness.close()
         self._socket.settimeout(self._timeout)
 
 

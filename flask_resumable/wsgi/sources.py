@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import select
 import socket
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -53,6 +54,14 @@ class Source(Protocol):
 
     def take_unseen(self, size: int) -> bytes | memoryview | Piped | None:
         """Return the same as :meth:`take`, for bytes that nothing needs to inspect."""
+        ...
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return soon where that is possible without harm, because another thread took the end."""
+        ...
+
+    def pause(self) -> None:
+        """Return what is needed only while content arrives, such as a buffer. The last block is not valid any more."""
         ...
 
     def interrupt(self) -> None:
@@ -137,6 +146,12 @@ class ReadsAhead:
 
     take_unseen = take
 
+    def wake(self) -> None:
+        """Do nothing: whoever waits has read the end."""
+
+    def pause(self) -> None:
+        """Do nothing: what was read stays until it is taken."""
+
 
 class BufferedSocket:
     """Reads from the development server's buffer over a socket without blocking, and waits on the socket."""
@@ -148,13 +163,13 @@ class BufferedSocket:
         self._stream = stream
         self._socket = sock
         self._timeout = sock.gettimeout()
-        self._readiness = Readiness(sock)
+        self._readiness = ThreadReadiness(sock)
         self._may_have_more = True  # in the buffer
         sock.setblocking(False)
 
     def wait(self) -> None:
         if not self._may_have_more:
-            self._readiness.wait(TICK)
+            self._readiness.wait()
 
     def take(self, size: int) -> bytes | None:
         size = min(size, BLOCK_SIZE)
@@ -169,6 +184,12 @@ class BufferedSocket:
         return self._stream.read1(size)  # readable but empty: the end
 
     take_unseen = take
+
+    def wake(self) -> None:
+        self._readiness.wake()
+
+    def pause(self) -> None:
+        """Do nothing: the buffer is the server's."""
 
     def interrupt(self) -> None:
         shut(self._socket)
@@ -247,16 +268,65 @@ class Stream(ReadsAhead):
             self._socket.settimeout(self._timeout)
 
 
-class Readiness:
+class Readiness(Protocol):
     """Tells whether a socket can be read. For a single thread: no other may call it while this one waits."""
+
+    def wait(self) -> None:
+        """Wait for about a ``TICK`` at most, until the socket can be read or has ended."""
+        ...
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return, where that is possible. Any thread may call this."""
+        ...
+
+    def close(self) -> None:
+        """Free what it uses. Call this before the socket is closed."""
+        ...
+
+
+class ThreadReadiness:
+    """Waits in the kernel."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._poll = select.poll()  # unlike select(), it takes descriptors above 1023
         self._poll.register(sock, select.POLLIN)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the socket can be read or has ended."""
-        self._poll.poll(seconds * 1000)
+    def wait(self) -> None:
+        self._poll.poll(TICK * 1000)
+
+    def wake(self) -> None:
+        """Do nothing: the thread is in the kernel until the ``TICK`` is over."""
+
+    def close(self) -> None:
+        """Do nothing, because the kernel keeps nothing between two calls."""
+
+
+class PeekReadiness:
+    """Waits with the socket's own methods, which some library has replaced so that other greenlets run."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def wait(self) -> None:
+        with suppress(OSError):
+            self._socket.recv(1, socket.MSG_PEEK)
+
+    def wake(self) -> None:
+        """Do nothing, because it is not known how."""
+
+    def close(self) -> None:
+        """Do nothing: the socket belongs to the server."""
+
+
+def readiness_of(sock: socket.socket) -> Readiness:
+    """Return what waits for this socket without blocking others. Its timeout must be a ``TICK``."""
+    if not is_cooperative():
+        return ThreadReadiness(sock)
+    if "gevent" not in sys.modules:
+        return PeekReadiness(sock)
+    from .gevent import GreenletReadiness
+
+    return GreenletReadiness(sock, TICK)
 
 
 def is_cooperative() -> bool:

@@ -50,6 +50,9 @@ class Content:
     def take(self) -> bytes:
         return self._blocks.pop(0) if self._blocks else b""
 
+    def pause(self) -> None:
+        """Nothing is borrowed."""
+
     def interrupt(self) -> None:
         """Nobody waits."""
 

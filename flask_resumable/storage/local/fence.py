@@ -103,11 +103,11 @@ class Fence:
                 os.unlink(self._path)
 
     def held(self, number: int) -> AbstractContextManager[None]:
-        """Make newer writers wait during a write.
+        """Make newer writers wait during a write. The context can be entered again for the next write.
 
         :raises ClaimLost: There already is a newer writer.
         """
-        return _Lock(self._descriptor, fcntl.LOCK_EX, lambda: self.check(number))
+        return _Held(self._descriptor, number)
 
     def shared(self, *, again: bool = False) -> AbstractContextManager[None]:
         """Keep the upload from being finished or removed during a write. Others may share the fence at the same time.
@@ -184,6 +184,31 @@ class _Lock:
             except BaseException:
                 self.__exit__()
                 raise
+
+    def __exit__(self, *error: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+class _Held:
+    """The lock on the whole fence for one block of the writer with this number.
+
+    This is entered for every block, however small, so it does little else than its system calls.
+    """
+
+    __slots__ = ("_descriptor", "_number")
+
+    def __init__(self, descriptor: int, number: int) -> None:
+        self._descriptor = descriptor
+        self._number = number.to_bytes(_SIZE, "big")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            if os.pread(self._descriptor, _SIZE, 0) != self._number:
+                raise ClaimLost
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)

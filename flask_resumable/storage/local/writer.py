@@ -36,6 +36,7 @@ class LocalWriter:
         self._descriptor = descriptor
         self._fence = fence
         self._number = number
+        self._held = fence.held(number)
         self._position = self._begun = start
         self._durability = durability
         self._has_failed = False
@@ -55,13 +56,13 @@ class LocalWriter:
             self._fence.close()
 
     def write(self, block: bytes | memoryview, /) -> None:
-        with file_errors, self._fence.held(self._number):
+        with file_errors, self._held:
             self._position += write_all(self._descriptor, block, self._position)
             self._note()
         self._begin_sync_if_due()
 
     def write_piped(self, block: Piped, /) -> None:
-        with file_errors, self._fence.held(self._number):
+        with file_errors, self._held:
             splice_all(block.descriptor, block.size, self._descriptor, self._position)
             self._position += block.size
             self._note()
