@@ -39,7 +39,7 @@ def test_a_greenlet_waits_for_data_again_and_again(ends: tuple[socket.socket, so
     """Each wait ends when something is there, and the next one begins anew when it was taken."""
     client, server = ends
     readiness = GreenletReadiness(server, LONG)
-    received = []
+    received: list[bytes] = []
 
     def receive() -> None:
         while len(received) < 3:
