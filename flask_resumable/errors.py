@@ -18,7 +18,8 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     │   └── RemovalRefused          the database refused, because something still refers to the record
     ├── OffsetMismatch          the content does not start at the upload's offset
     ├── LengthConflict          the declared length contradicts what is known
-    ├── TooLarge                the content exceeds the upload's length or a limit
+    ├── TooLarge                the content exceeds a limit
+    │   └── BeyondLength        the content exceeds the upload's length
     ├── ChecksumMismatch        the content does not have the announced checksum
     ├── BodyIncomplete          the client disconnected or went silent in the middle of its body
     ├── UploadLocked            another request holds the upload and must not be interrupted
@@ -147,6 +148,10 @@ class TooLarge(ResumableError):
     def __init__(self, message: str, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class BeyondLength(TooLarge):
+    """Raised when a client sends more bytes than it declared."""
 
 
 class ChecksumMismatch(ResumableError):

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 from typing import Self
 
+from ..errors import BeyondLength
 from ..errors import LengthConflict
 from ..errors import OffsetMismatch
 from ..errors import TooLarge
@@ -175,6 +176,7 @@ class Creation:
     concat: Concat | None = None
     client_key: str | None = None  # the identifier that the client will find the upload by
     idempotency_key: str | None = None  # the same in all repetitions of this request
+    awaits_completion: bool = False  # whether content must say that it is the last; see Write.completes
     storage: JSONObject = field(default_factory=dict)  # what the storage needs to know from the start
 
 
@@ -198,6 +200,9 @@ class Write:
     completes: bool | None = None
     checksum: Checksum | None = None
     checksum_in_trailer: bool = False  # the checksum is sent after the content
+    may_repeat_length: bool = False  # whether declares_length may be what is known already
+    at_most: int | None = None  # how many bytes a request may have
+    is_fatal_beyond_length: bool = False  # whether the upload is removed if the content goes beyond its length
 
     @property
     def is_guarded(self) -> bool:
@@ -252,6 +257,7 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         concat=creation.concat,
         owner=owner,
         client_key=creation.client_key,
+        awaits_completion=creation.awaits_completion,
         storage=creation.storage,
         created_at=now,
         updated_at=now,
@@ -264,11 +270,13 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
 
     :return: The upload, with its length if ``write`` declares one, and how many bytes it may still receive.
     :raises UploadExpired: The upload has expired.
-    :raises UploadClosed: It is a final upload, or one that is sent in chunks (flow.js).
+    :raises UploadClosed: It is a final upload, one that is sent in chunks (flow.js), or it is complete and ``write``
+        says that more will follow.
     :raises OffsetMismatch: ``write`` does not start at the upload's offset.
     :raises LengthConflict: ``write`` declares a length that is already known or smaller than the offset, or it
         completes the upload at another length.
-    :raises TooLarge: ``write`` exceeds the upload's length or ``limits.max_size``.
+    :raises BeyondLength: ``write`` exceeds the upload's length.
+    :raises TooLarge: ``write`` exceeds ``limits.max_size`` or its own maximum.
 
     Spec: tus 1.0 "PATCH", "Upload-Defer-Length".
     """
@@ -280,21 +288,39 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
     if write.start != upload.offset:
         raise OffsetMismatch(upload.offset, write.start)
     if write.declares_length is not None:
-        upload = _declare_length(upload, write.declares_length, limits)
+        if not write.may_repeat_length or upload.length != write.declares_length:
+            upload = _declare_length(upload, write.declares_length, limits)
     if write.completes and write.size is not None:
         upload = _end_at(upload, write.start + write.size, limits)
+    if write.completes is False and upload.status is Status.COMPLETE:
+        raise UploadClosed("This upload is complete and accepts no more content.")
     if upload.awaits_completion is not (write.completes is False):
         upload = replace(upload, awaits_completion=write.completes is False)
     end = upload.length if upload.length is not None else limits.max_size
     room = (MAX_LENGTH if end is None else end) - write.start
     if write.size is not None and write.size > room:
-        raise TooLarge(f"The body exceeds the {room} bytes remaining in this upload.", room)
+        raise _too_large(upload, f"The body exceeds the {room} bytes remaining in this upload.", room)
+    if write.at_most is not None:
+        if write.size is not None and write.size > write.at_most:
+            raise TooLarge(f"A request may have at most {write.at_most} bytes.", write.at_most)
+        room = min(room, write.at_most)
     return upload, room
+
+
+def overlong(upload: Upload, write: Write, room: int) -> TooLarge:
+    """Return the error for a body that had more bytes than ``room``."""
+    if room == write.at_most:
+        return TooLarge(f"A request may have at most {room} bytes.", room)
+    return _too_large(upload, f"The body exceeds the end of this upload, which is at {write.start + room} bytes.", room)
+
+
+def _too_large(upload: Upload, message: str, room: int) -> TooLarge:
+    return TooLarge(message, room) if upload.length is None else BeyondLength(message, room)
 
 
 def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
     if upload.length is not None:
-        raise LengthConflict("The length of this upload has already been declared; leave out Upload-Length.")
+        raise LengthConflict(f"This upload has been declared to have {upload.length} bytes; leave out Upload-Length.")
     if length < upload.offset:
         raise LengthConflict(f"The upload already has {upload.offset} bytes; its length cannot be {length}.")
     limits.check_length(length)

@@ -28,7 +28,6 @@ from ..errors import BodyIncomplete
 from ..errors import ClaimLost
 from ..errors import InvalidRequest
 from ..errors import ResumableError
-from ..errors import TooLarge
 from ..errors import Unavailable
 from ..interfaces import Body
 from ..interfaces import Incoming
@@ -89,14 +88,15 @@ class Receiver:
             with self._receiving(claimed, transfer):
                 upload = transfer.run(body, room, lambda: self._listener.add(claimed))
         if upload != claimed.upload:
-            upload = rules.finish_if_ready(upload)
+            if not (body.is_overlong and write.is_fatal_beyond_length):
+                upload = rules.finish_if_ready(upload)
             # One statement for both, if nothing remains to be done with the upload.
             is_last = upload.status is Status.ACTIVE and not self._has_listeners("post_save")
             claimed.save(upload, last=is_last)
         if not is_repeated:
             self._call_hook("post_save", claimed.upload)
         if body.is_overlong:
-            raise TooLarge(f"The body exceeds the end of this upload, which is at {claimed.upload.offset} bytes.", room)
+            raise rules.overlong(claimed.upload, write, room)
         if not body.is_whole and not claimed.upload.is_whole:
             raise BodyIncomplete(claimed.upload.offset)
 
@@ -183,7 +183,7 @@ class _Transfer:
             raise
         if self._is_guarded:
             try:
-                self._verify(body)
+                self._verify(body, room)
             except ResumableError:
                 if self._paced:
                     self._salvage()
@@ -389,9 +389,9 @@ class _Transfer:
 
     # --- at the end ---
 
-    def _verify(self, body: Body) -> None:
+    def _verify(self, body: Body, room: int) -> None:
         if body.is_overlong:
-            raise TooLarge("The body exceeds the end of this upload and was discarded.", self._write.start)
+            raise rules.overlong(self._claimed.upload, self._write, room)
         if not body.is_whole:
             raise BodyIncomplete(self._claimed.upload.offset)
         checksum = self._write.checksum or self._trailing_checksum(body)

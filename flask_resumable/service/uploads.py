@@ -25,6 +25,7 @@ from ..core.upload import Limits
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..core.upload import Write
+from ..errors import BeyondLength
 from ..errors import BodyIncomplete
 from ..errors import BytesLost
 from ..errors import ChecksumMismatch
@@ -141,7 +142,9 @@ class UploadService:
                 self._receive_first(claimed, *content, limits)
         return claimed.upload
 
-    def look(self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False) -> Upload:
+    def look(
+        self, upload_id: str, *, owner: str | None, may_have_overtaken: bool = False, ends_at_length: bool = False
+    ) -> Upload:
         """Return the upload with everything that has arrived so far.
 
         A request that is receiving content carries on. If its connection was lost, the next write can use the offset
@@ -149,6 +152,8 @@ class UploadService:
 
         :param may_have_overtaken: Whether an earlier request with content may have reached the server but not started
             yet. It is given a moment to start.
+        :param ends_at_length: Whether this client takes an upload for complete that has reached its length. Then the
+            upload is completed, even if another client has said that more would follow.
         :raises UploadNotFound: This owner has no such upload.
         :raises UploadExpired: The upload has expired.
         :raises UploadLocked: The upload is being completed right now.
@@ -165,9 +170,12 @@ class UploadService:
             upload = self._takeover.look(upload)
             if upload.status is Status.ACTIVE and self._is_busy(upload):
                 return upload
-        if self._is_at_rest(upload):
+        is_ended = ends_at_length and upload.awaits_completion and upload.is_whole
+        if self._is_at_rest(upload) and not is_ended:
             return upload
         with self.claiming(upload_id, known=upload) as claimed:
+            if is_ended and claimed.upload.is_whole and claimed.upload.status is Status.ACTIVE:
+                claimed.save(replace(claimed.upload, awaits_completion=False))
             with suppress(BytesLost):  # the upload has gone back to where its bytes end
                 self._lifecycle.catch_up(claimed)
             return claimed.upload
@@ -316,8 +324,14 @@ class UploadService:
         except BytesLost as error:
             claimed.save(rules.recede(claimed.upload, error.offset))
             raise
+        except BeyondLength:
+            if write.is_fatal_beyond_length and claimed.upload.status is Status.ACTIVE:
+                self._lifecycle.discard(claimed)
+            else:
+                self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may complete the upload
+            raise
         except TooLarge:
-            self._lifecycle.catch_up(claimed)  # the bytes up to the end are kept, and may complete the upload
+            self._lifecycle.catch_up(claimed)
             raise
         self._lifecycle.catch_up(claimed)
 

@@ -22,6 +22,7 @@ from flask_resumable.core.upload import MAX_LENGTH
 from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.core.upload import Write
+from flask_resumable.errors import BeyondLength
 from flask_resumable.errors import LengthConflict
 from flask_resumable.errors import OffsetMismatch
 from flask_resumable.errors import TooLarge
@@ -209,3 +210,41 @@ def test_an_answer_comes_back_from_its_record(body: str | bytes) -> None:
     answer = Answer(body, {"X-File": "1", "Upload-Offset": "5", "Location": "/"}, 201)
     assert Answer.from_record(json.loads(json.dumps(answer.to_record()))) == answer
     assert answer.added_headers == {"X-File": "1"}
+
+
+def test_an_upload_can_be_open_from_the_start() -> None:
+    """Then even an empty one is complete only when a client says so."""
+    creation = Creation(length=0, awaits_completion=True)
+    upload = rules.create(ID, creation, None, NONE, NOW).to(Status.ACTIVE)
+    assert not upload.is_ready
+    assert _continued(upload, Write(start=0, size=0, completes=True)).status is Status.FINISHING
+
+
+def test_a_complete_upload_is_not_opened_again() -> None:
+    """Content that says more will follow is refused; an empty end is the repetition of the last one."""
+    complete = replace(UPLOAD, received=ByteRanges.prefix(10), status=Status.COMPLETE)
+    with pytest.raises(UploadClosed):
+        rules.begin(complete, Write(start=10, size=0, completes=False), NONE, NOW)
+    for completes in (True, None):
+        assert rules.begin(complete, Write(start=10, size=0, completes=completes), NONE, NOW) == (complete, 0)
+
+
+def test_a_length_may_be_repeated_where_the_protocol_says_so() -> None:
+    """It has to be the same one."""
+    again = replace(_write(length=10), may_repeat_length=True)
+    assert rules.begin(UPLOAD, again, NONE, NOW) == (UPLOAD, 6)
+    for write in (_write(length=10), replace(again, declares_length=11)):
+        with pytest.raises(LengthConflict):
+            rules.begin(UPLOAD, write, NONE, NOW)
+
+
+def test_a_request_may_have_a_maximum_of_its_own() -> None:
+    """What is announced is refused at once, anything else is cut there; the end of the upload is told apart."""
+    write = replace(_write(size=None), at_most=5)
+    assert rules.begin(UPLOAD, write, NONE, NOW) == (UPLOAD, 5)
+    for refused, error in ((replace(write, size=6), TooLarge), (replace(write, size=7), BeyondLength)):
+        with pytest.raises(TooLarge) as caught:
+            rules.begin(UPLOAD, refused, NONE, NOW)
+        assert type(caught.value) is error
+    assert type(rules.overlong(UPLOAD, write, 5)) is TooLarge
+    assert type(rules.overlong(UPLOAD, write, 4)) is BeyondLength

@@ -11,6 +11,8 @@ import pytest
 from flask_resumable.core.concat import Concat
 from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
+from flask_resumable.core.upload import Write
+from flask_resumable.errors import BeyondLength
 from flask_resumable.errors import BodyIncomplete
 from flask_resumable.errors import OffsetMismatch
 from flask_resumable.errors import UploadExpired
@@ -20,6 +22,7 @@ from flask_resumable.service.cleanup import Cleaner
 from flask_resumable.service.cleanup import complete_pending
 from flask_resumable.service.cleanup import Report
 
+from .site import Content
 from .site import Site
 
 
@@ -209,3 +212,42 @@ def test_a_client_key_leaves_a_tombstone(site: Site) -> None:
     site.service.delete(upload.id, owner=None)
     grave = site.saved(upload)
     assert (grave.status, grave.expires_at) == (Status.GONE, site.now + timedelta(minutes=2))
+
+
+@pytest.mark.parametrize("is_fatal", [False, True])
+@pytest.mark.parametrize("is_announced", [False, True])
+def test_content_beyond_the_length_can_be_the_end_of_an_upload(site: Site, is_fatal: bool, is_announced: bool) -> None:
+    """Where the protocol says so, the upload is gone; otherwise it keeps what belongs to it. A complete one stays."""
+    upload = site.create(3)
+    body = Content(b"abcd")
+    body.size = 4 if is_announced else None
+    body.is_overlong = not is_announced
+    write = Write(start=0, size=body.size, is_fatal_beyond_length=is_fatal)
+    with pytest.raises(BeyondLength):
+        site.service.write(upload.id, write, body, owner=None, limits=site.limits)
+    if is_fatal:
+        with pytest.raises(UploadNotFound):
+            site.saved(upload)
+        assert "on_complete" not in site.called
+    else:
+        assert site.saved(upload).status is (Status.ACTIVE if is_announced else Status.COMPLETE)
+    complete = site.create(3, b"abc")
+    with pytest.raises(BeyondLength):
+        site.service.write(
+            complete.id,
+            Write(start=3, size=1, is_fatal_beyond_length=True),
+            Content(b"d"),
+            owner=None,
+            limits=site.limits,
+        )
+    assert site.saved(complete).status is Status.COMPLETE
+
+
+def test_looking_ends_an_open_upload_for_clients_that_know_only_lengths(site: Site) -> None:
+    """For them every byte is the end, so nobody else would come to say so; others only look."""
+    upload = site.create(3, awaits_completion=True)
+    content = Write(start=0, size=3, completes=False)
+    site.service.write(upload.id, content, Content(b"abc"), owner=None, limits=site.limits)
+    assert site.service.look(upload.id, owner=None).status is Status.ACTIVE
+    assert site.service.look(upload.id, owner=None, ends_at_length=True).status is Status.COMPLETE
+    assert site.called.count("on_complete") == 1

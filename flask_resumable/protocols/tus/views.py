@@ -139,7 +139,12 @@ def _create(site: _Site, upload_id: str) -> Response:
 def _head(site: _Site, upload_id: str) -> Response:
     environ = request.environ
     is_alone = not environ.get("wsgi.multithread", True) and not environ.get("wsgi.multiprocess", True)
-    upload = site.state.service.look(upload_id, owner=site.state.owner(), may_have_overtaken=not is_alone)
+    upload = site.state.service.look(
+        upload_id,
+        owner=site.state.owner(),
+        may_have_overtaken=not is_alone,
+        ends_at_length="Tus-Resumable" in request.headers,
+    )
     return respond(tus.reply_head(upload))
 
 
