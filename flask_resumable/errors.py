@@ -14,6 +14,7 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     ├── KeyReused               one idempotency key was used for two different uploads
     ├── UploadExpired           the upload was not completed in time
     ├── UploadClosed            the upload accepts no content (a final upload)
+    │   └── UploadCompleted         it is complete
     ├── UploadRejected          a hook refused
     │   └── RemovalRefused          the database refused, because something still refers to the record
     ├── OffsetMismatch          the content does not start at the upload's offset
@@ -90,6 +91,13 @@ class UploadExpired(ResumableError):
 
 class UploadClosed(ResumableError):
     """Raised when content is sent to an upload that accepts none."""
+
+
+class UploadCompleted(UploadClosed):
+    """Raised when content is sent to an upload that its client has said to be complete."""
+
+    def __init__(self) -> None:
+        super().__init__("This upload is complete and accepts no more content.")
 
 
 class UploadRejected(ResumableError):

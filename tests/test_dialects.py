@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,24 @@ def test_a_place_of_one_dialect_is_nowhere_in_another(app: Flask) -> None:
     assert client.get("/up/own", headers={"X-Speaks": "one"}).text == "here"
     assert client.get("/up/own", headers={"X-Speaks": "two"}).text == "two: UploadNotFound"
     assert "X-Finished-By" not in client.get("/else").headers
+
+
+def test_a_dialect_can_add_to_the_answers_of_others() -> None:
+    """To each of theirs at its URL, where routing fails, too; not to its own."""
+
+    def add(response: Response) -> Response:
+        response.headers["X-Added"] = request.path
+        return response
+
+    one = replace(_dialect("one"), complement=add)
+    app = Flask("app")
+    for blueprint in set(blueprints_for([_dialect("rest", has_mark=False), one]).values()):
+        app.register_blueprint(blueprint)
+    client = app.test_client()
+    for path in ("/up/", "/up/fail", "/up/a/b/c"):
+        answer = client.get(path)
+        assert (answer.headers["X-Finished-By"], answer.headers["X-Added"]) == ("rest", path)
+        assert "X-Added" not in client.get(path, headers={"X-Speaks": "one"}).headers
 
 
 def test_dialects_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ..errors import LengthConflict
 from ..errors import OffsetMismatch
 from ..errors import TooLarge
 from ..errors import UploadClosed
+from ..errors import UploadCompleted
 from ..errors import UploadExpired
 from . import placement as place
 from .answer import Answer
@@ -270,9 +271,10 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
 
     :return: The upload, with its length if ``write`` declares one, and how many bytes it may still receive.
     :raises UploadExpired: The upload has expired.
-    :raises UploadClosed: It is a final upload, one that is sent in chunks (flow.js), or it is complete and ``write``
-        says that more will follow.
+    :raises UploadClosed: It is a final upload, or one that is sent in chunks (flow.js).
     :raises OffsetMismatch: ``write`` does not start at the upload's offset.
+    :raises UploadCompleted: The upload is complete, and ``write`` has more content or says that more will follow. If a
+        protocol knows only lengths, this is :exc:`BeyondLength`.
     :raises LengthConflict: ``write`` declares a length that is already known or smaller than the offset, or it
         completes the upload at another length.
     :raises BeyondLength: ``write`` exceeds the upload's length.
@@ -287,13 +289,13 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
         raise UploadClosed("This upload is sent in chunks; continue with the protocol it was started with.")
     if write.start != upload.offset:
         raise OffsetMismatch(upload.offset, write.start)
+    if upload.status is Status.COMPLETE and (write.completes is False or (write.completes and write.size)):
+        raise UploadCompleted
     if write.declares_length is not None:
         if not write.may_repeat_length or upload.length != write.declares_length:
             upload = _declare_length(upload, write.declares_length, limits)
     if write.completes and write.size is not None:
         upload = _end_at(upload, write.start + write.size, limits)
-    if write.completes is False and upload.status is Status.COMPLETE:
-        raise UploadClosed("This upload is complete and accepts no more content.")
     if upload.awaits_completion is not (write.completes is False):
         upload = replace(upload, awaits_completion=write.completes is False)
     end = upload.length if upload.length is not None else limits.max_size

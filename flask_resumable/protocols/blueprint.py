@@ -59,12 +59,15 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
         return spoken().on_http_error(error)
 
     def finish(response: Response) -> Response:
-        if request.blueprint == name:
-            return spoken().finish(response)
-        if request.routing_exception is None or not _is_below(url):
+        is_lost = request.blueprint != name
+        if is_lost and (request.routing_exception is None or not _is_below(url)):
             return response
         dialect = spoken()
-        return dialect.finish(dialect.on_lost(response.status_code))
+        response = dialect.finish(dialect.on_lost(response.status_code) if is_lost else response)
+        for other in dialects:
+            if other is not dialect and other.complement is not None:
+                response = other.complement(response)
+        return response
 
     for rule in {rule: None for dialect in dialects for rule in dialect.rules}:
         blueprint.add_url_rule(

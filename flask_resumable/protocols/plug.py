@@ -27,7 +27,8 @@ class Dialect:
     """A protocol as an app serves it: its views below a URL, and how it responds to errors.
 
     Several dialects may share a URL. Then :attr:`speaks` tells whether a request is in a dialect, and one dialect takes
-    all other requests.
+    all other requests. A dialect whose clients need something in the responses of the others adds it with
+    :attr:`complement`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Dialect:
     on_lost: Callable[[int], Response]  # for requests below ``url`` whose routing failed with this status
     finish: Callable[[Response], Response]  # called for every response, including errors
     speaks: Callable[[Request], bool] | None = None  # ``None`` takes all requests that no other dialect speaks
+    complement: Callable[[Response], Response] | None = None  # called for every response of another dialect at ``url``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

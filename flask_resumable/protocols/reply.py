@@ -12,4 +12,4 @@ class Reply:
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: str = ""
+    body: str | bytes = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import current_app
 from flask import request
 from flask import Response
+from flask import url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import InternalServerError
 
@@ -26,7 +27,9 @@ def respond(reply: Reply, content_type: str = TEXT) -> Response:
     """Convert a reply to a Flask response."""
     if not reply.body:
         return Bare(status=reply.status, headers=reply.headers)
-    return Response(reply.body, status=reply.status, headers=reply.headers, content_type=content_type)
+    response = Response(reply.body, status=reply.status, content_type=content_type)
+    response.headers.update(reply.headers)
+    return response
 
 
 def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TEXT) -> Response:
@@ -52,6 +55,13 @@ def text_of(error: HTTPException) -> str:
     if isinstance(error, InternalServerError) and error.original_exception is not None:
         return "The server failed; try again later."
     return error.description or error.name
+
+
+def location_of(upload_id: str, *, is_absolute: bool) -> str:
+    """Return the URL of an upload. By default, it is relative to the request's own, which is right behind any proxy."""
+    if is_absolute:
+        return url_for(".resource", upload_id=upload_id, _external=True)
+    return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
 
 
 def is_misleading(response: Response, method: str) -> bool:

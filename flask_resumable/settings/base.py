@@ -33,6 +33,7 @@ def setting(
     is_secret: bool = False,
     is_common: bool = True,
     alias: str | None = None,
+    otherwise: str | None = None,
 ) -> Any:
     """Declare a setting as a field of a section.
 
@@ -41,6 +42,7 @@ def setting(
     :param is_secret: Whether its value must never be shown.
     :param is_common: Whether ``RESUMABLE_X`` sets it, too. Use ``False`` where protocols cannot share a value.
     :param alias: Another name for the setting, in lower case.
+    :param otherwise: The key of another setting whose value counts if this one is not set.
     """
     metadata = {
         "check": check,
@@ -48,6 +50,7 @@ def setting(
         "is_secret": is_secret,
         "is_common": is_common,
         "names": () if alias is None else (alias,),
+        "otherwise": () if otherwise is None else (otherwise,),
     }
     return field(default=default, repr=not is_secret, metadata=metadata)
 
@@ -145,7 +148,8 @@ def _read(section: Section, config: Mapping[str, Any]) -> tuple[dict[str, Any], 
 def _keys(section: Section, item: Field[Any]) -> list[str]:
     """List the keys that set a field. The first one found in the config wins."""
     prefixes = [*section.prefixes, *([COMMON] if item.metadata["is_common"] else [])]
-    return [prefix + name.upper() for prefix in prefixes for name in (item.name, *item.metadata["names"])]
+    own = [prefix + name.upper() for prefix in prefixes for name in (item.name, *item.metadata["names"])]
+    return [*own, *item.metadata["otherwise"]]
 
 
 def _unknown(config: Mapping[str, Any], sections: Sequence[Section]) -> list[str]:

@@ -11,7 +11,6 @@ from typing import cast
 
 from flask import request
 from flask import Response
-from flask import url_for
 from werkzeug.exceptions import HTTPException
 
 from ...core.ids import ID_PATTERN
@@ -30,6 +29,7 @@ from ..blueprint import METHODS
 from ..cors import allow_origin
 from ..reply import Reply
 from ..responses import is_misleading
+from ..responses import location_of
 from ..responses import respond
 from ..responses import respond_to_error
 from ..responses import text_of
@@ -133,7 +133,8 @@ def _create(site: _Site, upload_id: str) -> Response:
         content=None if content is None or body is None else (content, body),
         unfinished_parts=policy.offers("concatenation-unfinished"),
     )
-    return respond(tus.reply_created(upload, _location(site, upload.id), with_content=content is not None))
+    location = location_of(upload.id, is_absolute=site.server.settings.absolute_location)
+    return respond(tus.reply_created(upload, location, with_content=content is not None))
 
 
 def _head(site: _Site, upload_id: str) -> Response:
@@ -177,13 +178,6 @@ def _get(site: _Site, upload_id: str) -> Response:
     if upload.status is not Status.COMPLETE or upload.is_partial:
         raise UploadNotFound(upload_id)
     return download(site.state, upload, request)
-
-
-def _location(site: _Site, upload_id: str) -> str:
-    """Return a URL relative to the request's own, which is right with any proxy and prefix."""
-    if site.server.settings.absolute_location:
-        return url_for(".resource", upload_id=upload_id, _external=True)
-    return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
 
 
 # --- responses ---
