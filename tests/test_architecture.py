@@ -42,7 +42,7 @@ ALLOWED = {
 }
 # Folders that have nothing to do with one another, and files beside them that nobody in them may import.
 APART = {
-    "protocols": ({"tus", "flow"}, {"registry"}),
+    "protocols": ({"tus", "flow", "ietf"}, {"registry"}),
     "repositories": ({"sql", "mongo"}, set()),
     "storage": ({"local", "multipart", "s3"}, {"factory"}),
 }
@@ -50,7 +50,7 @@ ON_TOP_OF = {"s3": {"multipart"}}
 # What the checksums may import if it is installed: pure functions, too.
 HASHES = {"blake3", "xxhash"}
 # What every protocol has that must be pure: it decides without Flask, databases, disks or clocks.
-PURE = ("errors", "messages", "replies", "multipart")
+PURE = ("errors", "messages", "replies", "multipart", "versions", "structured_fields", "disposition")
 # Who may know which of the world outside.
 OUTSIDE = {
     "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},

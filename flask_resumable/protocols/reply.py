@@ -12,4 +12,5 @@ class Reply:
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: str | bytes = ""
+    body: str = ""
+    content: bytes = b""  # what to send instead of ``body`` if it may not be text

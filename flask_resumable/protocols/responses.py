@@ -25,9 +25,9 @@ class Bare(Response):
 
 def respond(reply: Reply, content_type: str = TEXT) -> Response:
     """Convert a reply to a Flask response."""
-    if not reply.body:
+    if not reply.body and not reply.content:
         return Bare(status=reply.status, headers=reply.headers)
-    response = Response(reply.body, status=reply.status, content_type=content_type)
+    response = Response(reply.content or reply.body, status=reply.status, content_type=content_type)
     response.headers.update(reply.headers)
     return response
 

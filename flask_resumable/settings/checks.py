@@ -60,6 +60,11 @@ def max_size(value: Any) -> int | None:
     return None if value is None else whole(0)(value)
 
 
+def append_size(value: Any) -> int | None:
+    """Accept a number of bytes that is not zero, or ``None`` for no limit."""
+    return None if value is None else whole(1, 10**15 - 1)(value)
+
+
 def seconds(value: Any) -> timedelta:
     """Accept a duration, as seconds or a ``timedelta``."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -220,6 +220,11 @@ def keeps_trailers(environ: dict[str, Any]) -> bool:
     return hasattr(reader, "parse_trailers")
 
 
+def proves_end(environ: dict[str, Any]) -> bool:
+    """Whether the server tells a chunked body that was cut off from one that is complete. granian does not."""
+    return not str(environ.get("SERVER_SOFTWARE", "")).lower().startswith("granian")
+
+
 def announced_size(environ: dict[str, Any]) -> int | None:
     """Return the size of the body that the request announces, or ``None`` if only the end of the body tells."""
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():

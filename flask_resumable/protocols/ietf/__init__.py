@@ -1,0 +1,1 @@
+"""The IETF draft "Resumable Uploads for HTTP"."""
