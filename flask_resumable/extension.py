@@ -63,9 +63,9 @@ def utc_now() -> datetime:
 class FlaskResumable(Generic[UploadT]):
     """Adds resumable uploads to a Flask app.
 
-    ``FlaskResumable(app)`` is all you need: it serves tus at ``/files/`` and keeps state in an SQLite file and bytes in
-    a folder, both in the instance folder. Subclass it to override hooks such as :meth:`on_complete`, or
-    :meth:`current_owner`::
+    ``FlaskResumable(app)`` is all you need: it serves tus and the IETF draft at ``/files/``, and keeps state in an
+    SQLite file and bytes in a folder, both in the instance folder. Subclass it to override hooks such as
+    :meth:`on_complete`, or :meth:`current_owner`::
 
         class Uploads(FlaskResumable):
             def on_complete(self, upload: Upload) -> None:
@@ -271,7 +271,7 @@ class FlaskResumable(Generic[UploadT]):
         the file there, whichever protocol it was uploaded with. The URL for flow.js reports the progress of the upload.
 
         :param upload: The upload or its id.
-        :param protocol: ``"tus"`` or ``"flow"``. The default is the first one that the app serves.
+        :param protocol: ``"tus"``, ``"flow"`` or ``"ietf"``. The default is the first one that the app serves.
         :param values: Passed on to :func:`flask.url_for`, such as ``_external=True``.
         :raises ValueError: The app does not serve this protocol.
         """

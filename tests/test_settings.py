@@ -16,6 +16,7 @@ from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable.extension import sections
 from flask_resumable.protocols.flow.settings import FlowSettings
+from flask_resumable.protocols.ietf.settings import IetfSettings
 from flask_resumable.protocols.tus.settings import TusSettings
 from flask_resumable.settings.app import Settings
 from flask_resumable.settings.base import ProtocolSettings
@@ -47,6 +48,10 @@ def _flow_settings(**config: Any) -> FlowSettings:
     return cast(FlowSettings, _read(config)[3])
 
 
+def _ietf_settings(**config: Any) -> IetfSettings:
+    return cast(IetfSettings, _read(config)[4])
+
+
 def test_defaults_lie_in_the_instance_folder() -> None:
     """Without any setting, bytes and state are beside each other."""
     settings = _settings()
@@ -66,6 +71,16 @@ def test_protocols_differ_where_they_are_told_to() -> None:
     config = {"RESUMABLE_MAX_SIZE": 1, "FLOW_MAX_SIZE": 2}
     assert (_tus_settings(**config).max_size, _flow_settings(**config).max_size) == (1, 2)
     assert (_tus_settings().upload_url, _flow_settings().upload_url) == ("/files/", "/flow/")
+
+
+def test_a_setting_can_follow_one_of_another_protocol() -> None:
+    """The draft is served where tus is, unless it is told otherwise."""
+    assert _ietf_settings().upload_url == _tus_settings().upload_url == "/files/"
+    assert _ietf_settings(TUS_UPLOAD_URL="/up").upload_url == "/up/"
+    assert _ietf_settings(TUS_UPLOAD_URL="/up", IETF_UPLOAD_URL="/ietf").upload_url == "/ietf/"
+    with pytest.raises(ConfigurationError) as caught:
+        _settings(TUS_UPLOAD_URL="up")
+    assert str(caught.value).count("TUS_UPLOAD_URL") == 1
 
 
 @pytest.mark.parametrize(
@@ -164,6 +179,11 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_S3_EQUAL_PARTS": ["yes", 1],
     "RESUMABLE_S3_SPOOL_DIRECTORY": ["", 5],
     "RESUMABLE_S3_CHECK": ["no"],
+    "IETF_UPLOAD_URL": ["files"],
+    "IETF_INTERIM_RESPONSES": [True, "yes", None],
+    "IETF_MIN_SIZE": [-1, None],
+    "IETF_MAX_APPEND_SIZE": [0, 10**15, "1M"],
+    "IETF_MIN_APPEND_SIZE": [-1, None],
     "FLOW_UPLOAD_URL": ["flow"],
     "FLOW_ENABLED": ["no"],
     "FLOW_TEST_METHODS": [["DELETE"], "GET"],
@@ -222,6 +242,12 @@ def test_cookies_are_not_for_everybody() -> None:
         _settings(RESUMABLE_CORS_ORIGINS="*", RESUMABLE_CORS_CREDENTIALS=True)
 
 
+def test_the_sizes_of_requests_must_fit_each_other() -> None:
+    """A minimum above the maximum would refuse every request."""
+    with pytest.raises(ConfigurationError, match="MIN_APPEND_SIZE"):
+        _settings(RESUMABLE_MIN_APPEND_SIZE=2, RESUMABLE_MAX_APPEND_SIZE=1)
+
+
 def test_settings_are_read_once(tmp_path: Path) -> None:
     """What is changed after init_app has no effect."""
     app = Flask("app", instance_path=str(tmp_path))
@@ -237,7 +263,7 @@ def test_the_readme_has_every_setting() -> None:
     of_all = fields(ProtocolSettings)
     own = [
         item
-        for kind in (TusSettings, FlowSettings)
+        for kind in (TusSettings, FlowSettings, IetfSettings)
         for item in fields(kind)
         if not any(item.name == other.name and _row(item) == _row(other) for other in of_all)
     ]

@@ -18,6 +18,7 @@ from .journal import PATIENCE
 
 OCTETS = "application/offset+octet-stream"
 Headers = Mapping[str, str | int]
+VERSION: Headers = {"Tus-Resumable": "1.0.0"}  # sent with every request
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Answer:
 class Connection:
     """One TCP connection, with TLS on it if there is a context; leaving a ``with`` block closes it."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, fields: Headers = VERSION) -> None:
+        self._fields = fields
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
@@ -65,7 +67,7 @@ class Connection:
 
     def start(self, method: str, path: str, headers: Headers | None = None, *, body: bytes = b"") -> None:
         """Send a request's head, and the first bytes of its body along with it."""
-        fields = {"Host": "live.test", "Tus-Resumable": "1.0.0", **(headers or {})}
+        fields = {"Host": "live.test", **self._fields, **(headers or {})}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
@@ -120,16 +122,21 @@ class Connection:
             if status >= 200:
                 break
             interim.append(status)
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        headers = _headers(head)
         body = b"" if method == "HEAD" or status == 204 else self._read_body(headers)
         self.is_closing = headers.get("connection") == "close"
         return Answer(status, headers, body, tuple(interim))
 
     def interim(self) -> int:
         """The status of one interim response."""
-        status = int(self._read_head().split()[1])
-        assert 100 <= status < 200, status
-        return status
+        return self.interim_answer().status
+
+    def interim_answer(self) -> Answer:
+        """One interim response."""
+        head = self._read_head().decode("latin-1").split("\r\n")
+        status = int(head[0].split()[1])
+        assert 100 <= status < 200, head
+        return Answer(status, _headers(head), b"")
 
     def answer_or_end(self, method: str) -> Answer | None:
         """The next response, or ``None`` if the server has closed the connection instead, or said that it will."""
@@ -164,6 +171,10 @@ class Connection:
         if not data:
             raise ConnectionResetError("The server has closed the connection.")
         self._unread += data
+
+
+def _headers(head: list[str]) -> dict[str, str]:
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
 
 
 class Tus:
