@@ -50,7 +50,7 @@ ON_TOP_OF = {"s3": {"multipart"}}
 # What the checksums may import if it is installed: pure functions, too.
 HASHES = {"blake3", "xxhash"}
 # What every protocol has that must be pure: it decides without Flask, databases, disks or clocks.
-PURE = ("errors", "messages", "replies", "multipart", "versions", "structured_fields", "disposition")
+PURE = ("errors", "messages", "replies", "multipart", "versions", "structured_fields", "disposition", "digests")
 # Who may know which of the world outside.
 OUTSIDE = {
     "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},

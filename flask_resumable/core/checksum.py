@@ -8,12 +8,14 @@ import hashlib
 import hmac
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from typing import Self
 
 from ..errors import ChecksumMismatch
 from ..errors import InvalidRequest
+from .metadata import UploadMetadata
 
 
 class Hasher(Protocol):
@@ -74,6 +76,10 @@ class Checksum:
             raise InvalidRequest(f"Upload-Checksum does not have the size of a raw {algorithm} digest.")
         return cls(algorithm, digest)
 
+    def to_header(self) -> str:
+        """Return the value of an ``Upload-Checksum`` header."""
+        return f"{self.algorithm} {base64.b64encode(self.digest).decode()}"
+
     def hasher(self) -> Hasher:
         """Return a new hash object for this algorithm."""
         return ALGORITHMS[self.algorithm]()
@@ -85,3 +91,16 @@ class Checksum:
         """
         if not hmac.compare_digest(self.digest, hasher.digest()):
             raise ChecksumMismatch
+
+
+OF_ALL = "repr-digest"  # the key in an upload's metadata for the digest that all of its content must have
+
+
+def announced_digest(metadata: UploadMetadata) -> Checksum | None:
+    """Return the digest that the client has announced for the whole upload, or ``None``.
+
+    It is part of the metadata, so that it needs no column of its own, and tus clients can announce it, too.
+    """
+    with suppress(InvalidRequest):
+        return Checksum.from_header(metadata.get(OF_ALL, ""))
+    return None

@@ -6,6 +6,7 @@ crash interrupts a step, the upload keeps a status from which :meth:`Lifecycle.c
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 from ..core import upload as rules
+from ..core.checksum import announced_digest
 from ..core.upload import Limits
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -33,9 +35,12 @@ from .claims import ClaimedUpload
 from .claims import Claims
 from .claims import Clock
 from .claims import LeaseKeeper
+from .digests import digest_of
 from .moving import Mover
 
 logger = logging.getLogger(__package__)
+
+_BLOCK = 1024 * 1024  # bytes to read at a time for a digest
 
 
 class Lifecycle:
@@ -108,6 +113,7 @@ class Lifecycle:
                 raise
             done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
             try:
+                self._check_digest(done)
                 with self._mover.completing(claimed, done) as done:
                     self._step(claimed, done, None if upload.is_partial else "on_complete", last=True)
             except UploadRejected:
@@ -118,6 +124,19 @@ class Lifecycle:
         self._prolong_memory(done)
         if upload.is_partial and self._assemble_finals_of(upload.id):
             claimed.upload = self._repository.get(upload.id)  # its expiry has changed
+
+    def _check_digest(self, upload: Upload) -> None:
+        """Compare the bytes with the digest that the client has announced for all of them, if it has.
+
+        :raises UploadRejected: They differ. There is no telling which request was damaged, so the upload is lost.
+        """
+        announced = announced_digest(upload.metadata)
+        if announced is None or upload.is_partial:
+            return
+        with self._storage.open(upload) as stream:
+            found = digest_of(stream, announced.algorithm, upload.length, _BLOCK)
+        if not hmac.compare_digest(found, announced.digest.hex()):
+            raise UploadRejected(400, "The upload does not match its digest and was discarded; send it again.")
 
     def _remembered_as(self, upload: Upload) -> Upload:
         """Return an upload that has ended, with the time until which its key stays taken, if it has one."""

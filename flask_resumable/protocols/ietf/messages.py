@@ -15,6 +15,7 @@ from math import ceil
 
 from ...core import repeats
 from ...core.answer import Answer
+from ...core.checksum import OF_ALL
 from ...core.disposition import content_disposition
 from ...core.fields import Fields
 from ...core.metadata import UploadMetadata
@@ -28,6 +29,9 @@ from ...errors import TooLarge
 from ...errors import UnsupportedMediaType
 from ...errors import UnsupportedVersion
 from ..reply import Reply
+from .digests import parse_digest
+from .digests import WANTED
+from .digests import wanted_algorithm
 from .disposition import filename_of
 from .disposition import media_type_of
 from .structured_fields import dictionary
@@ -44,9 +48,11 @@ CONTENT_TYPE = "application/partial-upload"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CREATING = ("POST", "PUT", "PATCH")
 REQUEST_HEADERS = (
+    "Content-Digest",
     "Content-Disposition",
     "Content-Type",
     "Idempotency-Key",
+    "Repr-Digest",
     "Upload-Complete",
     "Upload-Defer-Length",
     HEADER,
@@ -54,6 +60,7 @@ REQUEST_HEADERS = (
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
+    "Want-Repr-Digest",
     "X-HTTP-Method-Override",
     "X-Request-ID",
     "X-Requested-With",
@@ -61,6 +68,7 @@ REQUEST_HEADERS = (
 RESPONSE_HEADERS = (
     "Content-Disposition",
     "Location",
+    "Repr-Digest",
     "Upload-Complete",
     HEADER,
     "Upload-Incomplete",
@@ -159,7 +167,7 @@ def parse_creation(
         _check_size(size, policy, is_last=is_last)
     key = fields.get(repeats.HEADER)
     at_most = policy.max_append_size if version.limits_creation else None
-    write = _write(0, size, version, is_last=is_last, proves_end=proves_end, at_most=at_most)
+    write = _write(fields, 0, size, version, is_last=is_last, proves_end=proves_end, at_most=at_most)
     creation = Creation(
         length=length,
         metadata=_metadata(fields, policy),
@@ -190,12 +198,20 @@ def parse_append(
         raise InvalidRequest(f"{version.completeness} is missing; say whether the content is the last: ?0 or ?1.")
     is_last = is_last is not False
     _check_size(size, policy, is_last=is_last)
-    write = _write(offset, size, version, is_last=is_last, proves_end=proves_end, at_most=policy.max_append_size)
+    at_most = policy.max_append_size
+    write = _write(fields, offset, size, version, is_last=is_last, proves_end=proves_end, at_most=at_most)
     return replace(write, declares_length=parse_integer(fields.get("Upload-Length")))
 
 
 def _write(
-    start: int, size: int | None, version: Version, *, is_last: bool, proves_end: bool, at_most: int | None
+    fields: Fields,
+    start: int,
+    size: int | None,
+    version: Version,
+    *,
+    is_last: bool,
+    proves_end: bool,
+    at_most: int | None,
 ) -> Write:
     completes: bool | None = is_last
     if is_last and size is None and not proves_end:
@@ -207,6 +223,7 @@ def _write(
         size=size,
         may_repeat_length=True,
         completes=completes,
+        checksum=parse_digest(fields, "Content-Digest"),
         at_most=at_most,
         is_fatal_beyond_length=version.is_fatal_beyond_length,
     )
@@ -224,9 +241,12 @@ def _check_size(size: int | None, policy: Policy, *, is_last: bool) -> None:
 def _metadata(fields: Fields, policy: Policy) -> UploadMetadata:
     """Return what the client says about its file. tus-js-client sends Upload-Metadata in this protocol, too."""
     given = UploadMetadata.from_header(fields.get("Upload-Metadata") or "", max_size=policy.max_metadata)
-    found = {"filename": filename_of(fields.get("Content-Disposition"))}
+    found: dict[str, str | None] = {"filename": filename_of(fields.get("Content-Disposition"))}
     if _media_type(fields) != CONTENT_TYPE:
         found["filetype"] = media_type_of(fields.get("Content-Type"))
+    digest = parse_digest(fields, "Repr-Digest")
+    found[OF_ALL] = None if digest is None else digest.to_header()
+    found[WANTED] = wanted_algorithm(fields)
     more = UploadMetadata.from_values({key: value for key, value in found.items() if value and key not in given})
     raw = ",".join(part.raw.rstrip(", \t") for part in (given, more) if part.raw)
     return UploadMetadata.from_header(raw, max_size=policy.max_metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -33,10 +34,11 @@ from ..responses import is_misleading
 from ..responses import location_of
 from ..responses import respond
 from ..responses import respond_to_error
-from ..responses import TEXT
 from ..responses import text_of
 from ..responses import with_details
 from . import messages as ietf
+from .digests import algorithm_for
+from .digests import digest_headers
 from .errors import CONTENT_TYPE
 from .errors import problem
 from .errors import reply_error
@@ -150,7 +152,7 @@ def _create(site: _Site, upload_id: str) -> Response:
         response = on_error(BodyIncomplete(upload.offset))
         response.headers["Location"] = location
         return response
-    return respond(ietf.reply_created(upload, location, site.version, site.limit_headers(upload)), TEXT)
+    return _respond_last(site, upload, ietf.reply_created(upload, location, site.version, site.limit_headers(upload)))
 
 
 def _head(site: _Site, upload_id: str) -> Response:
@@ -184,7 +186,18 @@ def _append(site: _Site, upload_id: str) -> Response:
         return _refuse(site, error, is_final=not _exists(site, upload_id, owner))
     if _is_missing_its_end(site, upload):
         raise BodyIncomplete(upload.offset)
-    return respond(ietf.reply_appended(upload, site.version, site.limit_headers(upload)), TEXT)
+    return _respond_last(site, upload, ietf.reply_appended(upload, site.version, site.limit_headers(upload)))
+
+
+def _respond_last(site: _Site, upload: Upload, reply: Reply) -> Response:
+    """Respond to content, with the digest of the upload if it is complete and the client wants it."""
+    response = respond(reply)
+    algorithm = algorithm_for(request.headers, upload.metadata)
+    if algorithm is not None and upload.status is Status.COMPLETE:
+        with suppress(ResumableError):  # the upload is complete all the same
+            digest = site.state.service.digest(upload, algorithm, site.state.settings.digest_block_size)
+            response.headers.update(digest_headers(algorithm, digest))
+    return response
 
 
 def _is_missing_its_end(site: _Site, upload: Upload) -> bool:
