@@ -34,8 +34,10 @@ from .client import VERSION
 from .conftest import Serve
 
 booleans = st.sampled_from(["?0", "?1", "?1;x", "?2", "1", "?1, ?0", "? 1", "?1;;"]) | anything
-names = st.one_of(
-    anything, traversals.map("inline; filename={}".format), st.builds("a; filename*=UTF-8''{}".format, anything)
+names = st.builds(
+    str.format,
+    st.sampled_from(["{}", "inline; filename={}", 'inline; filename="{}"', "a; filename*=UTF-8''{}"]),
+    anything | traversals,
 )
 digests = st.one_of(
     anything,
@@ -134,7 +136,7 @@ def test_a_refused_append_changes_nothing(serve: Serve) -> None:
 
 
 @settings(max_examples=300, deadline=None, database=None)
-@given(anything)
+@given(anything | names | digests | integers)
 def test_fields_are_parsed_or_absent(value: str) -> None:
     """Nothing is raised, and what is found has its type."""
     assert parse_boolean(value) in (True, False, None)

@@ -120,6 +120,12 @@ class MixedClients(RuleBasedStateMachine):
             assert client.is_complete(response) is upload.is_complete
         self.settle(upload)
 
+    @rule(upload=uploads, version=versions)
+    def fill(self, upload: Expected, version: int | None) -> None:
+        """Every byte, but not the last word."""
+        if upload.length is not None and not upload.is_complete:
+            self.append(upload, version, b"z" * upload.room, last=False, is_cut=False)
+
     @rule(upload=uploads, piece=pieces, is_cut=st.booleans(), declares=st.booleans())
     def patch_with_tus(self, upload: Expected, piece: bytes, is_cut: bool, declares: bool) -> None:
         offset = len(upload.content)
