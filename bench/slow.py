@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
+from bench.kinds import is_ours
 from bench.runs import Figures
 from bench.runs import Run
-from bench.servers import is_ours
 from bench.units import KIB
 from bench.units import MIB
 
