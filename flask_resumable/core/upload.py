@@ -10,7 +10,6 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from typing import Any
@@ -30,6 +29,7 @@ from .concat import Concat
 from .metadata import UploadMetadata
 from .ranges import ByteRanges
 from .ranges import ChunkSpan
+from .replacing import replace
 
 JSONObject = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 LEAVING = (Status.DELETING, Status.GONE)  # not found by clients any more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Upload:
     """An upload as it was last saved in the repository. What has not been saved does not exist."""
 

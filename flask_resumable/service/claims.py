@@ -8,7 +8,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Protocol
 
 from ..core.answer import Answer
 from ..core.ranges import ByteRanges
+from ..core.replacing import replace
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost

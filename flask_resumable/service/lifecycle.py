@@ -10,13 +10,13 @@ import hmac
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from functools import partial
 
 from ..core import upload as rules
 from ..core.checksum import announced_digest
+from ..core.replacing import replace
 from ..core.upload import Limits
 from ..core.upload import Status
 from ..core.upload import Upload

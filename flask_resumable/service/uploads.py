@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import ExitStack
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from functools import partial
 
 from ..core import upload as rules
 from ..core.repeats import request_key_of
+from ..core.replacing import replace
 from ..core.upload import Creation
 from ..core.upload import Limits
 from ..core.upload import Status

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 from ...core.answer import Answer
 from ...core.owner import Anybody
+from ...core.replacing import replace
 from ...core.upload import Upload
 from ...errors import UploadNotFound
 from ...interfaces import Claim

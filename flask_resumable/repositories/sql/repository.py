@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ...core.answer import Answer
 from ...core.owner import Anybody
+from ...core.replacing import replace
 from ...core.upload import Upload
 from ...interfaces import Claim
 from .database import Pooled
