@@ -1,4 +1,4 @@
-# The demo, as you would deploy your own app: gunicorn with threads, as an unprivileged user.
+# The demo, as you would deploy your own app: gunicorn with gevent, as an unprivileged user.
 
 FROM node:22-slim AS browser-libraries
 WORKDIR /demo
@@ -26,7 +26,7 @@ FROM python:3.13-slim AS app
 WORKDIR /app
 COPY --from=wheel /wheels /wheels
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir /wheels/*.whl gunicorn mongoengine "psycopg[binary]" \
+RUN pip install --no-cache-dir /wheels/*.whl gevent gunicorn mongoengine packaging "psycopg[binary]" \
     && useradd --create-home --uid 1000 app \
     && install --directory --owner app --group app /app/demo /data
 COPY --chown=app:app demo demo
@@ -37,5 +37,5 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen(urllib.request.Request('http://127.0.0.1:8000/files/', method='OPTIONS'), timeout=2)"]
-# One worker for each core, and few threads: each upload in progress needs one.
-CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "16", "--graceful-timeout", "20", "demo.app:create_app()"]
+# One worker for each core. With gevent, a client on a slow line takes a little memory, and no thread.
+CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gevent", "--workers", "2", "--worker-connections", "5000", "--graceful-timeout", "20", "demo.app:create_app()"]

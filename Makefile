@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
-	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
+	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gevent -w 2 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)

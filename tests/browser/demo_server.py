@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TCP = Path("/proc/net/tcp")  # on Linux
 OPEN = ("01", "08")  # established, and closed by the client only
 WAYS = {  # to start it; the first is what ``make demo`` does
-    "gunicorn": ("-m gunicorn --no-control-socket -k gthread -w 2 --threads 16 -b 127.0.0.1:{port} {app}:create_app()"),
+    "gunicorn": "-m gunicorn --no-control-socket -k gevent -w 2 -b 127.0.0.1:{port} {app}:create_app()",
     "flask": "-m flask --app {app} run --port {port}",
     "script": "demo/app.py",
 }
