@@ -62,4 +62,4 @@ def act(what: str, home: Path, begin: Callable[[], None]) -> None:
 if __name__ == "__main__":
     keys.PATIENCE = 0.1  # seconds; nobody else is there to be waited for
     tracing._act = act
-    tracing.serve()
+    tracing.serve(lambda home: scenario.Scenario(home).play())

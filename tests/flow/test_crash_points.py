@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.live.tracing import different
 from tests.live.tracing import ERROR
 from tests.live.tracing import log_of
 from tests.live.tracing import Point
@@ -48,8 +48,8 @@ def fork_servers(folder: Path, mode: str) -> Iterator[list[FlowForkServer]]:
 def for_every_point(folder: Path, mode: str, attempt: Try) -> int:
     """Try something at every point of the scenario, and report all points where it fails; how many there were.
 
-    Of several writes in a row to one file only the first is a point; and of what happens to the database only one of
-    the two modes, for it is the same. With LIVE_EVERY_CALL=1 every single call is a point.
+    Of all points that look alike only the first one is tried; and of what happens to the database only one of the two
+    modes, for it is the same. With LIVE_EVERY_CALL=1 every single call is a point.
     """
     with fork_servers(folder, mode) as made, ThreadPoolExecutor(POOL) as pool:
         free: queue.SimpleQueue[FlowForkServer] = queue.SimpleQueue()
@@ -58,7 +58,7 @@ def for_every_point(folder: Path, mode: str, attempt: Try) -> int:
         points = made[0].points("play")
         assert [point.call for point in points] == [point.call for point in made[1].points("play")]
         if not EVERY_CALL:
-            points = [points[0], *(after for before, after in pairwise(points) if not after.continues(before))]
+            points = different(points)
             points = [point for point in points if mode == "in place" or "app.sqlite" not in point.file]
 
         def report(point: Point) -> str | None:

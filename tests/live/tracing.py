@@ -17,7 +17,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .journal import PATIENCE
 from .servers import TESTS
@@ -47,6 +49,19 @@ class Point:
     def inject(self, fault: str) -> str:
         """What strace is to do there."""
         return f"{self.call}:{fault}:when={self.number}"
+
+
+def different(points: list[Point]) -> list[Point]:
+    """The first of all points that look alike: the same is done to the same file, and so it was before and will be.
+
+    Of several writes in a row to one file only the first is a point: whatever lies between them is a matter of SQLite.
+    """
+    points = [points[0], *(after for before, after in pairwise(points) if not after.continues(before))]
+    deeds = [(point.call, point.file) for point in points]
+    found: dict[tuple[tuple[str, str], ...], Point] = {}
+    for number, point in enumerate(points):
+        found.setdefault(tuple(deeds[max(number - 2, 0) : number + 3]), point)
+    return [*found.values()]
 
 
 class ForkServer:
@@ -126,11 +141,13 @@ def log_of(home: Path) -> str:
 # --- in the fork_server ---
 
 
-def serve() -> None:
-    """Fork for every order. A child says its id when it begins; when it has ended, its exit status is said."""
-    from . import scenario  # noqa: F401
-    from . import scenario_checks  # noqa: F401  imported once, here, for all children
+def serve(play: Callable[[Path], object]) -> None:
+    """Fork for every order. A child says its id when it begins; when it has ended, its exit status is said.
 
+    :param play: Plays a scenario to its end, once: what libraries do once and keep, the children need not do.
+    """
+    with TemporaryDirectory() as folder:
+        play(Path(folder))
     for line in sys.stdin:
         what, home, is_traced = json.loads(line)
         pid = os.fork()
@@ -217,5 +234,12 @@ def _wait_for_tracer(trace: Path) -> None:
         time.sleep(0.001)
 
 
+def _play(home: Path) -> None:
+    from . import scenario_checks  # noqa: F401  imported once, here, for all children
+    from .scenario import Scenario
+
+    Scenario(home).play()
+
+
 if __name__ == "__main__":
-    serve()
+    serve(_play)
