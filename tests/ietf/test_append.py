@@ -14,10 +14,12 @@ from tests.conformance.tus_client import UNKNOWN
 
 from .client import ALL
 from .client import EARLY
+from .client import Ietf
 from .client import LATE
 from .client import limits
 from .client import PARTIAL_UPLOAD
 from .client import refused
+from .conftest import Serve
 from .conftest import Speak
 
 LATEST = (8, 9, 10, None)
@@ -291,10 +293,8 @@ def test_the_offset_can_be_asked_for(speak: Speak, version: int | None, method: 
     """With the length, if it is known, whether the upload is complete, and what limits it; nobody may cache that."""
     client = speak(version)
     url = client.new(length, b"abc")
-    if version is None and method == "GET":
-        return  # a download; see docs/ietf.md
     response = client.request(method, url)
-    assert response.status_code == (200 if version is None else 204)
+    assert response.status_code == (200 if version is None and method == "HEAD" else 204)
     assert response.headers["Upload-Offset"] == "3"
     assert response.headers.get("Upload-Length") == (None if length is None else "6")
     assert not client.is_complete(response)
@@ -302,6 +302,17 @@ def test_the_offset_can_be_asked_for(speak: Speak, version: int | None, method: 
     assert ("expires" in limits(response)) is (version == 6)
     assert response.headers["Cache-Control"] == "no-store"
     assert response.data == b""
+
+
+@pytest.mark.parametrize("downloads", [False, True])
+def test_a_get_that_says_nothing_can_be_a_download(serve: Serve, downloads: bool) -> None:
+    """It is told the offset only where it cannot be one: of unfinished uploads, if there are no downloads."""
+    server = serve(DOWNLOADS=downloads)
+    client = Ietf(server.app.test_client())
+    statuses = [204, 405] if not downloads else [404, 200]
+    urls = [client.new(6, b"abc"), client.url_of(client.create(b"abc", complete=True))]
+    assert [client.request("GET", url).status_code for url in urls] == statuses
+    assert client.with_headers(X_User="you").request("GET", urls[0]).status_code == (404 if downloads else 405)
 
 
 @pytest.mark.parametrize("version", ALL)

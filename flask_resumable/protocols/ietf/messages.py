@@ -110,7 +110,8 @@ def is_spoken(method: str, fields: Fields, *, at_upload: bool) -> bool:
 
 
 def _says_whether_complete(fields: Fields) -> bool:
-    return NEWEST.is_last(fields) is not None or OLDEST.is_last(fields) is not None
+    """Whether a client tries to, even if it does not succeed."""
+    return any(fields.get(version.completeness) is not None for version in (NEWEST, OLDEST))
 
 
 def effective_method(method: str, fields: Fields) -> str:

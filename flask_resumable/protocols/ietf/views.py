@@ -289,12 +289,17 @@ def _allow_origin(settings: IetfSettings, response: Response) -> None:
 def complement(server: IetfServer, response: Response) -> Response:
     """Add what clients of this protocol need in responses to requests that do not say which protocol they speak.
 
-    These are preflights, other OPTIONS requests, and HEAD requests of clients of the RFC.
+    These are preflights, other OPTIONS requests, and HEAD requests of clients of the RFC; and GET requests of theirs,
+    where it cannot be a download that they want.
     """
     if request.method == "OPTIONS":
         response.headers.update(ietf.limit_headers(server.policy))
-    elif request.method == "HEAD" and "Tus-Resumable" not in request.headers and response.status_code < 300:
+    elif "Tus-Resumable" in request.headers:
+        return response
+    elif request.method == "HEAD" and response.status_code < 300:
         _add_state(server, response)
+    elif request.method == "GET" and response.status_code == 405:
+        return _state_of_unfinished(server) or response
     else:
         return response
     names = ("Access-Control-Allow-Headers", "Access-Control-Expose-Headers")
@@ -318,3 +323,19 @@ def _add_state(server: IetfServer, response: Response) -> None:
         return
     response.headers.update(version.state(is_complete=upload.status is Status.COMPLETE))
     response.headers.update(ietf.limit_headers(server.policy, version, upload, state.service.now()))
+
+
+def _state_of_unfinished(server: IetfServer) -> Response | None:
+    """Respond to GET with the progress of an upload, or ``None`` if there is none or it is complete."""
+    upload_id = (request.view_args or {}).get("upload_id", "")
+    site = _Site(current_state(), server, version_of(request.headers))
+    try:
+        if not ID_PATTERN.fullmatch(upload_id) or _is_complete(site, upload_id):
+            return None
+        return finish(server.settings, _head(site, upload_id))
+    except ResumableError:
+        return None
+
+
+def _is_complete(site: _Site, upload_id: str) -> bool:
+    return site.state.service.find(upload_id, owner=site.state.owner()).status is Status.COMPLETE
