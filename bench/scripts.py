@@ -145,15 +145,17 @@ def empty(url: str, *, count: int, size: int, connections: int) -> Made:
 
 
 def latency(url: str, *, until: str, size: int, chunk: int) -> Made:
-    """Send HEADs and small PATCHes for one upload, in turns, until a file exists. The report has their seconds."""
+    """Send HEADs for one upload and small PATCHes for another, in turns, until a file exists; with their seconds."""
     report: dict[str, Any] = {"stored": [], "requests": 0, "HEAD": [], "PATCH": []}
 
     def asking() -> Script:
+        # Two uploads: ours takes its time if a client asks for an offset just after it has sent something, on purpose.
+        idle = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
         made = yield Request("POST", url, {**_TUS, "Upload-Length": size, **_NAMED})
         path, offset = _path(url, made), 0
         while not Path(until).exists() and offset + chunk < size:
             for request in (
-                Request("HEAD", path, _TUS),
+                Request("HEAD", _path(url, idle), _TUS),
                 Request("PATCH", path, {**_BYTES, "Upload-Offset": offset}, [Piece(offset, chunk)]),
             ):
                 begun = time.perf_counter()
