@@ -6,7 +6,7 @@
 # make test-without-linux: run the tests without everything that macOS and BSD lack
 # make coverage: run the tests without servers and browsers, and show what they reach; ARGS=... for other tests
 # make lint: run ruff and mypy
-# make bench: compare uploads with other servers, HOURS; make bench ARGS=--quick, MINUTES
+# make bench: compare uploads with other servers, up to 2 hours; make bench ARGS=--quick, 8 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 

@@ -147,7 +147,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", help="less of everything")
     parser.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="only whether it works")
     parser.add_argument("--data", type=Path, help="where uploads are stored (default: the folder for temporary files)")
-    parser.add_argument("--minutes", type=float, default=25, help="no new run after that (default: 25)")
+    parser.add_argument("--minutes", type=float, default=120, help="no new run after that (default: 120)")
     parser.add_argument("--write", type=Path, help="folder for the page and the picture (a full run: docs)")
     options = parser.parse_args()
     if not (options.only or options.server or options.size or options.write):
