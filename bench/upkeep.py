@@ -34,7 +34,7 @@ from bench.tables import Table
 from bench.units import MIB
 
 _PARTS = 8
-_PATIENCE = 420  # seconds
+_PATIENCE = 1200  # seconds
 _CALLS = "copy_file_range,sendfile,splice,read,pread64,readv,preadv,write,pwrite64,writev,pwritev"
 _TEMPLATE = """
 from bench.app import app
