@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
@@ -24,8 +22,6 @@ from .prepared import Prepared
 from .prepared import Row
 from .rehearsal import rehearse_on_sqlite
 from .statements import Parameters
-
-T = TypeVar("T")
 
 _left: list[Connection] = []  # connections of the parent, kept in a forked child because SQLite forbids closing them
 
@@ -68,11 +64,14 @@ class Direct:
         return count
 
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
-        def work(raw: sqlite3.Connection, prepared: Prepared) -> int:
-            delete = partial(raw.execute, prepared.text, prepared.values(parameters))
-            return rehearse_on_sqlite(lambda text: raw.execute(text).fetchall(), lambda: delete().rowcount)
-
-        return self._with(statement, work)
+        with self._lock:
+            try:
+                raw = self._raw or self._open()
+                prepared = self._prepared.get(statement) or self._prepare(statement)
+                delete = partial(raw.execute, prepared.text, prepared.values(parameters))
+                return rehearse_on_sqlite(lambda text: raw.execute(text).fetchall(), lambda: delete().rowcount)
+            except sqlite3.Error as error:
+                raise self._failed(statement, error) from error
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
         rows = self._execute(query, parameters, None if query.is_select else False)[1]
@@ -104,29 +103,26 @@ class Direct:
 
     def _execute(self, statement: Any, parameters: Parameters, lasting: bool | None) -> tuple[int, list[Any]]:
         """Execute a statement. Return the number of records that it changed and the rows that it found."""
-
-        def work(raw: sqlite3.Connection, prepared: Prepared) -> tuple[int, list[Any]]:
-            if lasting is not None and lasting is not self._is_lasting:
-                self._is_lasting = None  # in case a signal ends this request here
-                raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
-                self._is_lasting = lasting
-            cursor = raw.execute(prepared.text, prepared.values(parameters))
-            # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
-            return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else []
-
-        return self._with(statement, work)
-
-    def _with(self, statement: Any, work: Callable[[sqlite3.Connection, Prepared], T]) -> T:
-        """Use the connection while no other thread does."""
         with self._lock:
             try:
                 raw = self._raw or self._open()
-                return work(raw, self._prepared.get(statement) or self._prepare(statement))
-            except sqlite3.IntegrityError as error:
-                raise IntegrityError(str(statement), None, error) from error
+                prepared = self._prepared.get(statement) or self._prepare(statement)
+                if lasting is not None and lasting is not self._is_lasting:
+                    self._is_lasting = None  # in case a signal ends this request here
+                    raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                    self._is_lasting = lasting
+                cursor = raw.execute(prepared.text, prepared.values(parameters))
+                # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
+                return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else []
             except sqlite3.Error as error:
-                self._close()  # the next statement opens a new one
-                raise Unavailable(TROUBLE) from error
+                raise self._failed(statement, error) from error
+
+    def _failed(self, statement: Any, error: sqlite3.Error) -> Exception:
+        """Return the exception to raise for an error of SQLite's."""
+        if isinstance(error, sqlite3.IntegrityError):
+            return IntegrityError(str(statement), None, error)
+        self._close()  # the next statement opens a new one
+        return Unavailable(TROUBLE)
 
     def _open(self) -> sqlite3.Connection:
         with db_errors():
