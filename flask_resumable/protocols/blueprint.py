@@ -88,14 +88,21 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
 def _chooser(dialects: Sequence[Dialect]) -> Callable[[], Dialect]:
     """Return a function that finds the dialect of the current request, which by default is the last one."""
     *others, last = dialects
+    key = f"flask_resumable.dialect.{last.name}"  # in the environ, because several steps of a request ask
 
-    def spoken() -> Dialect:
+    def find() -> Dialect:
         for dialect in others:
             if dialect.speaks is not None and dialect.speaks(request):
                 return dialect
         return last
 
-    return spoken
+    def spoken() -> Dialect:
+        found: Dialect | None = request.environ.get(key)
+        if found is None:
+            found = request.environ[key] = find()
+        return found
+
+    return spoken if others else lambda: last
 
 
 def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect]) -> Callable[..., Response]:

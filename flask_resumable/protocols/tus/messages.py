@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from datetime import UTC
 from email.utils import format_datetime
+from functools import lru_cache
 
 from ...core import repeats
 from ...core.checksum import ALGORITHMS
@@ -273,6 +274,7 @@ def answer_headers(upload: Upload) -> dict[str, str]:
     return {} if upload.answer is None else upload.answer.added_headers
 
 
+@lru_cache(maxsize=1024)
 def http_date(moment: datetime) -> str:
     """Format a time as IMF-fixdate, independent of the locale."""
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
