@@ -58,29 +58,28 @@ class LocalWriter:
     def write(self, block: bytes | memoryview, /) -> None:
         with file_errors, self._held:
             self._position += write_all(self._descriptor, block, self._position)
-            self._note()
-        self._begin_sync_if_due()
+            if self.is_counted:
+                self._fence.note(self._position)
+        if self._position - self._begun >= BEGIN_SYNC_EVERY:
+            self._begin_sync()
 
     def write_piped(self, block: Piped, /) -> None:
         with file_errors, self._held:
             splice_all(block.descriptor, block.size, self._descriptor, self._position)
             self._position += block.size
-            self._note()
-        self._begin_sync_if_due()
-
-    def _note(self) -> None:
-        if self.is_counted:
-            self._fence.note(self._position)
+            if self.is_counted:
+                self._fence.note(self._position)
+        if self._position - self._begun >= BEGIN_SYNC_EVERY:
+            self._begin_sync()
 
     def check(self) -> None:
         self._fence.check(self._number)
 
-    def _begin_sync_if_due(self) -> None:
+    def _begin_sync(self) -> None:
         """Make the disk work while more content arrives, so that the client waits less for the final sync."""
-        behind = self._position - self._begun
-        if behind >= BEGIN_SYNC_EVERY and self._durability != "none":
-            begin_sync(self._descriptor, self._begun, behind)
-            self._begun = self._position
+        if self._durability != "none":
+            begin_sync(self._descriptor, self._begun, self._position - self._begun)
+        self._begun = self._position
 
     def flush(self) -> JSONObject:
         # A failed sync may have discarded dirty pages, and a second one would report success.
