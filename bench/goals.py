@@ -20,6 +20,7 @@ Middles = Mapping[str, Mapping[str, Mapping[str, float]]]  # medians, by scenari
 
 _WORKERS = ("gthread", "gevent")
 _THREADS = ("gthread", "pinned")
+_SLOW = ("gevent",)
 _OTHERS = ("gevent", "granian", "granian-1")
 _OWN = ("gevent-sqlite", "gevent-postgresql")
 _S3 = ("gevent-s3", "gthread-s3")
@@ -92,6 +93,16 @@ GOALS = (
     Goal("HEADs, speed on gthread, beside the better of both", "small", "HEAD/s", _PEERS, 0.9, _THREADS),
     Goal("32 at once, CPU per byte, beside the better of both", "many", "cpu s/GiB", _PEERS, 1.0),
     Goal("32 at once, speed, beside the better of both", "many", "MiB/s", _PEERS, 1.0),
+    *(
+        goal
+        for name, clients in (("slow", "500"), ("slow-2000", "2,000"))
+        for goal in (
+            Goal(f"{clients} slow clients, CPU, beside tuspyserver", name, "cpu", ["tuspyserver"], 1.0, _SLOW),
+            Goal(f"{clients} slow clients, CPU, beside tusd", name, "cpu", ["tusd"], 1.5, _SLOW),
+            Goal(f"HEAD beside {clients} slow clients, beside tusd", name, "HEAD p99 ms", ["tusd"], 2.0, _SLOW),
+            Goal(f"Creation beside {clients} slow clients, beside tusd", name, "POST p99 ms", ["tusd"], 2.0, _SLOW),
+        )
+    ),
     Goal("flow.js forms, CPU per byte, beside the older server", "flow", "cpu s/GiB", ["flowjs"], 1 / 3),
     Goal("flow.js forms, speed, beside the older server", "flow", "MiB/s", ["flowjs"], 3.0),
     Goal("On the disk: large PATCH, CPU, beside the C loop", "big-disk", "cpu s/GiB", ["c-splice"], 1.5, _NONE),
@@ -134,6 +145,12 @@ def _add_own(table: Table, middles: Middles) -> None:
     if big:
         cells = [f"`{name}` {value:.2f}" if value < 2 else f"`{name}` **{value:.2f}**" for name, value in big.items()]
         table.rows.append(("One large PATCH, growth of memory, MiB", "below 2", ", ".join(cells)))
+    slow = {name: figures["KiB/client"] for name, figures in middles.get("slow", {}).items() if name in _SLOW}
+    if slow:
+        cells = [
+            f"`{name}` {value:.1f}" if value <= 60 else f"`{name}` **{value:.1f}**" for name, value in slow.items()
+        ]
+        table.rows.append(("500 slow clients, growth of memory for each, KiB", "at most 60", ", ".join(cells)))
     octet, tus = middles.get("octet", {}), middles.get("many", {})
     cells = []
     for name in (name for name in _WORKERS if name in octet and name in tus):

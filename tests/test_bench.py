@@ -45,10 +45,10 @@ def test_a_tiny_run_makes_a_table_and_a_picture(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "performance.md"
     page.parent.mkdir()
     page.write_text("Before.\n<!-- bench -->\nold\n<!-- /bench -->\nAfter.\n")
-    scenarios = [argument for name in ("small", "flow", "concat") for argument in ("--only", name)]
+    scenarios = [argument for name in ("small", "slow", "flow", "concat") for argument in ("--only", name)]
     done = _bench(*scenarios, "--server", "gthread", "--data", str(tmp_path / "data"), "--write", str(page.parent))
     assert done.returncode == 0, done.stderr
-    for title in ("Uploads of 10 KiB", "flow.js: forms", "Concatenation of 8 parts"):
+    for title in ("Uploads of 10 KiB", "500 clients", "flow.js: forms", "Concatenation of 8 parts"):
         assert re.search(rf"### {title}.*\n\n\|.*\|\n\|[-|]+\|\n\|.*\d.*\|\n", done.stdout), done.stdout
     text = page.read_text()
     assert text.startswith("Before.\n<!-- bench -->\n") and text.endswith("<!-- /bench -->\nAfter.\n")
