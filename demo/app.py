@@ -95,6 +95,7 @@ def index() -> str:
         "index.html",
         tus_url=resumable.url_for(protocol="tus"),
         flow_url=resumable.url_for(protocol="flow"),
+        ietf_url=resumable.url_for(protocol="ietf"),
         max_size=current_app.config["RESUMABLE_MAX_SIZE"],
         missing=missing,
     )

@@ -107,5 +107,5 @@ function note(transfer) {
 
 function showCommands(details, transfer) {
   details.hidden = !transfer.url || !transfer.isOpen;
-  if (!details.hidden) setText(part(details, "curl"), curlCommands(transfer.url, transfer.name));
+  if (!details.hidden) setText(part(details, "curl"), curlCommands(transfer.url, transfer.name, transfer.protocol));
 }

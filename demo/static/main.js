@@ -12,16 +12,17 @@ import { showTitle } from "./totals.js";
 import { TusMemory } from "./tus-memory.js";
 import { TusTransfer } from "./tus-transfer.js";
 
-const { tusUrl, flowUrl, uploadsUrl } = document.body.dataset;
+const { tusUrl, flowUrl, ietfUrl, uploadsUrl } = document.body.dataset;
 const localFiles = new Map(); // upload id → File, to compare with what the server has
 
 const banner = new Banner(document.getElementById("banner"));
 const monitor = new Monitor(uploadsUrl);
 const serverView = new ServerView(document.getElementById("server"), localFiles, () => monitor.ask());
 
-const queue = new Queue(); // of both tabs: they share the browser's connections
+const queue = new Queue(); // of all tabs: they share the browser's connections
 // tus-js-client resolves locations against the endpoint, so that must be absolute.
 const tusMemory = new TusMemory(new URL(tusUrl, document.baseURI).href);
+const ietfMemory = new TusMemory(new URL(ietfUrl, document.baseURI).href, "ietf");
 const flowMemory = new FlowMemory(new URL(flowUrl, document.baseURI).href);
 const tabs = [
   new Tab(document.getElementById("panel-tus"), queue, tusMemory, (file, knob) => {
@@ -31,6 +32,10 @@ const tabs = [
   new Tab(document.getElementById("panel-flow"), queue, flowMemory, (file, knob) => {
     const [chunkSize, parallel] = [Number(knob("chunk-size")), Number(knob("parallel"))];
     return new FlowTransfer(file, flowMemory, { chunkSize, parallel, method: knob("method") });
+  }),
+  new Tab(document.getElementById("panel-ietf"), queue, ietfMemory, (file, knob) => {
+    const chunkSize = Number(knob("chunk-size")) || Number.POSITIVE_INFINITY;
+    return new TusTransfer(file, ietfMemory, { chunkSize, parallel: 1 });
   }),
 ];
 

@@ -1,6 +1,8 @@
-// What this browser remembers about unfinished tus uploads, through tus-js-client's own storage.
+// What this browser remembers about unfinished uploads of tus or of the IETF draft, through tus-js-client's own storage.
 
 const { tus } = globalThis;
+
+const OPTION = { tus: "tus-v1", ietf: "ietf-draft-05" }; // what tus-js-client calls them
 
 /** Stands in where the browser keeps nothing for pages (private windows): pausing works, reloading does not. */
 class MemoryStorage {
@@ -29,13 +31,17 @@ class MemoryStorage {
 export class TusMemory {
   storage = tus.canStoreURLs ? tus.defaultOptions.urlStorage : new MemoryStorage();
 
-  constructor(endpoint) {
+  /** protocol: "tus" or "ietf", which have the same endpoint, and each its own memory. */
+  constructor(endpoint, protocol = "tus") {
     this.endpoint = endpoint;
+    this.protocol = protocol;
+    this.option = OPTION[protocol];
   }
 
-  /** What tells one file from another: name, type, size, time of change, and where it goes. */
-  fingerprintOf(file) {
-    return tus.defaultOptions.fingerprint(file, { endpoint: this.endpoint });
+  /** What tells one file from another: name, type, size, time of change, and where and how it goes. */
+  async fingerprintOf(file) {
+    const fingerprint = await tus.defaultOptions.fingerprint(file, { endpoint: this.endpoint });
+    return this.protocol === "tus" ? fingerprint : `${this.protocol}-${fingerprint}`;
   }
 
   /** The newest record for a file, or null. */
@@ -47,11 +53,17 @@ export class TusMemory {
   /** Every record for this server, newest first. */
   async records() {
     const records = await this.storage.findAllUploads();
-    return newestFirst(records.filter((record) => urlsOf(record).every((url) => url.startsWith(this.endpoint))));
+    return newestFirst(
+      records.filter(
+        (record) =>
+          (record.metadata?.protocol ?? "tus") === this.protocol &&
+          urlsOf(record).every((url) => url.startsWith(this.endpoint)),
+      ),
+    );
   }
 
   isOf(record, fingerprint) {
-    return record.key.includes(fingerprint);
+    return record.key.includes(`::${fingerprint}::`) || record.key.startsWith(`${fingerprint}::`);
   }
 
   /** The uploads behind a record: one, or its parts. */
@@ -67,7 +79,7 @@ export class TusMemory {
   /** Forget an upload here and on the server. What the server keeps all the same expires there by itself. */
   async discard(record) {
     await this.forget(record);
-    await Promise.allSettled(urlsOf(record).map((url) => tus.Upload.terminate(url)));
+    await Promise.allSettled(urlsOf(record).map((url) => tus.Upload.terminate(url, { protocol: this.option })));
   }
 
   /** The upload has arrived: there is nothing to resume. The parts that it was made of are of no use any more. */

@@ -20,6 +20,11 @@ export class TusTransfer extends Transfer {
     this.#settings = settings;
   }
 
+  /** The protocol, for those who want to go on without this page. */
+  get protocol() {
+    return this.#memory.protocol;
+  }
+
   /** How many requests it keeps open at a time. */
   get connections() {
     return this.#partsFor(null);
@@ -56,9 +61,11 @@ export class TusTransfer extends Transfer {
   }
 
   #options(attempt, parts) {
-    const metadata = { filename: this.name, filetype: this.file.type, protocol: "tus" };
+    const metadata = { filename: this.name, filetype: this.file.type, protocol: this.protocol };
     return {
       endpoint: this.#memory.endpoint,
+      protocol: this.#memory.option,
+      fingerprint: (file) => this.#memory.fingerprintOf(file),
       urlStorage: this.#memory.storage,
       metadata,
       metadataForPartialUploads: metadata, // so that the server can refuse the first part, not only the whole
@@ -75,7 +82,7 @@ export class TusTransfer extends Transfer {
       }),
       onError: this.ifCurrent(attempt, (error) => {
         const response = error.originalResponse;
-        return this.failed(attempt, response?.getStatus() ?? 0, response?.getBody().trim());
+        return this.failed(attempt, response?.getStatus() ?? 0, reasonIn(response?.getBody()));
       }),
     };
   }
@@ -86,12 +93,21 @@ export class TusTransfer extends Transfer {
     // tus-js-client would take any answer but 423 for "gone" and begin from zero, even one from a server in trouble.
     if (status >= 500) throw new Error(`The server responded with ${status}.`);
     if (status === 404 || status === 410) this.message = "The server no longer has the first part. Starting again.";
-    if (status !== 200) return;
+    if (status !== 200 && status !== 204) return;
     this.goesOn((this.resumedFrom ?? 0) + Number(response.getHeader("Upload-Offset"))); // parts add up
   }
 
   #found() {
     const { url } = this.#upload;
     this.located(url.split("/").at(-1), url);
+  }
+}
+
+/** What an error says: a line of text in tus, problem details in the draft. */
+function reasonIn(body) {
+  try {
+    return JSON.parse(body).detail;
+  } catch {
+    return body?.trim();
   }
 }

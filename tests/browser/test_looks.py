@@ -17,7 +17,7 @@ BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).red
 OVERHANG = "document.documentElement.scrollWidth - innerWidth"
 
 
-@pytest.mark.parametrize("tab", ["tus", "flow"])
+@pytest.mark.parametrize("tab", ["tus", "flow", "ietf"])
 def test_phone(tab: str, chromium: Chromium, proxy: Proxy, make_file: MakeFile) -> None:
     """Nothing hangs over the edge of a narrow screen, long names and commands included."""
     name = "a-name-without-any-blank-that-is-much-longer-than-a-phone-is-wide-" * 2 + ".txt"
