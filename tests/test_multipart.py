@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 import subprocess
 import sys
@@ -25,11 +27,13 @@ from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.testing import ObjectStoreContract
 from flask_resumable.testing import StorageContract
 from flask_resumable.testing.storage import read
+from tests.conformance.tus_client import Body
 from tests.conformance.tus_client import final
 from tests.conformance.tus_client import PARTIAL
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
 from tests.flow.client import Sample
+from tests.ietf.client import Ietf
 
 from .memory_store import MemoryStore
 from .s3.record import Record
@@ -240,3 +244,27 @@ def test_the_guide_names_all_that_a_store_does_and_may_differ_in() -> None:
     values = {"5 MiB": 5 * KIB**2, "5 GiB": 5 * KIB**3, "True": True}
     traits = {name: values[default] for name, default in rows("| trait | default | meaning |")}
     assert traits == asdict(StoreTraits())
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_the_ietf_draft_works_with_any_store(app: Flask, name: str) -> None:
+    """Cut bodies, digests, ends that come alone, and uploads that are void: nothing is left of them in the store."""
+    store = STORES[name]()
+    FlaskResumable(app, storage=_storage(store))
+    client = Ietf(app.test_client(), 10)
+    right, wrong = (
+        f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:" for content in (CONTENT, b"other")
+    )
+    url = client.new(None, headers={"Repr-Digest": right})
+    assert client.append(url, 0, Body(CONTENT[:7000]), announced=8000).status_code == 503
+    offset = client.offset(url)
+    assert client.append(url, offset, CONTENT[offset:], headers={"Content-Digest": wrong}).status_code == 400
+    offset = client.offset(url)
+    assert not client.is_complete(client.append(url, offset, CONTENT[offset:]))
+    assert client.is_complete(client.append(url, len(CONTENT), complete=True))
+    assert client.create(CONTENT, complete=True, headers={"Repr-Digest": wrong}).status_code == 400
+    void = client.new(5000, CONTENT[:3000])
+    assert client.append(void, client.offset(void), Body(CONTENT), chunked=True).status_code == 400
+    assert client.head(void).status_code == 404
+    assert client.delete(url).status_code == 204
+    assert store.kept() == set()

@@ -113,6 +113,24 @@ def test_an_upload_arrives(client: FlaskClient, uploads: Uploads, app: Flask, cl
     assert client.head(url, headers=TUS).status_code == 404
 
 
+def test_an_upload_of_the_ietf_draft_arrives(client: FlaskClient, uploads: Uploads, app: Flask) -> None:
+    """Kept open although every byte is there, and then completed; the last answer can be repeated."""
+    draft = {"Upload-Draft-Interop-Version": "10", "Content-Type": "application/partial-upload"}
+    headers = {**draft, "Upload-Complete": "?0", "Upload-Length": "5", "Content-Disposition": "inline; filename=a.txt"}
+    url = "/files/" + client.post("/files/", headers=headers).headers["Location"]
+    more = {**draft, "Upload-Complete": "?0", "Upload-Offset": "0"}
+    assert client.patch(url, data=b"hello", headers=more).headers["Upload-Complete"] == "?0"
+    asked = client.head(url, headers={"Upload-Draft-Interop-Version": "10"})
+    assert (asked.headers["Upload-Offset"], asked.headers["Upload-Complete"]) == ("5", "?0")
+    assert uploads.seen == []
+    for _ in range(2):
+        last = client.patch(url, headers={**draft, "Upload-Complete": "?1", "Upload-Offset": "5"})
+        assert (last.status_code, last.headers["Upload-Complete"]) == (200, "?1")
+    ((seen_id, name, *_),) = uploads.seen
+    assert (url, name) == (f"/files/{seen_id}", "a.txt")
+    assert Path(app.instance_path, "uploads", seen_id).read_bytes() == b"hello"
+
+
 def test_checksums_parts_and_late_lengths_work(client: FlaskClient, uploads: Uploads, app: Flask) -> None:
     """The extensions of tus that change records: checksum, creation-defer-length, concatenation."""
     late = create(client, Upload_Defer_Length="1", Upload_Concat="partial")
