@@ -27,7 +27,9 @@ from ..core.upload import Write
 from ..errors import BodyIncomplete
 from ..errors import ClaimLost
 from ..errors import InvalidRequest
+from ..errors import LengthConflict
 from ..errors import ResumableError
+from ..errors import TooLarge
 from ..errors import Unavailable
 from ..interfaces import Body
 from ..interfaces import Incoming
@@ -189,7 +191,13 @@ class _Transfer:
                     self._salvage()
                 raise
         upload = self._advanced()
-        return rules.end_here(upload, self._write, self._limits) if body.is_whole else upload
+        if not body.is_whole:
+            return upload
+        try:
+            return rules.end_here(upload, self._write, self._limits)
+        except (LengthConflict, TooLarge):
+            self._claimed.save(upload)  # the bytes count, only what the client says about them is wrong
+            raise
 
     def _take_all(self, incoming: Incoming, before_waiting: Callable[[], object]) -> None:
         is_first = True

@@ -30,6 +30,7 @@ from ..errors import BodyIncomplete
 from ..errors import BytesLost
 from ..errors import ChecksumMismatch
 from ..errors import InvalidRequest
+from ..errors import LengthConflict
 from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadNotFound
@@ -341,6 +342,6 @@ class UploadService:
             self._receive(claimed, write, body, limits)
         except BodyIncomplete:
             pass  # the response says how much was kept, if the client still gets it
-        except (ChecksumMismatch, InvalidRequest):
+        except (ChecksumMismatch, InvalidRequest, LengthConflict):
             self._lifecycle.discard(claimed)
             raise

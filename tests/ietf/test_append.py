@@ -187,6 +187,22 @@ def test_lengths_that_differ_between_requests_are_refused(
 
 
 @pytest.mark.parametrize("version", ALL)
+def test_a_last_body_that_ends_too_early(server: Server, speak: Speak, version: int | None) -> None:
+    """Only its end shows that, if it is chunked. The bytes are kept, and of a creation nothing."""
+    client = speak(version)
+    url = client.new(6, b"abc")
+    response = client.append(url, 3, Body(b"de"), complete=True, chunked=True)
+    refused(client, response, 400, "inconsistent-upload-length")
+    assert client.offset(url) == 5
+    assert client.is_complete(client.append(url, 5, b"f", complete=True))
+    assert server.finished(url).read_bytes() == b"abcdef"
+    before = server.kept()
+    response = client.create(Body(b"abc"), complete=True, length=4, chunked=True)
+    refused(client, response, 400, "inconsistent-upload-length")
+    assert server.kept() == before
+
+
+@pytest.mark.parametrize("version", ALL)
 def test_a_length_can_be_declared_late_and_again(server: Server, speak: Speak, version: int | None) -> None:
     """As tus-js-client does with the last content; the same length twice is no conflict."""
     client = speak(version)
