@@ -123,6 +123,9 @@ class _PendingSave:
         transaction = session.get_transaction()
         if not self._is_committed and transaction is not self._transaction:
             self._transaction = transaction
+            # First what the app has added, which takes longer to prepare than to write. SQLite is locked for everybody
+            # else from the first change to the commit.
+            session.flush()
             with db_errors():
                 self._save()
 
