@@ -165,12 +165,12 @@ def _ours(what: Ours, port: int) -> list[str]:
         return [*command, "bench.app:app"]
     need("gunicorn", *(["gevent"] if what.worker == "gevent" else []))
     worker = "gthread" if what.worker == "pinned" else what.worker
-    return [*_gunicorn(worker, what.workers, port), *threads, "bench.app:app"]
+    connections = ["--worker-connections", "5000"] if worker != "sync" else []
+    return [*_gunicorn(worker, what.workers, port), *threads, *connections, "bench.app:app"]
 
 
 def _gunicorn(worker: str, workers: int, port: int) -> list[str]:
     command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-k", worker, "--bind", f"127.0.0.1:{port}"]
-    command += ["--worker-connections", "5000"] if worker != "sync" else []
     return [*command, *no_control_socket(), "--log-level", "warning"]
 
 

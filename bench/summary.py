@@ -19,8 +19,8 @@ from bench.told import ONE
 from bench.told import RATE
 
 _NOTE = (
-    "Each figure is a multiple of the one in the last column. For CPU and memory, below 1x is better. For speed, above "
-    "1x is better."
+    "Each figure is a multiple of the one in the last column. For CPU, memory and time, below 1x is better. For speed, "
+    "above 1x is better."
 )
 _WORKERS = {"gevent": "gevent", "gthread": "gthread"}
 _PEERS = ("node", "tuspyserver", "tusd", "rustus")
@@ -69,6 +69,12 @@ def _s3() -> Iterator[Line]:
             yield Line(f"{what}: {word}", scenario, figure, ours, ["tusd-s3"])
 
 
+def _slow() -> Iterator[Line]:
+    for scenario, clients in (("slow", "500"), ("slow-2000", "2,000")):
+        for figure, word in (("cpu", "CPU"), ("KiB/client", "memory"), ("HEAD p99 ms", "time of a HEAD beside them")):
+            yield Line(f"{clients} clients at 32 KiB/s: {word}", scenario, figure, _WORKERS, ["tusd"])
+
+
 _TITLES = {"gevent": "gevent", "two": "gevent, 2 workers", "gthread": "gthread"}
 _LINES = (
     *_told("sqlite", "SQLite"),
@@ -88,6 +94,7 @@ _LINES = (
     Line("HEAD: speed", "floor", HEAD, _WORKERS, beside="an empty Flask view on the same server"),
     Line("10 KiB uploads, POST + PATCH: speed", "floor", UPLOAD, _WORKERS, beside="two empty Flask views"),
     *_s3(),
+    *_slow(),
     Line("One large PATCH: CPU", "big", "cpu s/GiB", _WORKERS, _PEERS),
     Line("PATCHes of 4 MiB: CPU", "patches", "ms/req", _WORKERS, _PEERS),
     Line("32 uploads at once, PATCHes of 1 MiB: CPU", "many", "cpu s/GiB", _WORKERS, _PEERS),
