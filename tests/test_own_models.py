@@ -194,3 +194,17 @@ def test_a_shared_connection_keeps_what_the_app_has_not_committed(app: Flask, tm
         assert len(db.session.scalars(select(Note)).all()) == 3
         db.session.remove()
         db.engine.dispose()
+
+
+def test_listeners_to_clauses_are_called(app: Flask, db: SQLAlchemy, serve: Serve) -> None:
+    """``before_execute`` gets SQLAlchemy's own objects, and their parameters by name."""
+
+    class Upload(SQLAlchemyMixin, db.Model):  # type: ignore[name-defined, misc]
+        pass
+
+    tus = serve(Upload)
+    seen: list[Any] = []
+    with app.app_context():
+        event.listen(db.engine, "before_execute", lambda connection, clause, *rest: seen.append(clause))
+    tus.upload(b"hello")
+    assert [clause.table.name for clause in seen] == ["upload"] * 4

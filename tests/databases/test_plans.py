@@ -67,11 +67,11 @@ def repository(request: pytest.FixtureRequest) -> Iterator[EmbeddedRepository]:
         | {"new_removable_at": NOW if n < DUE else LATER}
         for n in range(RECORDS)
     ]
-    with repository.engine.connect() as connection:
+    with repository.engine.begin() as connection:
         connection.execute(say.insert, rows)
         connection.execute(text("ANALYZE TABLE resumable_uploads" if request.param == "mariadb" else "ANALYZE"))
     yield repository
-    with repository.engine.connect() as connection:
+    with repository.engine.begin() as connection:
         connection.execute(text("DELETE FROM resumable_uploads"))
     emptied.dispose()
 

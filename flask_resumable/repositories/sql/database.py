@@ -18,7 +18,9 @@ from .engines import db_errors
 from .engines import LazyEngine
 from .prepared import can_prepare
 from .prepared import can_return
+from .prepared import commit
 from .prepared import execute
+from .prepared import needs_sqlalchemy
 from .prepared import Prepared
 from .prepared import Row
 from .rehearsal import rehearse
@@ -126,7 +128,7 @@ class Pooled:
         """Return the prepared statement, or ``None`` if SQLAlchemy must execute it."""
         if self._can_prepare is None:
             self._can_prepare = can_prepare(connection.dialect)
-        if not self._can_prepare or "schema_translate_map" in connection.get_execution_options():
+        if not self._can_prepare or needs_sqlalchemy(connection):
             return None
         prepared = self._prepared.get(statement)
         if prepared is None:
@@ -155,8 +157,5 @@ class Pooled:
             # SQLite has begun one, and the app may begin transactions even in autocommit, as SQLAlchemy's recipe for
             # savepoints on SQLite does.
             if getattr(connection.connection.driver_connection, "in_transaction", False):
-                if connection.in_transaction():
-                    connection.commit()
-                else:
-                    connection.connection.commit()
+                commit(connection)
             return done

@@ -21,7 +21,7 @@ Convert = Callable[[Any], Any]
 Row = Mapping[Any, Any]
 
 # SQLAlchemy itself listens to others.
-_EVENTS = ("begin", "commit", "before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
+_EVENTS = ("begin", "commit", "before_cursor_execute", "after_cursor_execute")
 _DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
@@ -88,6 +88,30 @@ def execute(connection: Connection, prepared: Prepared, parameters: Parameters) 
         raise _as_sqlalchemys(error, connection, cursor, prepared.text) from error
     finally:
         cursor.close()
+
+
+def needs_sqlalchemy(connection: Connection) -> bool:
+    """Whether a connection changes statements or tells listeners of them, before they are text."""
+    told = connection.dispatch.before_execute or connection.dispatch.after_execute
+    return bool(told) or "schema_translate_map" in connection.get_execution_options()
+
+
+def commit(connection: Connection) -> None:
+    """Commit what was executed, even if SQLAlchemy does not know of a transaction.
+
+    :raises DBAPIError: The database refuses it, as with a constraint that is checked on commit.
+    """
+    driver = connection.connection
+    try:
+        if connection.in_transaction():
+            connection.commit()
+        else:
+            driver.commit()
+    except BaseException as error:
+        driver.rollback()  # SQLAlchemy leaves that to its caller, and would return the connection as it is
+        if isinstance(error, connection.dialect.loaded_dbapi.Error):
+            raise _as_sqlalchemys(error, connection, None, "COMMIT") from error
+        raise
 
 
 def _is_watched(connection: Connection) -> bool:
