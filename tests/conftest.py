@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -48,9 +49,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not SHARED.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{_server_of(item)}"))
+        if getattr(config.option, "loadgroup", False):
+            _name_group(item)
     if config.getoption("fast"):
         config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
         items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _name_group(item: Any) -> None:
+    """Append the name of a test's group to its id. From pytest 9.2 on, pytest-xdist 3.8 tries so in vain."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark is not None and hasattr(item, "_id"):
+        item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 def _server_of(item: pytest.Item) -> str:
