@@ -1,6 +1,6 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
 # make test: install and run the whole test suite
-# make test-fast: run the tests that need no servers, browsers or databases but SQLite, in two minutes
+# make test-fast: run the tests that need no servers, browsers or databases but SQLite, in a minute
 # make test-oldest: run the same tests with the oldest supported versions of the dependencies
 # make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)
 # make test-without-linux: run the tests without everything that macOS and BSD lack
@@ -25,8 +25,9 @@ demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
 	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gevent -w 2 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
 
+# More processes than most machines have cores: many tests wait rather than compute.
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -o cache_dir=$(VENV)/pytest $(ARGS)
 
 # Run this before each commit.
 test-fast: $(VENV)/test
@@ -42,7 +43,7 @@ test-s3-ceph: $(VENV)/test
 
 # What is not run looks at Linux's own calls, at peers, or at pages.
 test-without-linux: $(VENV)/test
-	PYTHONPATH=$(CURDIR)/tests/without_linux $(BIN)/python -m pytest -n 2 --dist loadgroup \
+	PYTHONPATH=$(CURDIR)/tests/without_linux $(BIN)/python -m pytest -n 4 --dist loadgroup \
 	    --ignore tests/browser --ignore tests/test_bench.py $(ARGS)
 
 coverage: $(VENV)/test
