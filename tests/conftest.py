@@ -19,6 +19,7 @@ from tests.prerequisites import Missing
 # What needs a server, a browser or a process of its own for longer than a moment.
 SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
 SLOW_FILES = {"test_containers.py", "test_extras.py", "test_multipart.py", "test_processes.py", "test_project.py"}
+LONG_FILES = {"test_crash_points.py", "test_moved.py", "test_without_linux.py"}  # each test is a minute of work
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
 SHARED = {"shared", "shared_live"}  # fixtures
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
@@ -45,7 +46,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let one process run all tests of a file that share a server. Leave out single tests that are slow, if wished."""
+    """Begin with the longest tests, so that no process is left with one of them at the end. Let one process run all
+    tests of a file that share a server. Leave out single tests that are slow, if that is wished.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
     for item in items:
         if not SHARED.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{_server_of(item)}"))
