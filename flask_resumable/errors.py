@@ -67,7 +67,7 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class UploadNotFound(ResumableError):
-    """Raised when no such upload exists, or when the client may not know of it."""
+    """Raised when no such upload exists, or this client must not learn that it exists."""
 
     def __init__(self, upload_id: str) -> None:
         super().__init__("This upload does not exist; create a new one.")
@@ -94,7 +94,7 @@ class UploadClosed(ResumableError):
 
 
 class UploadCompleted(UploadClosed):
-    """Raised when content is sent to an upload that its client has said to be complete."""
+    """Raised when content is sent to an upload that its client has declared complete."""
 
     def __init__(self) -> None:
         super().__init__("This upload is complete and accepts no more content.")

@@ -278,7 +278,7 @@ class FlaskResumable(Generic[UploadT]):
         blueprints = current_state().blueprints
         served = protocol or next(iter(blueprints), "")
         if served not in blueprints:
-            raise ValueError(f"protocol={served!r}: this app serves {' and '.join(blueprints) or 'no protocol'}.")
+            raise ValueError(f"protocol={served!r}: this app serves {', '.join(blueprints) or 'no protocol'}.")
         if upload is None:
             return flask_url_for(f"{blueprints[served].name}.collection", **values)
         upload_id = upload if isinstance(upload, str) else upload.id

@@ -1,4 +1,4 @@
-"""The house rules, held against the code."""
+"""The dependency rules, checked against the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-# What each room may import of the package, beside errors and itself; imports for types only count like all others.
+# What each module may import of the package, besides errors and itself. Imports for types count, too.
 ALLOWED = {
     "errors": set(),
     "signals": set(),
@@ -86,13 +86,13 @@ def _imports(name: str) -> set[str]:
     return found
 
 
-def _room(name: str) -> str:
+def _top(name: str) -> str:
     return (name.split(".") + [""])[1]
 
 
 def _is_pure(name: str) -> bool:
-    _, room, *rest = (*name.split("."), "")
-    return room == "core" or (room == "protocols" and len(rest) > 1 and rest[1] in PURE)
+    _, top, *rest = (*name.split("."), "")
+    return top == "core" or (top == "protocols" and len(rest) > 1 and rest[1] in PURE)
 
 
 def _is_group(name: str) -> bool:
@@ -102,12 +102,12 @@ def _is_group(name: str) -> bool:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_import_downwards_only(name: str) -> None:
-    """A room imports only the rooms below it; the extension alone knows everybody."""
-    room = _room(name)
-    if room in ("extension", ""):
+    """A module imports only the modules below it; the extension alone knows everybody."""
+    top = _top(name)
+    if top in ("extension", ""):
         return
-    inner = {_room(imported) for imported in _imports(name) if imported.startswith("flask_resumable")}
-    assert inner <= ALLOWED[room] | {"errors", room}
+    inner = {_top(imported) for imported in _imports(name) if imported.startswith("flask_resumable")}
+    assert inner <= ALLOWED[top] | {"errors", top}
 
 
 # What each folder of a kind of storage may import of the others.
@@ -125,22 +125,22 @@ def test_kinds_of_storage_do_not_know_one_another(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_backends_are_known_only_where_they_belong(name: str) -> None:
-    """Flask, the ORM and the rest of the world are imported only by the rooms that are about them."""
+    """Flask, the ORM and the rest of the world are imported only by the modules that are about them."""
     for imported in _imports(name):
         top = imported.split(".")[0]
         if top in OUTSIDE:
-            assert _room(name) in OUTSIDE[top], f"{name} imports {top}"
+            assert _top(name) in OUTSIDE[top], f"{name} imports {top}"
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_folders_that_are_apart_stay_apart(name: str) -> None:
     """A protocol knows no other, a database no other; what they share knows none of them, but for the list of them."""
-    _, room, *rest = (*name.split("."), "", "")
-    folders, lists = APART.get(room, (set(), set()))
+    _, top, *rest = (*name.split("."), "", "")
+    folders, lists = APART.get(top, (set(), set()))
     allowed = ({rest[0]} | ON_TOP_OF.get(rest[0], set())) & folders or (folders if rest[0] in lists else set())
-    if name == f"flask_resumable.{room}" and room in ("repositories", "storage"):
+    if name == f"flask_resumable.{top}" and top in ("repositories", "storage"):
         allowed = folders  # it chooses
-    found = {imported.split(".")[2] for imported in _imports(name) if imported.startswith(f"flask_resumable.{room}.")}
+    found = {imported.split(".")[2] for imported in _imports(name) if imported.startswith(f"flask_resumable.{top}.")}
     assert found & folders <= allowed
 
 

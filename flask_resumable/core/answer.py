@@ -26,7 +26,7 @@ class Answer:
             return Answer(json.dumps({"id": photo.id}), {"Content-Type": "application/json"}, 201)
 
     It is stored with the upload, so that a client that lost it gets it again. How much of it a client sees depends on
-    the protocol; see the guide to hooks.
+    the protocol; see "Hooks" in the README.
 
     :param body: Up to 16 KiB.
     :param headers: Header fields to add. They cannot replace those of the protocol.

@@ -38,7 +38,8 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
-# Advertised in this order. tus 1.0, "Checksum", requires sha1.
+# tus advertises them in this order. tus 1.0, "Checksum", requires sha1. The IETF draft has a list of its own, in
+# protocols/ietf/digests.py.
 # They detect accidents in transit and are not meant for security. Content whose checksum comes in a trailer is hashed
 # with each of them. ``upload.digest()`` knows them, too.
 ALGORITHMS: dict[str, Callable[[], Hasher]] = {

@@ -217,7 +217,7 @@ class Limits:
 
     max_size: int | None = None
     expiration: timedelta | None = None
-    sliding: bool = False  # whether each write postpones the expiry
+    sliding: bool = False  # whether each write postpones the expiry; read it only in slides()
     parts_expiration: timedelta | None = None  # the lifetime of a part whose final upload may wait longer for others
 
     def check_length(self, length: int | None) -> None:
@@ -236,7 +236,7 @@ class Limits:
         """
         lifetime = self.expiration
         if upload.is_partial and self.parts_expiration is not None:
-            if lifetime is None or (self.sliding and upload.is_whole):
+            if lifetime is None or (self.slides(upload) and upload.is_whole):
                 lifetime = max(lifetime or timedelta(0), self.parts_expiration)
         return None if lifetime is None else now + lifetime
 
@@ -334,7 +334,7 @@ def _end_at(upload: Upload, end: int, limits: Limits) -> Upload:
     if upload.length is None:
         return _declare_length(upload, end, limits)
     if upload.length != end:
-        raise LengthConflict(f"The upload is {upload.length} bytes long, but its last content ends at {end}.")
+        raise LengthConflict(f"The upload is {upload.length} bytes long, but the content marked as last ends at {end}.")
     return upload
 
 

@@ -1,8 +1,8 @@
 """The interface between a protocol and the rest of the extension.
 
 The package of a protocol has ``messages.py`` and ``errors.py`` (pure), ``settings.py``, ``views.py``, and
-``server.py``, which combines them into a :class:`Plug`. ``registry.py`` lists the plugs. Nothing else knows the
-protocols by name.
+``server.py``, which combines them into a :class:`Plug`. ``registry.py`` lists the plugs. No other module imports
+a protocol.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ class Claims:
         if upload.is_released:
             return True
         if self.is_own(upload):
-            # The order matters: a request is added to the holds before it is removed from those that are coming.
+            # The order matters: a request is added to the claims before it is removed from those that are coming.
             return upload.id not in self._coming and self.found(upload.id, upload.fence) is None
         return is_dead(upload.claimed_by)
 

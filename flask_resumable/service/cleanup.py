@@ -70,7 +70,7 @@ class Cleaner:
                     return
                 service.remove(claimed)
         except UploadNotFound:
-            if upload.can_expire:  # otherwise holding() raised this after it removed what was left of the upload
+            if upload.can_expire:  # otherwise claiming() raised this after it removed what was left of the upload
                 report.busy += 1
                 return
         except (UploadLocked, ClaimLost):

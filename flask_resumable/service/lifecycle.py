@@ -209,7 +209,7 @@ class Lifecycle:
 
     def _bury(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
         """Keep the record of a removed upload, for the rows that refer to it, until the database can delete it."""
-        logger.warning("Upload %s is removed, but the database keeps its record for now: %s", upload.id, error.reason)
+        logger.warning("Upload %s was removed, but its record could not be deleted yet: %s", upload.id, error.reason)
         self._remember(claimed, upload, self._now())
 
     @staticmethod

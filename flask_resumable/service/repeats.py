@@ -40,7 +40,7 @@ Receive = Callable[[ClaimedUpload, Write, Body, Limits], None]
 
 
 class Claiming(Protocol):
-    """See :meth:`~flask_resumable.service.uploads.UploadService.holding`."""
+    """See :meth:`~flask_resumable.service.uploads.UploadService.claiming`."""
 
     def __call__(
         self,

@@ -72,7 +72,7 @@ class ProtocolSettings:
     idle_timeout: timedelta = setting(
         checks.seconds,
         timedelta(seconds=60),
-        "How long a request may receive no data before it is ended, in seconds or as a `timedelta`.",
+        "How long to wait for data before ending a request, in seconds or as a `timedelta`.",
     )
     cors_origins: tuple[str, ...] = setting(
         checks.origins,
@@ -123,7 +123,7 @@ def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> lis
         mistakes += instance.mistakes(found)
         found.append(instance)
     if mistakes:
-        raise ConfigurationError("Wrong flask_resumable settings:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
+        raise ConfigurationError("Invalid Flask-Resumable settings:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
     return found
 
 

@@ -24,7 +24,7 @@ class StorageSettings:
     durability: str = setting(
         checks.choice("none", "data", "full"),
         "data",
-        'What a power failure may destroy. `"none"`: the last few seconds. `"data"`: nothing that was acknowledged. '
+        'What may be lost in a power failure. `"none"`: the last few seconds. `"data"`: nothing that was acknowledged. '
         '`"full"`: the same, and file names and sizes are synced at every step. `kill -9` never destroys anything.',
     )
     storage: str = setting(
@@ -54,7 +54,7 @@ class StorageSettings:
         "How many bytes of parts a process keeps in memory. The rest goes to temporary files.",
     )
     s3_spool_directory: str | None = setting(
-        checks.folder, None, "The folder for those files. `None` means the system's folder for temporary files."
+        checks.folder, None, "The folder for temporary files of parts. `None` means the system's own folder."
     )
     s3_equal_parts: bool | None = setting(
         checks.optional_flag,
@@ -84,8 +84,8 @@ class ChunkSettings:
     completed_ttl: timedelta = setting(
         checks.seconds,
         timedelta(minutes=5),
-        "How long a complete file is known by its identifier, so that a client that missed the last response does not "
-        "send the file again. During this time, a file with the same name and size counts as the same.",
+        "How long the server recognizes a complete file, so that a client that missed the last response does not send "
+        "the file again. During this time, a file with the same name and size counts as the same.",
     )
     cancelled_ttl: timedelta = setting(
         checks.seconds, timedelta(minutes=2), "How long late chunks of a cancelled file are refused."
@@ -98,8 +98,8 @@ class ChunkSettings:
     pre_process_callback: Any = setting(
         checks.callback,
         None,
-        "`callback(source, target)` copies each chunk from one binary stream to another when it is merged, and "
-        "may change it.",
+        "`callback(source, target)` is called when a chunk is merged: it reads the chunk from `source` and writes it, "
+        "changed or not, to `target`.",
     )
     delete_chunks_on_save: bool = setting(checks.flag, True, "Delete chunks once they are merged.")
 

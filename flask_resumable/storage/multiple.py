@@ -33,12 +33,12 @@ _LAYOUT = "layout"  # the chunks of a new upload, until it is known which storag
 
 
 class MultiStorage:
-    """Passes everything on to the storage that an upload's record names.
+    """Passes every call on to the storage that an upload's record names.
 
-    :param storages: By name; the first takes uploads for which no other is chosen, and those from before there was
-        a choice.
-    :param storage: Chooses for a new upload: a name, or ``None`` for the first.
-    :param folder: Chooses a folder below the storage, or ``None``.
+    :param storages: The storages by name. The first one is the default. It also has the uploads from before there was a
+        choice.
+    :param storage: Returns the name of the storage for a new upload, or ``None`` for the default.
+    :param folder: Returns the folder within the storage for a new upload, or ``None`` for no folder.
     :raises ConfigurationError: There is no storage, or a name is not valid.
     """
 
@@ -56,7 +56,7 @@ class MultiStorage:
         self.capabilities = self._offered([storage.capabilities for storage in storages.values()])
 
     def _offered(self, theirs: Sequence[StorageCapabilities]) -> StorageCapabilities:
-        """What every storage can do; or what one of them can, where it does no harm that others cannot."""
+        """Return what this can do: what all storages can, or what any of them can if the others do no harm."""
         return StorageCapabilities(
             placement=self,
             chunks=self if all(can.chunks for can in theirs) else None,
@@ -130,7 +130,7 @@ class MultiStorage:
         self._of(upload).remove_orphans(upload)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Those of all storages. One that does not answer does not keep the others from being cleaned up."""
+        """Return those of all storages. If one does not respond, the others are still cleaned up."""
         trouble: Unavailable | None = None
         for storage in self._storages.values():
             try:

@@ -213,7 +213,7 @@ def test_refused_files(browser: Browser, tmp_path: Path, make_file: MakeFile) ->
         page.wait_until("large.iso", "failed")
         page.wait_until("notes.txt", "done")
         assert page.note("setup.exe") == "Programs (.exe) are not welcome here; any other file is."
-        assert page.note("large.iso") == "Files may have 5000 bytes at most."
+        assert page.note("large.iso") == "Files may have at most 5000 bytes."
         assert len(server.digests()) == 1
         assert "Traceback" not in server.log
     finally:

@@ -218,7 +218,7 @@ def test_parts_stay_as_they_are_while_a_length_is_unknown(tiny_store: Store, tin
 
 @needs_small_parts
 def test_a_length_that_equal_parts_cannot_hold_is_refused_when_it_is_declared(tiny_store: Store) -> None:
-    """The client is told how much there may be, and to say its length first; one that does has larger parts."""
+    """The error names the limit and says to declare the length first; an upload that does has larger parts."""
     storage = SmallParts(tiny_store.bucket, **{"part_size": KIB, **tiny_store.options})
     record = Record(None)
     record.put(storage, b"x" * 3000)

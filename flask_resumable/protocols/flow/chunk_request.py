@@ -122,7 +122,7 @@ class ChunkRequest:
             raise BodyIncomplete(0)
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"Chunks may have {self._max_size} bytes at most.", self._max_size)
+        return TooLarge(f"Chunks may have at most {self._max_size} bytes.", self._max_size)
 
 
 def _content_of(request: Request, body: RequestBody, file_field: str, room: int) -> FormReader | ParsedForm | PlainBody:

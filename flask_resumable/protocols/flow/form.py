@@ -137,10 +137,10 @@ class FormReader:
                     self._value += event
                     if len(self._value) > self._room:
                         self._check_base64()
-                        text = f"The fields of a form may have {MAX_FIELDS_SIZE} bytes at most."
+                        text = f"The fields of a form may have at most {MAX_FIELDS_SIZE} bytes."
                         raise TooLarge(text, MAX_FIELDS_SIZE)
         except MalformedMultipart as error:
-            raise self._cause(InvalidRequest(f"The body is no multipart form. {error}")) from None
+            raise self._cause(InvalidRequest(f"The body is not a valid multipart form. {error}")) from None
         except ResumableError as error:
             raise self._cause(error) from None
 
@@ -148,7 +148,7 @@ class FormReader:
         """One part has ended, if there was one; ``head``: of the next one."""
         if self._field == self._file_field:
             self._check_base64()
-            raise InvalidRequest(f"The form's {self._field!r} is a text, not a file.")
+            raise InvalidRequest(f"The form field {self._field!r} contains text, not a file.")
         if self._field is not None:
             fields = self.later_fields if self._file_field in self._files else self.fields
             fields.append((self._field, self._value.decode("utf-8", "replace")))
@@ -159,7 +159,7 @@ class FormReader:
             return
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise TooLarge(f"A form may have {MAX_PARTS} parts at most.", MAX_PARTS)
+            raise TooLarge(f"A form may have at most {MAX_PARTS} parts.", MAX_PARTS)
         name, is_file, headers = _described(head)
         if not is_file:
             self._field = name
@@ -178,7 +178,7 @@ class FormReader:
         """The body has come to its end."""
         try:
             if not self._parser.has_ended:
-                raise InvalidRequest("The body is no complete multipart form.")
+                raise InvalidRequest("The multipart form is incomplete.")
             self._end_part(None)
             _check_files(self._files, self._file_field)
         except ResumableError as error:
@@ -213,7 +213,7 @@ class ParsedForm:
         """See :meth:`FormReader.find_file`."""
         for name, value in self._form.items(multi=True):
             if name == self._file_field:
-                raise InvalidRequest(f"The form's {name!r} is a text, not a file.")
+                raise InvalidRequest(f"The form field {name!r} contains text, not a file.")
             self.fields.append((name, value))
         _check_files([name for name, _ in self._files.items(multi=True)], self._file_field)
         file = self._files.get(self._file_field)

@@ -165,7 +165,7 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
     """
     dialect = dialect_of(parameters)
     if dialect is None:
-        raise InvalidRequest("flowIdentifier is missing: this address takes uploads of flow.js and resumable.js.")
+        raise InvalidRequest("flowIdentifier is missing: this URL is for uploads of flow.js and resumable.js.")
     if whole is not None:
         total_size, chunk_size, total_chunks = whole, 0, 1
     else:
@@ -174,7 +174,7 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
     _check_size(total_size, chunk_size, total_chunks, policy)
     identifier = _text(dialect, parameters, "identifier", policy.max_identifier)
     if not identifier or _CONTROL.search(identifier):
-        raise InvalidRequest(f"{dialect.spelt['identifier']} is empty or holds control characters.")
+        raise InvalidRequest(f"{dialect.spelt['identifier']} is empty or contains control characters.")
     return File(
         dialect=dialect,
         identifier=identifier,
@@ -233,7 +233,7 @@ def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, 
     if total_chunks == 0:
         raise InvalidRequest(f"{name} is 0.")
     if total_chunks > policy.max_chunks:
-        raise TooLarge(f"A file may have {policy.max_chunks} chunks at most; use larger ones.", policy.max_chunks)
+        raise TooLarge(f"A file may have at most {policy.max_chunks} chunks; use larger ones.", policy.max_chunks)
     if total_chunks == 1:
         return 0, 1  # the chunk size may then be anything: 1.79e+308 is a common way to say "no chunks"
     chunk_size = _number(dialect, parameters, "chunkSize")
@@ -249,23 +249,23 @@ def _derived_count(dialect: Dialect, parameters: Mapping[str, str], total_size: 
     if chunk_size == 0 or total_size <= chunk_size:
         return 1
     if total_size % chunk_size:
-        raise InvalidRequest(f"{dialect.spelt['totalChunks']} is missing, and the sizes leave two possibilities.")
+        raise InvalidRequest(f"{dialect.spelt['totalChunks']} is missing and cannot be derived from the sizes.")
     return total_size // chunk_size
 
 
 def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: FlowPolicy) -> None:
     if policy.max_size is not None and total_size > policy.max_size:
-        raise TooLarge(f"Files may have {policy.max_size} bytes at most.", policy.max_size)
+        raise TooLarge(f"Files may have at most {policy.max_size} bytes.", policy.max_size)
     longest = total_size if total_chunks == 1 else max(chunk_size, total_size - (total_chunks - 1) * chunk_size)
     if longest > policy.max_chunk_size:
-        raise TooLarge(f"Chunks may have {policy.max_chunk_size} bytes at most.", policy.max_chunk_size)
+        raise TooLarge(f"Chunks may have at most {policy.max_chunk_size} bytes.", policy.max_chunk_size)
 
 
 def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit: int) -> str:
     name = dialect.spelt[parameter]
     value = parameters.get(name, "")
     if _NO_TEXT.search(value):
-        raise InvalidRequest(f"{name} holds characters that are no text.")
+        raise InvalidRequest(f"{name} contains invalid characters.")
     if len(value.encode()) > limit:
         raise InvalidRequest(f"{name} is longer than {limit} bytes.")
     return value
@@ -276,7 +276,7 @@ def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -
     text = _text(dialect, parameters, "relativePath", policy.max_name)
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise InvalidRequest(f"{dialect.spelt['relativePath']} leads out of its folder.")
+        raise InvalidRequest(f"{dialect.spelt['relativePath']} must not contain '..'.")
     if len(parts) > policy.max_depth:
         raise InvalidRequest(f"{dialect.spelt['relativePath']} is deeper than {policy.max_depth} folders.")
     return "/".join(parts)

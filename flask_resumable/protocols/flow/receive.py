@@ -80,7 +80,7 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
             if asker.key(chunk.file) != wish.creation.client_key:
                 # What the app makes its clients send along may come after the file; which chunk it is may not.
                 if not transfer.is_kept:
-                    raise InvalidRequest("The fields after the file say something else than those before it.")
+                    raise InvalidRequest("The fields after the file contradict those before it.")
                 wish = _wish(asker, chunk)
         if arriving.size != (size := wish.span.size):
             raise InvalidRequest(f"Chunk {wish.span.number} must have {size} bytes, not {arriving.size}.")

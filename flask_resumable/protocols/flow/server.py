@@ -21,7 +21,9 @@ from .settings import FlowSettings
 def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
     chunks = service.storage.capabilities.chunks
     if chunks is None:
-        raise ConfigurationError("This storage does not take flow.js chunks: set FLOW_ENABLED = False.")
+        raise ConfigurationError(
+            "This storage does not support chunks in any order, which flow.js needs: set FLOW_ENABLED = False."
+        )
     keys = Keys(service)
     server = FlowServer(
         settings=settings,

@@ -1,4 +1,4 @@
-"""Settings of flow.js."""
+"""The settings of flow.js."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .messages import PARAMETERS
 
 
 def _identity_parameters(value: Any) -> tuple[str, ...]:
-    """Names of parameters of the app's own. The protocol's say what they are about by themselves."""
+    """Accept names of the app's own parameters. The protocol's are part of the identity anyway."""
     found = checks.names()(value)
     own = {dialect.spell(parameter) for dialect in DIALECTS for parameter in PARAMETERS if parameter != "type"}
     if "" in found or len({*found}) < len(found) or own & {*found}:
@@ -23,7 +23,7 @@ def _identity_parameters(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings(ProtocolSettings):
-    """flow.js."""
+    """The settings of flow.js."""
 
     upload_url: str = setting(checks.url, "/flow/", "The URL path of flow.js.", is_common=False)
     sliding_expiration: bool = setting(checks.flag, True, "Restart the expiration time with every chunk.")
@@ -46,5 +46,6 @@ class FlowSettings(ProtocolSettings):
     hash_name_callback: Any = setting(
         checks.callback,
         None,
-        "`callback(file) -> str` returns what identifies the upload of a file, instead of its identifier and names.",
+        "`callback(file) -> str` returns a string that identifies the upload, in place of the client's identifier and "
+        "file names.",
     )

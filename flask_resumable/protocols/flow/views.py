@@ -80,7 +80,7 @@ def resource(upload_id: str) -> Response:
 
 def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowServer) -> Response:
     if request.method not in views:
-        raise MethodNotAllowed(f"{request.method} is not possible here; {', '.join(views)} are.", tuple(views))
+        raise MethodNotAllowed(f"{request.method} is not supported here; use {', '.join(views)}.", tuple(views))
     return views[request.method](Asker(state))
 
 
@@ -127,7 +127,7 @@ def on_http_error(error: HTTPException) -> Response:
 
 def on_lost(status: int) -> Response:
     """There is no such place."""
-    return respond(Reply(status=404, body=message("There is nothing here.")), JSON)
+    return respond(Reply(status=404, body=message("No such URL.")), JSON)
 
 
 def finish(settings: FlowSettings, response: Response) -> Response:

@@ -21,8 +21,8 @@ class TusSettings(ProtocolSettings):
     parts_expiration: timedelta = setting(
         checks.seconds,
         timedelta(days=7),
-        "How long to keep a part of a concatenation after its last content, if `EXPIRATION` is `None`, or if it slides "
-        "and is shorter. Once the part is in a file, it is removed within a day.",
+        "How long to keep a part of a concatenation after it last received content. Applies if `EXPIRATION` is `None`, "
+        "or sliding and shorter. Once the final upload contains the part, the part is removed within a day.",
     )
     absolute_location: bool = setting(
         checks.flag, False, "Send a full URL as `Location`. The default, a relative URL, works without ProxyFix."

@@ -1,8 +1,9 @@
-"""Bytes in object stores that take them in parts.
+"""Stores uploads in object stores that support multipart uploads.
 
-``store.py`` is the interface of such a store, for authors of backends; the other files work over any of them.
+``store.py`` is the interface of such a store, for authors of backends. The other files work with any of them.
 """
 
+from .errors import log_refusal
 from .errors import Missing
 from .errors import PartsChanged
 from .errors import PartsRefused
@@ -29,4 +30,5 @@ __all__ = [
     "SizedStream",
     "StoreTraits",
     "Taken",
+    "log_refusal",
 ]

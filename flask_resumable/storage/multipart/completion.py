@@ -199,7 +199,7 @@ class Completion:
 
     def _publish_anew(self, part_size: int) -> None:
         """Join once more what was joined: the store does not take parts that differ in size."""
-        logger.info("The store wants parts of one size for %r; they are made once more.", self._target)
+        logger.info("The store requires equal parts for %r; composing it again.", self._target)
         sources = [(self._keys.helper(part, WHOLE), size) for part, size in self._upload.storage["sources"]]
         try:
             multipart, joined = self._composer.compose(sources, part_size, equal=True)

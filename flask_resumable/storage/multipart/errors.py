@@ -1,4 +1,4 @@
-"""What an object store may answer, in terms that are no store's own."""
+"""The errors of object stores, independent of a particular store."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ logger = logging.getLogger(__package__)
 
 
 class Missing(Exception):
-    """There is no such object, or no such multipart upload (any more)."""
+    """The object or the multipart upload does not exist, or no longer."""
 
 
 class Taken(Exception):
-    """There is such an object already."""
+    """The object already exists."""
 
 
 class PartsChanged(Exception):
-    """The store has no such parts as those that were to be put together; its own words are the cause."""
+    """The store does not have the parts that were to be joined. The cause is the store's own error."""
 
 
 class PartsRefused(StorageRefuses):
-    """The store has the parts that were to be put together, and does not do it: it may want other sizes."""
+    """The store has the parts but refuses to join them. It may require other sizes."""
 
 
 def log_refusal(operation: str, key: str, error: BaseException | None) -> None:
-    """Tell the operator of a refusal that does not pass by itself."""
-    logger.error("The store refuses %s for %r, and asking again is of no use: %s", operation, key, error)
+    """Log a refusal that is not temporary, for the operator.
+
+    :param operation: What the store was asked to do, in its own terms.
+    :param error: The store's own error.
+    """
+    logger.error("The store refuses %s for %r, and retrying does not help: %s", operation, key, error)

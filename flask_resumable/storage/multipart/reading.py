@@ -56,7 +56,7 @@ class ObjectStream(io.RawIOBase):
         try:
             self._block = self._store.get(self._keys[index], start, stop)
         except Missing:
-            raise Unavailable("The bytes of this upload are not there any more.") from None
+            raise Unavailable("The bytes of this upload are missing.") from None
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]

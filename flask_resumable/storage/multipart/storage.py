@@ -1,7 +1,7 @@
-"""Bytes in an object store.
+"""Stores uploads in an object store.
 
-A finished upload is the object ``<prefix><id>``. On the way there it is one multipart upload of that key, and helper
-objects below ``<prefix>.partial/<id>/`` for what is no part yet. What belongs to an upload is found by its id alone.
+A finished upload is the object ``<prefix><id>``. Until then, it is one multipart upload of that key, and helper objects
+below ``<prefix>.partial/<id>/`` for content that is not in a part yet. The id alone is enough to find all of them.
 """
 
 from __future__ import annotations
@@ -62,15 +62,16 @@ from .writer import too_many_parts
 
 
 class MultipartStorage:
-    """Objects in an object store. Any number of processes and machines may use one store.
+    """Stores uploads in an object store. Any number of processes and machines can share one store.
 
-    One prefix belongs to one database. Nothing is kept on the machine but what is just being received.
+    Use a prefix with one database only. Only content that is being received is kept on the machine.
 
-    :param store: Where the objects are.
-    :param prefix: What all keys begin with, such as ``"uploads/"``.
-    :param part_size: The size of parts in bytes, at least what the store asks for; very large uploads have larger ones.
-    :param memory: How many bytes of parts on their way a process may have in memory; more of them go to files.
-    :param spool_directory: Where those files are made; they have no names and leave no trace.
+    :param store: The object store.
+    :param prefix: The prefix of all keys, such as ``"uploads/"``.
+    :param part_size: The size of the first parts of a multipart upload, in bytes, at least the store's minimum. Later
+        parts are larger.
+    :param memory: How many bytes of parts being sent a process keeps in memory. The rest goes to temporary files.
+    :param spool_directory: The folder for these files. They have no names, so nothing is left of them after a crash.
     :raises ConfigurationError: An argument is wrong.
     """
 
@@ -86,7 +87,7 @@ class MultipartStorage:
         if not store.traits.min_part <= part_size <= 5 * 1024 * MIB:
             raise ConfigurationError(f"part_size must be from {store.traits.min_part} to {5 * 1024 * MIB} bytes.")
         if prefix.startswith("/"):
-            raise ConfigurationError("prefix must not begin with '/'; it looks like 'uploads/'.")
+            raise ConfigurationError("prefix must not begin with '/'; use a prefix such as 'uploads/'.")
         self._store = store
         self._keys = Keys(prefix)
         self._part_size = part_size
@@ -113,8 +114,8 @@ class MultipartStorage:
     @contextmanager
     def _writer(self, upload: Upload, start: int) -> Iterator[Writer]:
         if upload.length is not None and upload.length > MAX_OBJECT:
-            raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
-        # While it is not known what the store takes, parts do not grow: nothing could be done about it at the end.
+            raise TooLarge(f"The store accepts objects of at most {MAX_OBJECT} bytes.", MAX_OBJECT)
+        # Until the store is known to accept parts of any size, parts do not grow: it would be too late at the end.
         fitting = Geometry.fitting(upload.length, self._part_size, grows=self._equal.are_wanted is False)
         state = MultipartState.read(upload.storage, fitting).cut(start, upload.length).taken_over()
         if upload.length is not None and upload.length > (limit := state.geometry.stop(MAX_PARTS)):
@@ -137,9 +138,8 @@ class MultipartStorage:
     # --- chunks ---
 
     def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
-        is_direct = (
-            chunk_size >= self._store.traits.min_part and total_chunks < MAX_PARTS
-        )  # the last one may make two parts
+        # Fewer than MAX_PARTS, because the last chunk may become two parts.
+        is_direct = chunk_size >= self._store.traits.min_part and total_chunks < MAX_PARTS
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:
@@ -150,7 +150,7 @@ class MultipartStorage:
         return nullcontext(StoreSlot(self._store, self._keys, self._markers, upload, number))
 
     def receiving(self, upload: Upload, number: int, start: int, size: int) -> IncomingChunk | None:
-        return None  # the store takes a part whole or not at all
+        return None  # the store accepts only complete parts
 
     # --- finishing ---
 
@@ -172,7 +172,7 @@ class MultipartStorage:
         self._moved.settle(upload)
 
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
-        """Put the parts together within the store, where it can copy them; else through this process."""
+        """Join the parts: within the store if it can copy them, otherwise through this process."""
         sources = [(self._keys.target(part), part.length or 0) for part in parts]
         total = sum(size for _, size in sources)
         if total == 0:
@@ -194,15 +194,15 @@ class MultipartStorage:
                 finally:
                     buffer.close()
             except Missing:
-                raise Unavailable("A part of this upload is not there.") from None
+                raise Unavailable("A part of this upload is missing.") from None
         return MultipartState(geometry=Geometry(self._part_size), tails=((name, total),)).to_json()
 
     # --- reading ---
 
     def open(self, upload: Upload) -> BinaryIO:
-        """The upload's bytes. Of an unfinished one, the store gives out only what is no part of its object yet.
+        """Return a stream of the upload's bytes. Bytes that are in a multipart upload cannot be read.
 
-        :raises Unavailable: They cannot be read before the upload is finished.
+        :raises Unavailable: The upload is unfinished, and some of its bytes are in a multipart upload.
         """
         if upload.storage.get("finished"):
             return stream_of(self._store, [(self._keys.target(upload), upload.length or 0)])
@@ -215,10 +215,10 @@ class MultipartStorage:
             found = [(f"chunk-{chunk.number}", chunk.size) for chunk in pieces if chunk.stop <= upload.offset]
         else:
             if stored.get("direct") or "joined" in stored:
-                raise Unavailable("The store gives out the bytes of this upload once it is finished.")
+                raise Unavailable("This upload can be read only once it is finished.")
             state = MultipartState.read(stored, Geometry(self._part_size))
             if not all(part.startswith(STAGED) for part in state.parts):
-                raise Unavailable("The store gives out the bytes of this upload once it is finished.")
+                raise Unavailable("This upload can be read only once it is finished.")
             bounds = [(state.geometry.start(n), state.geometry.stop(n)) for n in range(1, state.next_number)]
             staged = [(part.removeprefix(STAGED), b - a) for part, (a, b) in zip(state.parts, bounds, strict=True)]
             found = [*staged, *state.tails]
@@ -228,13 +228,13 @@ class MultipartStorage:
         return None
 
     def location(self, upload: Upload) -> str:
-        """Where the object is, or will be, as people write it."""
+        """Return where the object is or will be, such as ``s3://bucket/key``."""
         return self._store.location(self._keys.target(upload))
 
     def presigned_url(
         self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
     ) -> str | None:
-        """A URL by which anybody can fetch a finished upload until it has expired; ``None`` for an unfinished one."""
+        """Return a URL that lets anybody download a finished upload for a while; ``None`` if it is unfinished."""
         if not upload.storage.get("finished"):
             return None
         return self._store.link(
@@ -245,7 +245,7 @@ class MultipartStorage:
         )
 
     def verify(self, upload: Upload) -> list[str]:
-        """What is wrong with the upload's bytes, in plain words; nothing if all that was saved is there."""
+        """Return a sentence for each problem with the upload's bytes. There are none if everything saved is there."""
         marker = None
         if upload.storage.get("direct"):
             try:
@@ -264,7 +264,7 @@ class MultipartStorage:
 
     def remove_orphans(self, upload: Upload) -> None:
         if upload.status in (Status.DELETING, Status.GONE):
-            return self.delete(upload)  # nobody wants it, and it may have been published late
+            return self.delete(upload)  # a late request may have published it
         if upload.status is Status.COMPLETE and not upload.is_partial:
             self._moved.settle(upload)
         self._remove_unfinished(upload)

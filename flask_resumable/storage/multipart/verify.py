@@ -53,7 +53,7 @@ class MultipartVerifier:
         try:
             state = state.cut(self._upload.offset, self._upload.length)
         except BytesLost as error:
-            yield f"The record names {error.offset} bytes in the store, but says that {self._upload.offset} are here."
+            yield f"The record lists parts for {error.offset} bytes, but says that {self._upload.offset} were received."
         yield from self._parts(state.multipart, state.parts, state.geometry)
         there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
         staged = [
@@ -78,7 +78,7 @@ class MultipartVerifier:
             if number not in there:
                 yield f"Part {number} of {self._target} is missing."
             elif there[number].tag != tag:
-                yield f"Part {number} of {self._target} is another than the one that was stored."
+                yield f"Part {number} of {self._target} is not the one that was stored."
             elif geometry and there[number].size != geometry.stop(number, self._upload.length) - geometry.start(number):
                 yield f"Part {number} of {self._target} has {there[number].size} bytes, which is not its size."
 

@@ -33,7 +33,7 @@ _MANY_TAILS = 32
 def too_many_parts(limit: int) -> TooLarge:
     """An upload that began with a length unknown has more than its parts can hold."""
     return TooLarge(
-        f"An upload that begins without a length may have {limit} bytes at most; say its length first.", limit
+        f"An upload that begins without a length may have at most {limit} bytes; declare its length first.", limit
     )
 
 
@@ -73,7 +73,7 @@ class MultipartWriter:
         while view:
             room = self._state.geometry.stop(self._number, self._length) - self._position
             if room <= 0:
-                raise TooLarge(f"The store takes no more than {MAX_OBJECT} bytes in one object.", MAX_OBJECT)
+                raise TooLarge(f"The store accepts objects of at most {MAX_OBJECT} bytes.", MAX_OBJECT)
             piece, view = view[:room], view[room:]
             self._fill(piece)
             if len(piece) == room and not self._is_at_end:

@@ -1,4 +1,4 @@
-"""Whether a bucket can be used, and what to do if not."""
+"""Checks whether a bucket can be used, and says what to do if not."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _ADVICE = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name, the region and the endpoint.",
     "404": "There is no such bucket: create it, or check its name, the region and the endpoint.",
     "InvalidAccessKeyId": "The store does not know this access key: check it, and the endpoint.",
-    "SignatureDoesNotMatch": "The secret key is not the one of this access key, or the region is wrong.",
+    "SignatureDoesNotMatch": "The secret key does not match this access key, or the region is wrong.",
     "AccessDenied": "This key may not list, write or upload parts in this bucket: allow it; docs/s3.md has the policy.",
     "403": "This key may not use this bucket: allow it; docs/s3.md has the policy.",
     "AuthorizationHeaderMalformed": "The bucket is in another region: set it.",
     "PermanentRedirect": "The bucket is in another region: set it.",
-    "NoCredentialsError": "There is no access key: pass access_key and secret_key, or set up those of boto3.",
+    "NoCredentialsError": "There is no access key: pass access_key and secret_key, or configure boto3's credentials.",
     "PartialCredentialsError": "Pass both access_key and secret_key.",
     "NoRegionError": "Pass the region, or an endpoint_url.",
     "SSLError": "The store's certificate is not trusted: check it, and endpoint_url.",
-    "ValueError": "endpoint_url is not a URL; it looks like https://s3.example.org.",
+    "ValueError": "endpoint_url is not a URL; use one such as https://s3.example.org.",
     "InvalidBucketName": "This is not a valid bucket name.",
     "ParamValidationError": "This is not a valid bucket name.",
 }
 
 
 def check(bucket: S3Store, prefix: str) -> None:
-    """Try the bucket.
+    """Check that the bucket can be used.
 
-    :raises ConfigurationError: It cannot be used; the message says what to do.
-    :raises Unavailable: That may pass by itself.
+    :raises ConfigurationError: It cannot; the message says what to do.
+    :raises Unavailable: The store does not respond, which may be temporary.
     """
     key = f"{prefix}.partial/access"
     try:

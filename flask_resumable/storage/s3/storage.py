@@ -1,4 +1,4 @@
-"""Bytes in a bucket of a store that speaks S3."""
+"""Stores uploads in a bucket of an S3-compatible store."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from .store import S3Store
 
 
 class S3Storage(MultipartStorage):
-    """Objects in a bucket of any store that speaks S3. Any number of processes and machines may use one bucket.
+    """Stores uploads in a bucket of any S3-compatible store. Any number of processes and machines can share a bucket.
 
-    One prefix belongs to one database. Nothing is kept on the machine but what is just being received.
+    Use a prefix with one database only. Only content that is being received is kept on the machine.
 
     ::
 
         storage = S3Storage("my-bucket", prefix="uploads/", region="eu-central-1")
         resumable = FlaskResumable(app, storage=storage)
 
-    :param bucket: The bucket, which must be there.
-    :param prefix: What all keys begin with, such as ``"uploads/"``.
-    :param endpoint_url: Where the store is, unless it is Amazon's.
-    :param access_key: With ``secret_key``; without them, what boto3 finds by itself.
-    :param part_size: The size of parts in bytes, at least 5 MiB; very large uploads have larger ones.
-    :param memory: How many bytes of parts on their way a process may have in memory; more of them go to files.
-    :param spool_directory: Where those files are made; they have no names and leave no trace.
-    :param equal_parts: Whether the store wants all parts but a smaller last one to have one size, as R2 does; ``None``:
-        it is found out.
-    :param client: A client of boto3's, instead of one with the settings above. It is shared by all threads.
-    :raises ConfigurationError: An argument is wrong. Nothing is asked of the store yet; see :meth:`check_access`.
+    :param bucket: The name of an existing bucket.
+    :param prefix: The prefix of all keys, such as ``"uploads/"``.
+    :param endpoint_url: The S3 endpoint. The default is AWS.
+    :param region: The region. ``None`` lets boto3 find it.
+    :param access_key: The access key, together with ``secret_key``. ``None`` lets boto3 find both keys.
+    :param part_size: The size of the first parts of a multipart upload, in bytes, at least 5 MiB. Later parts are
+        larger.
+    :param memory: How many bytes of parts being sent a process keeps in memory. The rest goes to temporary files.
+    :param spool_directory: The folder for these files. They have no names, so nothing is left of them after a crash.
+    :param equal_parts: Whether to send only parts of equal size, as R2 requires. ``None`` detects whether the store
+        requires it.
+    :param client: A boto3 client to use instead of one with the settings above. All threads share it.
+    :raises ConfigurationError: An argument is wrong. This does not connect to the store; see :meth:`check_access`.
     """
 
-    traits = StoreTraits()  # for subclasses whose store is not quite like Amazon's
+    traits = StoreTraits()  # for subclasses whose store differs from AWS
 
     def __init__(
         self,
@@ -72,9 +74,9 @@ class S3Storage(MultipartStorage):
         )
 
     def check_access(self) -> None:
-        """Try whether the bucket can be used.
+        """Check that the bucket can be used.
 
         :raises ConfigurationError: It cannot; the message says what to do.
-        :raises Unavailable: The store does not answer, which may pass by itself.
+        :raises Unavailable: The store does not respond, which may be temporary.
         """
         check(self._bucket, self._keys.prefix)
