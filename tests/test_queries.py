@@ -241,7 +241,7 @@ def test_no_connection_waits_for_a_body(tus: Tus, statements: Statements) -> Non
     assert tus.create_with(body, len(CONTENT), announced=len(CONTENT)).status_code == 201
     assert seen == [0, 0, 0]
     body, seen = watched(statements)
-    parameters = Flow(tus.client).spelt(Sample(CONTENT, len(CONTENT)), 1)
+    parameters = Flow(tus.client).spelled(Sample(CONTENT, len(CONTENT)), 1)
     assert Flow(tus.client).stream(body, len(CONTENT), parameters, OCTETS).status_code == 200
     assert seen == [0, 0, 0]
 

@@ -247,10 +247,10 @@ def test_no_concat_list_leads_out_of_the_folder(serve: Serve, tmp_path: Path) ->
     """A list of parts with traversal attempts joins nothing but parts."""
     server, canaries = start(serve, tmp_path)
     part = server.tus.part(b"abc")
-    spelt = st.sampled_from([part, id_of(part)])
+    spelled = st.sampled_from([part, id_of(part)])
 
     @hostile
-    @given(urls=st.lists(traversals | spelt | st.builds("{}/{}".format, traversals, spelt), min_size=1, max_size=4))
+    @given(urls=st.lists(traversals | spelled | st.builds("{}/{}".format, traversals, spelled), min_size=1, max_size=4))
     def attack(urls: list[str]) -> None:
         response = server.tus.create(headers=final(*urls))
         sane(response)

@@ -237,12 +237,12 @@ def test_the_parts_of_a_final_may_be_spelt_in_other_words(server: Server, spelli
     """The same parts are the same upload, whatever their URLs look like."""
     tus = server.tus
     part = tus.part(CONTENT)
-    spelt = {
+    spelled = {
         "path": part.removeprefix(tus.root),
         "id": part.rpartition("/")[2],
         "absolute": "https://x.example" + part[16:],
     }
-    assert tus.new(headers=final(part)) == tus.new(headers=final(spelt[spelling]))
+    assert tus.new(headers=final(part)) == tus.new(headers=final(spelled[spelling]))
 
 
 def test_other_finals_of_the_same_parts_are_uploads_of_their_own(server: Server) -> None:

@@ -102,7 +102,7 @@ class Flow:
     url: str = "/flow/"
     headers: dict[str, str] = field(default_factory=dict)
 
-    def spelt(self, sample: Sample, number: int, changes: Changes | None = None) -> dict[str, str]:
+    def spelled(self, sample: Sample, number: int, changes: Changes | None = None) -> dict[str, str]:
         """The parameters of a chunk as this dialect spells them; ``changes`` by the names without prefix."""
         values = {**sample.parameters(number), **(changes or {})}
         spell = DIALECT[self.dialect].spell
@@ -131,7 +131,7 @@ class Flow:
 
     def test(self, sample: Sample, number: int, changes: Changes | None = None, method: str = "GET") -> TestResponse:
         """Ask for a chunk."""
-        return self.open(method, self.spelt(sample, number, changes))
+        return self.open(method, self.spelled(sample, number, changes))
 
     def form(
         self,
@@ -148,7 +148,7 @@ class Flow:
         self, sample: Sample, number: int, changes: Changes | None = None, body: bytes | None = None
     ) -> list[Part]:
         """The form that flow.js sends: fields first, then the file."""
-        fields = [Part(key, value.encode()) for key, value in self.spelt(sample, number, changes).items()]
+        fields = [Part(key, value.encode()) for key, value in self.spelled(sample, number, changes).items()]
         content = sample.piece(number) if body is None else body
         return [*fields, Part("file", content, "blob", ["Content-Type: application/octet-stream"])]
 
@@ -170,7 +170,7 @@ class Flow:
         """Send a chunk as it is, its parameters in the query."""
         content = sample.piece(number) if body is None else body
         request.setdefault("content_type", "application/octet-stream")
-        return self.open(method, self.spelt(sample, number, changes), data=content, **request)
+        return self.open(method, self.spelled(sample, number, changes), data=content, **request)
 
     def send(self, sample: Sample, numbers: Sequence[int] = (), **request: Any) -> TestResponse:
         """Send chunks, all of them if none are named; the last answer."""
@@ -181,8 +181,8 @@ class Flow:
 
     def status(self, sample: Sample, **request: Any) -> TestResponse:
         """Ask for all chunks at once."""
-        return self.open("GET", self.spelt(sample, 1), path="status", **request)
+        return self.open("GET", self.spelled(sample, 1), path="status", **request)
 
     def cancel(self, sample: Sample, **request: Any) -> TestResponse:
         """Give the file up."""
-        return self.open("DELETE", self.spelt(sample, 1), **request)
+        return self.open("DELETE", self.spelled(sample, 1), **request)

@@ -44,7 +44,7 @@ def test_chunks_beyond_the_limit(serve_plain: Serve, size: int) -> None:
     """413 by Content-Length, before the body is read; a chunk that is announced smaller than it is, by its bytes."""
     site = serve_plain(MAX_CHUNK_SIZE=1000)
     unread = Body(b"x" * size)
-    query = site.flow.spelt(FILE, 1)
+    query = site.flow.spelled(FILE, 1)
     answer = site.flow.stream(unread, size, query, "video/mp4")
     assert (answer.status_code, unread.taken) == (413, 0)
     assert site.flow.octet(FILE, 1, b"x" * 1001).status_code in (400, 413)
@@ -66,7 +66,7 @@ def test_chunked_bodies_are_counted_as_they_come(serve: Serve, kind: str) -> Non
 
     def send(body: bytes, number: int, *, is_terminated: bool = True) -> Any:
         whole = body if kind == "octet" else form(site.flow.parts(FILE, number, body=body))
-        query, content_type = site.flow.spelt(FILE, number), "text/csv" if kind == "octet" else FORM
+        query, content_type = site.flow.spelled(FILE, number), "text/csv" if kind == "octet" else FORM
         return site.flow.stream(Body(whole), None, query, content_type, **{"wsgi.input_terminated": is_terminated})
 
     assert send(FILE.piece(1), 1, is_terminated=False).status_code == 411

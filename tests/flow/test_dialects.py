@@ -41,7 +41,7 @@ def test_resumable_sends_everything_twice(site: Site) -> None:
     site.during("on_complete", lambda upload: seen.append(upload.metadata["filetype"]))
     for number in file.numbers:
         extra = {"resumableType": "text/csv", "tag": "t"}
-        query = {**client.spelt(file, number), **extra}
+        query = {**client.spelled(file, number), **extra}
         parts = [*(Part(key, value.encode()) for key, value in extra.items()), *client.parts(file, number)]
         answer = client.form(parts, query)
         assert answer.status_code == 200

@@ -122,10 +122,10 @@ def test_one_chunk_needs_no_chunk_size(site: Site, size: str) -> None:
 def test_parameters_may_be_in_the_query_the_form_or_both(site: Site) -> None:
     """Equal ones are one; different ones are 400."""
     file = sample(35)
-    query = site.flow.spelt(file, 1)
+    query = site.flow.spelled(file, 1)
     assert site.flow.form([Part("file", file.piece(1), "blob")], query).status_code == 200
-    assert site.flow.post(file, 2, query=site.flow.spelt(file, 2)).status_code == 200
-    assert site.flow.post(file, 3, query=site.flow.spelt(file, 2)).status_code == 400
+    assert site.flow.post(file, 2, query=site.flow.spelled(file, 2)).status_code == 200
+    assert site.flow.post(file, 3, query=site.flow.spelled(file, 2)).status_code == 400
     assert site.uploads()[0].received.total == 20
 
 

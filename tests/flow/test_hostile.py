@@ -129,7 +129,7 @@ def test_huge_claims_cost_nothing(serve: Serve) -> None:
         assert answer.status_code == 200 or size != right, answer.text
         sane(answer)
         sane(site.flow.test(file, 1, changes))
-        sane(site.flow.open("GET", site.flow.spelt(file, 1, changes), path="status"))
+        sane(site.flow.open("GET", site.flow.spelled(file, 1, changes), path="status"))
 
     attack()
     contained(site, home, canaries)
@@ -177,7 +177,7 @@ def test_no_form_breaks_the_parser(serve_plain: Serve) -> None:
     @hostile
     @given(junk=pieces, begins=st.booleans(), boundary=st.sampled_from(["", "=", '="', "=\xff", f"={BOUNDARY}"]))
     def attack(junk: bytes, begins: bool, boundary: str) -> None:
-        query = site.flow.spelt(sample(), 1)
+        query = site.flow.spelled(sample(), 1)
         body = begin + junk if begins else junk
         content_type = f"multipart/form-data; boundary{boundary}"
         sane(site.flow.open("POST", query, data=body, content_type=content_type))
@@ -232,4 +232,6 @@ def test_hostile_lengths_are_counted(serve_plain: Serve) -> None:
     body = form(site.flow.parts(sample(), 1))
     for size in range(0, len(body), 7):
         assert site.flow.open("POST", data=body[:size], content_type=FORM).status_code in (400, 503)
-    assert site.flow.open("POST", site.flow.spelt(sample(), 1), data=body, content_type="text/plain").status_code == 400
+    assert (
+        site.flow.open("POST", site.flow.spelled(sample(), 1), data=body, content_type="text/plain").status_code == 400
+    )

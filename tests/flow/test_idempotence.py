@@ -216,7 +216,7 @@ def test_a_chunk_that_breaks_off_does_not_count(site: Site, way: str, trouble: A
     answer = site.flow.stream(
         Body(whole[: len(whole) // 2], *([trouble] if trouble else [])),
         len(whole),
-        site.flow.spelt(file, 2),
+        site.flow.spelled(file, 2),
         "application/octet-stream" if way == "octet" else FORM,
     )
     assert answer.status_code == 503

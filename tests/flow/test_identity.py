@@ -143,11 +143,11 @@ def test_parameters_of_the_app_may_tell_uploads_apart(serve: Serve) -> None:
     assert site.count("on_complete") == len(albums)
     again = site.flow.post(file, 1, changes={"album": 2})
     assert again.json == answers[1].json
-    cancel = site.flow.open("DELETE", site.flow.spelt(file, 1, {"album": 1}))
+    cancel = site.flow.open("DELETE", site.flow.spelled(file, 1, {"album": 1}))
     assert cancel.status_code == 204
     assert site.flow.test(file, 1, {"album": 1}).status_code == 404
     assert site.flow.test(file, 1, {"album": 2}).status_code == 200
-    status = site.flow.open("GET", site.flow.spelt(file, 1, {"album": 3}), path="status")
+    status = site.flow.open("GET", site.flow.spelled(file, 1, {"album": 3}), path="status")
     assert (status.json or {})["status"] == "unknown"
 
 

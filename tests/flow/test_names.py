@@ -111,7 +111,7 @@ def test_relative_paths_lead_nowhere_else(plain: Site, path: str) -> None:
 def test_what_is_no_utf_8(site: Site) -> None:
     """Bytes that are no UTF-8 become U+FFFD in a form, and stay percent-encoded in a query: never surrogates."""
     file = sample(identifier="i", path="p")
-    query = "&".join(f"{key}={quote(value)}" for key, value in site.flow.spelt(file, 1, {"filename": "X"}).items())
+    query = "&".join(f"{key}={quote(value)}" for key, value in site.flow.spelled(file, 1, {"filename": "X"}).items())
     for raw in ("%ff%fe", "%ed%a0%80", "%c3%28"):
         answer = site.flow.http.post("/flow/?" + query.replace("=X", "=" + raw), data=file.piece(1))
         assert answer.status_code == 200

@@ -150,7 +150,7 @@ def test_too_many_chunks(serve_plain: Serve, way: str) -> None:
 def test_a_parameter_twice(plain: Site) -> None:
     """Equal values are one; different ones are 400, in the query and in the form."""
     flow = plain.flow
-    pairs = list(flow.spelt(FILE, 1).items())
+    pairs = list(flow.spelled(FILE, 1).items())
     with nothing_kept(plain):
         assert flow.http.get("/flow/?" + urlencode([*pairs, ("flowChunkNumber", "1")])).status_code == 204
         assert flow.http.get("/flow/?" + urlencode([*pairs, ("flowChunkNumber", "2")])).status_code == 400

@@ -229,7 +229,7 @@ def test_both_forms_of_the_url_work(serve_plain: Serve, configured: str, url: st
     answer = client.send(file)
     assert (site.stored(answer), client.test(file, 1, method="HEAD").status_code) == (file.content, 200)
     client.url = url.rstrip("/") + "/"
-    assert client.open("GET", client.spelt(file, 1), path="status/").status_code == 200
+    assert client.open("GET", client.spelled(file, 1), path="status/").status_code == 200
     assert client.open("GET", path=(answer.json or {})["id"] + "/").status_code == 200
     assert client.open("GET", path="nothing/here").status_code == 404
 

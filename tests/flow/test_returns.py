@@ -167,7 +167,7 @@ def slow(site: Site, way: str, file: Sample, number: int, meanwhile: Callable[[]
     flow = site.client()
     whole = file.piece(number) if way == "octet" else form(flow.parts(file, number))
     at = whole.index(file.piece(number)) + len(file.piece(number)) // 2
-    query = flow.spelt(file, number) if way == "octet" else {}
+    query = flow.spelled(file, number) if way == "octet" else {}
     kind = {"content_type": "application/octet-stream"} if way == "octet" else {}
     # What comes within a few milliseconds is read together: a pause, so that the first half is seen by itself.
     body = Body(whole[: at - 1], lambda: time.sleep(0.05), whole[at - 1 : at], meanwhile, whole[at:])

@@ -1,4 +1,4 @@
-"""Who asks about which upload of flow.js."""
+"""The client of a flow.js request, and the uploads that it may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME = "flow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowServer:
-    """flow.js, as one app serves it."""
+    """flow.js as an app serves it."""
 
     settings: FlowSettings
     policy: flow.FlowPolicy
@@ -35,12 +35,12 @@ class FlowServer:
 
 
 def current_server() -> FlowServer:
-    """That of the current app."""
+    """Return the server of the current app."""
     return cast(FlowServer, current_state().protocols[NAME])
 
 
 class Asker:
-    """One request's client. What only the app knows of it, the app is asked once."""
+    """The client of one request. The app's callbacks are called at most once."""
 
     def __init__(self, state: FlowServer) -> None:
         self.state = state
@@ -48,32 +48,32 @@ class Asker:
 
     @cached_property
     def owner(self) -> str | None:
-        """Whose uploads these are."""
+        """The owner of the client's uploads."""
         return current_state().owner()
 
     def key(self, file: flow.File) -> str:
-        """What the upload of a file is found by."""
+        """Return the key of a file's upload."""
         if self._known is None or self._known[0] != file:
             callback = self.state.settings.hash_name_callback
             self._known = file, file.key(self.owner, None if callback is None else str(callback(file)))
         return self._known[1]
 
     def look(self, file: flow.File) -> Upload | None:
-        """The upload of a file, as far as it is."""
+        """Return the upload of a file in its current state, or ``None`` if there is none."""
         return self.state.keys.look(self.key(file), self.state.limits)
 
     def find(self, upload_id: str) -> Upload:
-        """An upload by its id.
+        """Return an upload by its id.
 
-        :raises UploadNotFound: No such upload of this client, or its time is over.
+        :raises UploadNotFound: The client has no such upload, or it has expired.
         """
         if not ID_PATTERN.fullmatch(upload_id):
             raise UploadNotFound(upload_id)
         try:
             return current_state().service.look(upload_id, owner=self.owner)
-        except UploadExpired:  # what is told of that goes for who may begin anew, under the name of the file
+        except UploadExpired:  # the advice to create a new one does not apply to an id
             raise UploadNotFound(upload_id) from None
 
     def cancel(self, upload: Upload) -> None:
-        """Remove an upload, and refuse what comes late for a while."""
+        """Remove an upload, and refuse its late chunks for a while."""
         self.state.chunks.cancel(upload, owner=self.owner)

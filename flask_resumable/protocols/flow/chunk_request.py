@@ -1,4 +1,4 @@
-"""One flow.js request with a chunk, read in order: its parameters, its content, and what comes after that."""
+"""Reads a flow.js request with a chunk in order: its parameters, its content, and the parameters after it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ from .form import OVERHEAD
 from .form import ParsedForm
 from .form import Sink
 
-DRAIN = 16 * 1024 * 1024  # bytes to read on after a refusal: browsers see no answer before they have sent all
+DRAIN = 16 * 1024 * 1024  # bytes to read after a refusal: browsers see no response before they have sent everything
 
 
 class ChunkRequest:
-    """What a client sends with a chunk: call :meth:`find_file`, then :meth:`receive` or :meth:`drain`, then close it.
+    """A request with a chunk. Call :meth:`find_file`, then :meth:`receive` or :meth:`drain`, then :meth:`close`.
 
-    :param body: Its content.
-    :param file_field: The field of a form that has the chunk.
-    :param max_size: Bytes that a chunk may have.
-    :raises TooLarge: The body is announced to be larger; nothing of it was read.
-    :raises InvalidRequest: It is a form that has no boundary.
+    :param file_field: The form field that contains the chunk.
+    :param max_size: The maximum size of a chunk, in bytes.
+    :raises TooLarge: The announced size of the body is too large. Nothing was read.
+    :raises InvalidRequest: The body is a form without a boundary.
     """
 
     def __init__(self, request: Request, body: RequestBody, *, file_field: str, max_size: int) -> None:
@@ -47,16 +46,16 @@ class ChunkRequest:
         self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
         self._file: Iterator[Block] | None = None
         self._parameters: dict[str, str] | None = None
-        self.size = 0  # bytes of the chunk so far
+        self.size = 0  # bytes of the chunk read so far
 
     @property
     def known(self) -> dict[str, str]:
-        """The parameters that have been read by now, whether they make sense or not."""
+        """The parameters read so far, whether or not they are valid."""
         return dict([*self._query, *self._content.fields, *self._content.later_fields])
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Those in the query and in the form, up to the chunk; once that was received, with those that come after it.
+        """The parameters in the query and before the chunk; after :meth:`receive`, also those after the chunk.
 
         :raises InvalidRequest: They contradict each other.
         """
@@ -66,14 +65,14 @@ class ChunkRequest:
 
     @property
     def has_later_parameters(self) -> bool:
-        """Whether some of them came after the chunk."""
+        """Whether there were parameters after the chunk."""
         return bool(self._content.later_fields)
 
     def find_file(self) -> bool:
-        """Read the fields that come before the chunk. ``False``: there is none, and this was all.
+        """Read the fields before the chunk and return whether there is a chunk. If not, the whole body has been read.
 
-        :raises BodyIncomplete: The body broke off.
-        :raises ResumableError: And what :class:`FormReader` has against it.
+        :raises BodyIncomplete: The body was cut off.
+        :raises ResumableError: See :class:`FormReader`.
         """
         has_file = self._content.find_file()
         if not has_file:
@@ -81,15 +80,15 @@ class ChunkRequest:
         return has_file
 
     def receive(self, into: Sink, hasher: Hasher | None = None) -> None:
-        """Read the chunk, and on to the end of the request.
+        """Read the chunk and the rest of the request.
 
-        :raises TooLarge: The chunk is.
-        :raises InvalidRequest: The parameters after it contradict those before it. And as ``find_file``.
+        :raises TooLarge: The chunk is too large.
+        :raises InvalidRequest: The parameters after the chunk contradict those before it; or as in :meth:`find_file`.
         """
         self._file = self._content.file(into)
         for block in self._file:
             if not block:
-                continue  # nothing came for a while
+                continue  # nothing arrived for a while
             self.size += len(block)
             if self.size > self._max_size:
                 self.drain()
@@ -104,7 +103,7 @@ class ChunkRequest:
             self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
 
     def drain(self) -> None:
-        """Read on after a refusal, up to a limit."""
+        """Read and discard content after a refusal, up to a limit."""
         with suppress(ResumableError):
             for block in self._file or self._content.file(_Nowhere()):
                 self.size += len(block)
@@ -112,7 +111,7 @@ class ChunkRequest:
                     break
 
     def close(self) -> None:
-        """Done. If the request has not been read to its end, the server does not wait for the rest."""
+        """Stop reading. The server does not wait for what has not been read."""
         self._content.close()
 
     def _check_end(self) -> None:
@@ -126,7 +125,7 @@ class ChunkRequest:
 
 
 def _content_of(request: Request, body: RequestBody, file_field: str, room: int) -> FormReader | ParsedForm | PlainBody:
-    # The app may have looked into the form before, for a CSRF token: then Flask has read it, to its end.
+    # If the app has looked for a CSRF token in the form, Flask has already read all of it.
     if is_parsed(request):
         return ParsedForm(request.form, request.files, file_field)
     content_type, options = parse_options_header(request.headers.get("Content-Type", ""))
@@ -138,7 +137,7 @@ def _content_of(request: Request, body: RequestBody, file_field: str, room: int)
 
 
 class PlainBody:
-    """A body that is the chunk, as a :class:`FormReader` of a form without fields."""
+    """A body that consists of the chunk. It has the interface of :class:`FormReader`."""
 
     def __init__(self, body: RequestBody, room: int) -> None:
         self.fields: Fields = []
@@ -147,7 +146,7 @@ class PlainBody:
         self._blocks = body.blocks(room)
 
     def find_file(self) -> bool:
-        """It begins at once."""
+        """Return ``True``: the body is the file."""
         return True
 
     def file(self, into: Sink) -> Iterator[Block]:
@@ -155,18 +154,18 @@ class PlainBody:
         if into.room >= LEAST and into.room == self._body.size:
             self._body.unseen = into.room
         for block in self._blocks:
-            # Kept, it must not be in memory that the next one may be read into.
+            # The next block may be read into the same memory, so a block that is kept must be copied.
             yield block if into.room else bytes(cast(memoryview, block))
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._blocks.close()
 
 
 class _Nowhere:
-    """Where content goes that was refused."""
+    """Discards content that was refused."""
 
     room = 0
 
     def write(self, block: Block) -> None:
-        """It is gone."""
+        """Discard the block."""

@@ -1,7 +1,7 @@
-"""The one table that says how an error looks to flow.js and resumable.js.
+"""Maps errors to status codes for flow.js and resumable.js.
 
-flow.js gives up the file on 404, 413, 415, 500 and 501; resumable.js on 400, 401, 403, 404, 409, 415, 500 and 501, and
-sends again on 413, up to a hundred times. What may pass by itself is none of these: 503 or 507.
+flow.js gives up the file on 404, 413, 415, 500 and 501. resumable.js gives it up on 400, 401, 403, 404, 409, 415, 500
+and 501, and retries a 413 up to a hundred times. A temporary error must be none of these, so it is 503 or 507.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
     errors.BodyIncomplete: 503,  # the network's fault
-    errors.UploadExpired: 503,  # the next try begins anew
+    errors.UploadExpired: 503,  # the next try creates a new upload
     errors.UploadClosed: 503,
     errors.BytesLost: 503,
     errors.UploadLocked: 503,
     errors.ClaimLost: 503,
     errors.StorageFull: 507,
-    errors.StorageRefuses: 500,  # nothing that passes by itself
+    errors.StorageRefuses: 500,  # not temporary
     errors.Unavailable: 503,
 }
 
 
 def reply_error(error: errors.ResumableError, *, dialect: str = "flow", permanent: bool = False) -> Reply:
-    """An error as JSON.
+    """Return an error as JSON.
 
-    :param dialect: resumable.js must not be told 413.
-    :param permanent: Say 415 to what sending again cannot mend, which both clients understand.
+    :param dialect: The client. resumable.js gets a 400 in place of a 413.
+    :param permanent: Whether errors that retries cannot fix become a 415, so that both clients give up.
     """
     status = _status(error)
     if status == 413 and dialect == "resumable":
@@ -49,7 +49,7 @@ def reply_error(error: errors.ResumableError, *, dialect: str = "flow", permanen
 
 
 def message(text: str) -> str:
-    """The body of an error."""
+    """Return the body of an error response."""
     return json.dumps({"error": text}) + "\n"
 
 

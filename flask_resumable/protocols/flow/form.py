@@ -1,4 +1,4 @@
-"""Multipart forms, in order: the fields before the file, the file block by block, the fields after it."""
+"""Reads multipart forms in order: the fields before the file, the file block by block, the fields after it."""
 
 from __future__ import annotations
 
@@ -29,50 +29,50 @@ from .multipart import PartBegins
 BLOCK_SIZE = 256 * 1024  # bytes
 MAX_PARTS = 100
 MAX_FIELDS_SIZE = 64 * 1024  # bytes of all fields together
-OVERHEAD = MAX_FIELDS_SIZE + 64 * 1024  # bytes that a form may have beside its file
+OVERHEAD = MAX_FIELDS_SIZE + 64 * 1024  # the maximum size of a form in bytes, without its file
 
 Block = bytes | memoryview | Piped
 Fields = list[tuple[str, str]]  # names and values
 
 
 class Sink(Protocol):
-    """Where the content of a request goes."""
+    """The destination of a request's content."""
 
-    room: int  # bytes that may still come there unseen, as ``Piped``; 0: somebody has to look at all of them
+    room: int  # how many of the next bytes may come as ``Piped``; 0 if all of them must be inspected
 
     def write(self, block: Block) -> None:
-        """Take a block. It must not be changed afterwards if there is no ``room``."""
+        """Accept a block. If there is no ``room``, the caller must not change the block afterwards."""
         ...
 
 
 class FormReader:
-    """A form that is taken apart while it comes in. Files in other fields are passed over.
+    """Parses a form while it arrives. Files in other fields are skipped.
 
-    All that reads raises, besides errors of the body's:
+    In addition to the errors of the body, every method that reads can raise these:
 
-    :raises InvalidRequest: It is no form, ends before its end, or has not exactly one file in the right field.
-    :raises TooLarge: Too many parts, or too much in the fields.
-    :raises UnsupportedMediaType: The file came as text.
-    :raises BodyIncomplete: It broke off.
+    :raises InvalidRequest: The form is malformed or incomplete, or does not have exactly one file in the right field.
+    :raises TooLarge: The form has too many parts, or its fields are too long.
+    :raises UnsupportedMediaType: The file was sent as text.
+    :raises BodyIncomplete: The body was cut off.
     """
 
     def __init__(self, body: RequestBody, room: int, boundary: str, file_field: str) -> None:
         self.fields: Fields = []  # before the file
-        self.later_fields: Fields = []  # after it, as far as they have been read
+        self.later_fields: Fields = []  # after it; those read so far
         self._body = body
         self._blocks = body.blocks(room)
         self._parser = MultipartParser(boundary.encode("latin-1", "replace"))
         self._file_field = file_field
         self._field: str | None = None  # the name of the field that is being read
         self._value = bytearray()
-        self._is_in_file = False  # the one in question
-        self._content: list[memoryview] = []  # of that file: found, and not passed on yet
+        self._is_in_file = False  # the file in the right field
+        self._content: list[memoryview] = []  # of that file; not passed on yet
         self._files: list[str] = []
         self._parts = 0
         self._room = MAX_FIELDS_SIZE  # bytes
 
     def find_file(self) -> bool:
-        """Read up to the file. Whether there is one; if not, the form has been read to its end."""
+        """Read up to the file and return whether there is one. If not, the whole form has been read."""
         for block in self._blocks:
             self._take(cast(bytes, block))
             if self._file_field in self._files:
@@ -81,9 +81,9 @@ class FormReader:
         return False
 
     def file(self, into: Sink) -> Iterator[Block]:
-        """The file's content, block by block, which the caller writes to ``into``; then the form's end.
+        """Yield the file's content, which the caller writes to ``into``, and then read to the end of the form.
 
-        Where its size is known, and that only the form's end comes after it, it need not be searched for its own end.
+        If the size of the content can be computed, it is not searched for the delimiter.
         """
         is_searched = True
         while True:
@@ -101,11 +101,11 @@ class FormReader:
         self._end()
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._blocks.close()
 
     def _unseen(self, room: int) -> int:
-        """How many of the next bytes are certain to be content, if they are many."""
+        """Return how many of the next bytes are certain to be content, or 0 if that is too few to matter."""
         count = room - self._parser.held
         if count < LEAST or not self._is_in_file or not self._parser.is_in_content or self._body.size is None:
             return 0
@@ -113,10 +113,10 @@ class FormReader:
         return count if behind in self._parser.closing_sizes else 0
 
     def _next(self, count: int) -> Iterator[Block]:
-        """Pass on so many bytes as they are."""
+        """Yield the next ``count`` bytes without searching them."""
         for block in self._blocks:
             if len(block) > count:
-                seen = memoryview(cast(bytes, block))  # no more is handed out of what is not to be seen
+                seen = memoryview(cast(bytes, block))  # a Piped block never has more than ``count`` bytes
                 yield seen[:count]
                 self._take(seen[count:])
                 break
@@ -126,7 +126,7 @@ class FormReader:
                 break
 
     def _take(self, piece: bytes | memoryview) -> None:
-        """Take a piece of the form apart, of whatever length."""
+        """Parse the next piece of the form, which may have any length."""
         try:
             for event in self._parser.feed(piece):
                 if isinstance(event, PartBegins):
@@ -145,7 +145,7 @@ class FormReader:
             raise self._cause(error) from None
 
     def _end_part(self, head: bytes | None) -> None:
-        """One part has ended, if there was one; ``head``: of the next one."""
+        """Finish the previous part, if there is one, and begin the next one unless ``head`` is ``None``."""
         if self._field == self._file_field:
             self._check_base64()
             raise InvalidRequest(f"The form field {self._field!r} contains text, not a file.")
@@ -175,7 +175,7 @@ class FormReader:
             raise UnsupportedMediaType("Send chunks as files, not as base64 text.")
 
     def _end(self) -> None:
-        """The body has come to its end."""
+        """Check the form at the end of the body."""
         try:
             if not self._parser.has_ended:
                 raise InvalidRequest("The multipart form is incomplete.")
@@ -185,7 +185,7 @@ class FormReader:
             raise self._cause(error) from None
 
     def _cause(self, error: ResumableError) -> ResumableError:
-        """What looks like a broken form may be one that broke off: that shows at the end of the body."""
+        """Return the error to raise: if the body was cut off, that is why the form looks malformed."""
         body = self._body
         if body.size is not None and body.received < body.size:
             for _ in self._blocks:
@@ -196,9 +196,9 @@ class FormReader:
 
 
 class ParsedForm:
-    """A form that Flask has read already, for an app that looked into it. What was wrong with it is not known any more.
+    """A form that Flask has already parsed, because the app used it. Flask hides what was wrong with the form.
 
-    :raises InvalidRequest: It has not exactly one file, in the right field.
+    :raises InvalidRequest: It does not have exactly one file in the right field.
     """
 
     def __init__(self, form: MultiDict[str, str], files: MultiDict[str, FileStorage], file_field: str) -> None:
@@ -230,7 +230,7 @@ class ParsedForm:
             yield block
 
     def close(self) -> None:
-        """Flask closes it."""
+        """Do nothing: Flask closes it."""
 
 
 def _check_files(names: list[str], file_field: str) -> None:
@@ -240,9 +240,9 @@ def _check_files(names: list[str], file_field: str) -> None:
         raise InvalidRequest(f"The file must be in the field {file_field!r}.")
 
 
-@lru_cache(64)  # a client's forms all look the same
+@lru_cache(64)  # the forms of a client have the same headers
 def _described(head: bytes) -> tuple[str, bool, Headers]:
-    """What a part's headers say: its name, whether it is a file, and all of them."""
+    """Parse a part's headers: return its name, whether it is a file, and all headers."""
     lines = (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))
     headers = Headers([(name.strip(), value.strip()) for name, _, value in lines])
     value = headers.get("Content-Disposition")

@@ -1,9 +1,9 @@
-"""flow.js and its kin on the wire: parameters to chunks, uploads to replies.
+"""Reads the parameters of flow.js and related clients.
 
-One protocol with three spellings: flow.js, resumable.js (its parent) and simple-uploader. A file of T bytes comes in N
-chunks of C bytes, numbered from 1, in any order and several at once; by default the last chunk takes what is left and
-is longer than the others, with ``forceChunkSize`` it is shorter. fusty-flow, for browsers without files in scripts,
-sends a whole file in one request and no numbers.
+It is one protocol with three spellings: flow.js, resumable.js (its parent) and simple-uploader. A client sends a file
+in chunks of equal size, numbered from 1, in any order and several at once. By default, the last chunk contains all that
+is left and is longer than the others. With ``forceChunkSize``, it is shorter. fusty-flow, for browsers whose scripts
+cannot read files, sends a whole file in one request without numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ...errors import TooLarge
 _METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
-_SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app's eyes, not for the record
+_SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app only; not kept in the record
 
 
 PARAMETERS = (
@@ -43,32 +43,32 @@ PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one client spells the parameters."""
+    """The spelling of the parameters that one client uses."""
 
     name: str
     prefix: str
-    spelt: Mapping[str, str] = field(init=False, repr=False, compare=False)  # all of them, by their plain names
-    own: frozenset[str] = field(init=False, repr=False, compare=False)  # the same, as they are written
+    spelled: Mapping[str, str] = field(init=False, repr=False, compare=False)  # the client's spelling of each parameter
+    own: frozenset[str] = field(init=False, repr=False, compare=False)  # all of these spellings
 
     def __post_init__(self) -> None:
-        spelt = {parameter: self.spell(parameter) for parameter in PARAMETERS}
-        object.__setattr__(self, "spelt", spelt)
-        object.__setattr__(self, "own", frozenset(spelt.values()))
+        spelled = {parameter: self.spell(parameter) for parameter in PARAMETERS}
+        object.__setattr__(self, "spelled", spelled)
+        object.__setattr__(self, "own", frozenset(spelled.values()))
 
     def spell(self, parameter: str) -> str:
-        """``chunkNumber`` as this client writes it."""
+        """Return a parameter such as ``chunkNumber`` as this client spells it."""
         return f"{self.prefix}{parameter[0].upper()}{parameter[1:]}" if self.prefix else parameter
 
 
 FLOW = Dialect("flow", "flow")
 DIALECTS = (FLOW, Dialect("resumable", "resumable"), Dialect("simple-uploader", ""))
 _SPELLINGS = frozenset().union(*(dialect.own for dialect in DIALECTS))
-_NUMBERS = frozenset(FLOW.spelt[name] for name in ("chunkNumber", "totalSize", "totalChunks", "chunkSize"))
+_NUMBERS = frozenset(FLOW.spelled[name] for name in ("chunkNumber", "totalSize", "totalChunks", "chunkSize"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowPolicy:
-    """What this server takes. Sizes in bytes."""
+    """The limits of this server. Sizes are in bytes."""
 
     max_size: int | None = None  # of a file
     max_chunks: int = 100_000
@@ -77,17 +77,17 @@ class FlowPolicy:
     max_name: int = 1024
     max_depth: int = 32  # folders
     max_metadata: int = 16 * 1024  # characters
-    identity_parameters: tuple[str, ...] = ()  # of the app's own, that tell apart what is otherwise one file
+    identity_parameters: tuple[str, ...] = ()  # the app's own, which distinguish uploads of the same file
 
     @property
     def max_body(self) -> int:
-        """How many bytes of a file one request may bring."""
+        """The maximum number of bytes of a file in one request."""
         return self.max_chunk_size if self.max_size is None else min(self.max_size, self.max_chunk_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """Which file a request is about, as the client describes it."""
+    """A file as the client describes it."""
 
     dialect: Dialect
     identifier: str
@@ -95,27 +95,27 @@ class File:
     relative_path: str
     filetype: str
     total_size: int
-    chunk_size: int  # 0 where there is one chunk only: then it says nothing
+    chunk_size: int  # 0 if there is only one chunk, because then it means nothing
     total_chunks: int
-    query: Mapping[str, str] = field(default_factory=dict)  # what the app makes its clients send along
-    identity: tuple[str | None, ...] = ()  # what the client says to ``FlowPolicy.identity_parameters``
+    query: Mapping[str, str] = field(default_factory=dict)  # the app's own parameters
+    identity: tuple[str | None, ...] = ()  # the values of ``FlowPolicy.identity_parameters``
 
     def key(self, owner: str | None, name: str | None = None) -> str:
-        """What the upload is found by: whose it is, what the client calls it, and how it is cut.
+        """Return the key of the upload: a digest of the owner, the client's names for the file, and the chunk sizes.
 
-        The name counts, too: the clients' default identifier is the size and whatever is ASCII of the name. Another
-        geometry is another upload, or ranges of one would be taken for ranges of the other.
+        The name is included because the clients' default identifier is only the size and the ASCII part of the name.
+        The chunk sizes are included because chunks of one size must not count as chunks of another size.
 
-        :param name: What to go by instead of the identifier and the names.
+        :param name: Replaces the identifier and the names.
         """
         called = [self.identifier, self.filename, self.relative_path] if name is None else [name]
         parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks, *self.identity]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def metadata(self, policy: FlowPolicy) -> UploadMetadata:
-        """What is kept of the description.
+        """Return the metadata of the upload.
 
-        :raises InvalidRequest: It is too long to be kept.
+        :raises InvalidRequest: It is too long.
         """
         values = {key: value for key, value in self.query.items() if value and _METADATA_KEY.fullmatch(key)}
         ours = {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
@@ -139,15 +139,15 @@ class Chunk:
 
     @property
     def span(self) -> ChunkSpan:
-        """Where it lies in the file."""
+        """The place of the chunk in the file."""
         file = self.file
         return ChunkSpan.of(self.number, file.chunk_size, file.total_chunks, file.total_size)
 
 
 def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Parameters from the query and the form as one mapping.
+    """Return parameters from the query and the form as one mapping.
 
-    :raises InvalidRequest: One of the protocol's own is given twice, differently.
+    :raises InvalidRequest: A parameter of the protocol is given twice with different values.
     """
     merged: dict[str, str] = {}
     for key, value in pairs:
@@ -157,11 +157,11 @@ def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int | None = None) -> File:
-    """The file that a request is about.
+    """Return the file that the parameters describe.
 
-    :param whole: The size of the body, for clients that send a file in one piece and no numbers (fusty-flow).
-    :raises InvalidRequest: A parameter is missing, malformed or too long, or they contradict each other.
-    :raises TooLarge: The file, or a chunk, is larger than allowed.
+    :param whole: The size of the body, for a client that sends the whole file without numbers (fusty-flow).
+    :raises InvalidRequest: Parameters are missing, malformed or too long, or contradict each other.
+    :raises TooLarge: The file or a chunk is larger than allowed.
     """
     dialect = dialect_of(parameters)
     if dialect is None:
@@ -174,7 +174,7 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
     _check_size(total_size, chunk_size, total_chunks, policy)
     identifier = _text(dialect, parameters, "identifier", policy.max_identifier)
     if not identifier or _CONTROL.search(identifier):
-        raise InvalidRequest(f"{dialect.spelt['identifier']} is empty or contains control characters.")
+        raise InvalidRequest(f"{dialect.spelled['identifier']} is empty or contains control characters.")
     return File(
         dialect=dialect,
         identifier=identifier,
@@ -190,33 +190,33 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
 
 
 def dialect_of(parameters: Mapping[str, str]) -> Dialect | None:
-    """Who is speaking; ``None`` if nobody that is known."""
+    """Return the dialect of the client, or ``None`` if it is unknown."""
     for dialect in DIALECTS:
-        if dialect.spelt["identifier"] in parameters:
+        if dialect.spelled["identifier"] in parameters:
             return dialect
     return None
 
 
 def is_whole_file(parameters: Mapping[str, str]) -> bool:
-    """Whether this comes from fusty-flow: an identifier, and no numbers at all."""
-    return FLOW.spelt["identifier"] in parameters and _NUMBERS.isdisjoint(parameters)
+    """Whether the client is fusty-flow, which sends an identifier but no numbers."""
+    return FLOW.spelled["identifier"] in parameters and _NUMBERS.isdisjoint(parameters)
 
 
 def parse_chunk(parameters: Mapping[str, str], policy: FlowPolicy) -> Chunk:
-    """The chunk that a request is about.
+    """Return the chunk that the parameters describe.
 
-    :raises InvalidRequest: As :func:`parse_file`, and when there is no such chunk.
+    :raises InvalidRequest: As in :func:`parse_file`, or the file has no chunk with this number.
     """
     file = parse_file(parameters, policy)
     number = _number(file.dialect, parameters, "chunkNumber")
     if not 1 <= number <= file.total_chunks:
-        name = file.dialect.spelt["chunkNumber"]
+        name = file.dialect.spelled["chunkNumber"]
         raise InvalidRequest(f"{name} must be from 1 to {file.total_chunks}, not {number}.")
     return Chunk(file=file, number=number)
 
 
 def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> int:
-    name = dialect.spelt[parameter]
+    name = dialect.spelled[parameter]
     value = parameters.get(name)
     if value is None:
         raise InvalidRequest(f"{name} is missing.")
@@ -224,8 +224,8 @@ def _number(dialect: Dialect, parameters: Mapping[str, str], parameter: str) -> 
 
 
 def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, policy: FlowPolicy) -> tuple[int, int]:
-    """Chunk size and number of chunks, checked against the size of the file."""
-    name = dialect.spelt["totalChunks"]
+    """Return the chunk size and the number of chunks, after checking them against the size of the file."""
+    name = dialect.spelled["totalChunks"]
     if name in parameters:
         total_chunks = _number(dialect, parameters, "totalChunks")
     else:
@@ -235,9 +235,9 @@ def _geometry(dialect: Dialect, parameters: Mapping[str, str], total_size: int, 
     if total_chunks > policy.max_chunks:
         raise TooLarge(f"A file may have at most {policy.max_chunks} chunks; use larger ones.", policy.max_chunks)
     if total_chunks == 1:
-        return 0, 1  # the chunk size may then be anything: 1.79e+308 is a common way to say "no chunks"
+        return 0, 1  # the chunk size can be anything: some clients send 1.79e+308 for "no chunks"
     chunk_size = _number(dialect, parameters, "chunkSize")
-    # Holds for a longer last chunk and for a shorter one. Equal: some clients send an empty chunk at the end.
+    # The last chunk may be longer or shorter than the others. Some clients send an empty one at the end.
     before_last = (total_chunks - 1) * chunk_size
     if chunk_size == 0 or not before_last <= total_size or total_size - before_last >= 2 * chunk_size:
         raise InvalidRequest(f"{total_chunks} chunks of {chunk_size} bytes do not make {total_size} bytes.")
@@ -249,7 +249,7 @@ def _derived_count(dialect: Dialect, parameters: Mapping[str, str], total_size: 
     if chunk_size == 0 or total_size <= chunk_size:
         return 1
     if total_size % chunk_size:
-        raise InvalidRequest(f"{dialect.spelt['totalChunks']} is missing and cannot be derived from the sizes.")
+        raise InvalidRequest(f"{dialect.spelled['totalChunks']} is missing and cannot be derived from the sizes.")
     return total_size // chunk_size
 
 
@@ -262,7 +262,7 @@ def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: Flo
 
 
 def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit: int) -> str:
-    name = dialect.spelt[parameter]
+    name = dialect.spelled[parameter]
     value = parameters.get(name, "")
     if _NO_TEXT.search(value):
         raise InvalidRequest(f"{name} contains invalid characters.")
@@ -272,11 +272,11 @@ def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit
 
 
 def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -> str:
-    """A relative path in its plainest form. It is kept for the app to look at; nothing here ever follows it."""
+    """Return the normalized relative path. It is only metadata: no file is ever opened by it."""
     text = _text(dialect, parameters, "relativePath", policy.max_name)
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise InvalidRequest(f"{dialect.spelt['relativePath']} must not contain '..'.")
+        raise InvalidRequest(f"{dialect.spelled['relativePath']} must not contain '..'.")
     if len(parts) > policy.max_depth:
-        raise InvalidRequest(f"{dialect.spelt['relativePath']} is deeper than {policy.max_depth} folders.")
+        raise InvalidRequest(f"{dialect.spelled['relativePath']} is deeper than {policy.max_depth} folders.")
     return "/".join(parts)

@@ -1,6 +1,6 @@
-"""Multipart bodies as a stream: where parts begin, their heads, their bytes. Pieces may end anywhere.
+"""Parses multipart bodies piece by piece. A piece may end anywhere.
 
-Spec: RFC 2046 section 5.1.1, with the line ends that HTTP prescribes.
+Spec: RFC 2046 section 5.1.1, with the line ends of HTTP.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_HEAD = 16 * 1024  # bytes of one part's headers; a preamble may have as much
+MAX_HEAD = 16 * 1024  # the maximum size of a part's headers, and of the preamble, in bytes
 _AFTER_DELIMITER = re.compile(rb"[ \t]{0,64}(--|\r\n)")
-_BEGIN_OF_THAT = re.compile(rb"[ \t]{0,64}[-\r]?\Z")
+_INCOMPLETE_AFTER = re.compile(rb"[ \t]{0,64}[-\r]?\Z")
 
 
 class MalformedMultipart(ValueError):
-    """This is no multipart body."""
+    """The body is not a valid multipart body."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartBegins:
-    """A part, by its headers as they came; bytes follow until the next part begins, or the body ends."""
+    """The raw headers of a part. Its bytes follow, until the next part begins or the body ends."""
 
     head: bytes
 
@@ -28,40 +28,40 @@ PartEvent = PartBegins | memoryview
 
 
 class MultipartParser:
-    """Takes a body piece by piece, and keeps no more of it than a delimiter or a head."""
+    """Parses a body piece by piece. It keeps no more of it than a delimiter or the headers of a part."""
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
-        self._rest = b"\r\n"  # the first delimiter may be at the very start, where it has no line end before it
-        self._preamble: int | None = 0  # bytes; None: the first delimiter has come
+        self._rest = b"\r\n"  # the first delimiter has no line end before it if the body begins with it
+        self._preamble: int | None = 0  # bytes; None after the first delimiter
         self._is_in_head = False
-        self.has_ended = False  # the closing delimiter was seen; whatever follows means nothing
+        self.has_ended = False  # whether the closing delimiter was found; what follows has no meaning
 
     @property
     def closing_sizes(self) -> tuple[int, int]:
-        """How many bytes behind the last part's content there are, with and without a line end behind them."""
+        """The possible sizes of what follows the last part's content, with and without a line end."""
         size = len(self._delimiter) + len(b"--\r\n")
         return size, size - 2
 
     @property
     def is_in_content(self) -> bool:
-        """Whether what comes next belongs to a part, as far as can be told: it is no head, and not behind the end."""
+        """Whether the next bytes are content, as opposed to the headers of a part."""
         return not self._is_in_head
 
     @property
     def held(self) -> int:
-        """How many bytes were fed that may be content, or the begin of a delimiter."""
+        """The number of bytes at hand that are either content or the beginning of a delimiter."""
         return len(self._rest)
 
     def take_held(self) -> bytes:
-        """These bytes, which are certain to be content: the caller knows how long it is."""
+        """Return these bytes. The caller knows the size of the content, so it knows that they are content."""
         rest, self._rest = self._rest, b""
         return rest
 
     def feed(self, piece: bytes | memoryview) -> list[PartEvent]:
-        """What the next piece of the body brings; content that was found is not copied.
+        """Parse the next piece of the body and return what is in it. Content is not copied once more.
 
-        :raises MalformedMultipart: Something before the first part, or the headers of one, has no end.
+        :raises MalformedMultipart: The preamble or the headers of a part are too long.
         """
         data = b"".join((self._rest, piece))
         events: list[PartEvent] = []
@@ -81,7 +81,7 @@ class MultipartParser:
         return events
 
     def _content(self, data: bytes, at: int, events: list[PartEvent]) -> int | None:
-        """Up to the next delimiter, and past it. Returns where to go on; ``None``: with more data."""
+        """Parse content up to the end of the next delimiter. Return the next position, or ``None`` for more data."""
         found = data.find(self._delimiter, at)
         behind = found + len(self._delimiter)
         after = None if found < 0 else _AFTER_DELIMITER.match(data, behind)
@@ -90,10 +90,10 @@ class MultipartParser:
             stop, go_on = found, after.start(1)
         elif found < 0:
             stop = max(at, len(data) - len(self._delimiter) + 1)  # a delimiter may begin there
-        elif _BEGIN_OF_THAT.match(data, behind):
+        elif _INCOMPLETE_AFTER.match(data, behind):
             stop = found
         else:
-            stop = go_on = found + 2  # it only looked like one
+            stop = go_on = found + 2  # it only looked like a delimiter
         if self._preamble is not None:
             self._preamble += stop - at
             if self._preamble > MAX_HEAD:

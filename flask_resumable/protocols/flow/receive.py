@@ -1,4 +1,4 @@
-"""The requests about one chunk: is it here, and here it is."""
+"""The requests about one chunk: those that test for it, and those that send it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
 
 
 def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
-    """Whether a chunk is here."""
+    """Tell the client whether the server has a chunk."""
     chunk = flow.parse_chunk(parameters, asker.state.policy)
     upload = asker.look(chunk.file)
     if upload is None or not flow_replies.is_stored(upload, chunk.span):
@@ -37,7 +37,7 @@ def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
 
 
 def receive_chunk(asker: Asker) -> Response:
-    """Take a chunk, and answer what its upload has now."""
+    """Store a chunk and describe its upload."""
     state = asker.state
     body = body_of(request, state.settings.idle_timeout)
     state.chunks.release_connection()
@@ -50,14 +50,14 @@ def receive_chunk(asker: Asker) -> Response:
             raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
         return respond_to_test(asker, arriving.parameters)
     except Exception:
-        g.flow_parameters = arriving.known  # the error is told in the client's way
+        g.flow_parameters = arriving.known  # the error handler needs to know the client
         raise
     finally:
         arriving.close()
 
 
 def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
-    """The upload with the chunk that is arriving: parameters, decision, content, record."""
+    """Store the chunk and return its upload. The steps are parameters, decision, content and record."""
     chunks, limits = asker.state.chunks, asker.state.limits
     try:
         checksum = _checksum()
@@ -65,9 +65,9 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
         if wish is None:
             transfer = chunks.keep(asker.owner, limits)
         else:
-            # What a checksum guards must not be in its place before it is verified.
+            # A chunk with a checksum must not be in its place before it is verified.
             transfer = chunks.begin(wish, asker.owner, limits, in_place=checksum is None)
-    except Exception:  # hooks may refuse by any
+    except Exception:  # hooks can raise anything
         arriving.drain()
         raise
     with closing(transfer):
@@ -78,7 +78,7 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
         elif arriving.has_later_parameters:
             chunk = flow.parse_chunk(arriving.parameters, asker.state.policy)
             if asker.key(chunk.file) != wish.creation.client_key:
-                # What the app makes its clients send along may come after the file; which chunk it is may not.
+                # The app's own parameters may come after the file, but those that identify the chunk may not.
                 if not transfer.is_kept:
                     raise InvalidRequest("The fields after the file contradict those before it.")
                 wish = _wish(asker, chunk)
@@ -90,25 +90,25 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
 
 
 def _checksum() -> Checksum | None:
-    """An optional checksum of the chunk, spelt as in tus."""
+    """Return the checksum of the chunk, if there is one. The header is that of tus."""
     header = request.headers.get("Upload-Checksum")
     return None if header is None else Checksum.from_header(header)
 
 
 def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | None:
-    """What the client wants, if the parameters before the content tell."""
+    """Return what the client wants to write, or ``None`` if that is not known before the content was read."""
     if flow.dialect_of(parameters) is None or is_whole_file(parameters):
         return None
     chunk = flow.parse_chunk(parameters, asker.state.policy)
     if chunk.file.total_size == 0:
-        return None  # it would be finished at once, and there is still no proof that it is empty
+        return None  # it would be finished at once, before it is known that the content is empty
     if None in chunk.file.identity and request.mimetype == "multipart/form-data":
-        return None  # what is missing may come after the file
+        return None  # the missing parameters may come after the file
     return _wish(asker, chunk)
 
 
 def _wish_after(asker: Asker, parameters: Mapping[str, str], size: int) -> ChunkWrite:
-    """What the client wants, now that all is known, and that the content has ``size`` bytes."""
+    """Return what the client wants to write, after its content of ``size`` bytes was read."""
     if is_whole_file(parameters):
         file = flow.parse_file(parameters, asker.state.policy, whole=size)
         return _wish(asker, flow.Chunk(file=file, number=1))
@@ -127,12 +127,15 @@ def _wish(asker: Asker, chunk: flow.Chunk) -> ChunkWrite:
 
 
 def is_whole_file(parameters: Mapping[str, str]) -> bool:
-    """Whether this comes from fusty-flow: a form, an identifier, and no numbers."""
+    """Whether the client is fusty-flow, which sends a form with an identifier but no numbers."""
     return request.mimetype == "multipart/form-data" and flow.is_whole_file(parameters)
 
 
 def shaped(reply: Reply, parameters: Mapping[str, str]) -> tuple[Reply, str]:
-    """A reply as the client can read it, and its type. fusty-flow reads a page in an iframe, and sees no status."""
+    """Return the reply in a form that the client can read, and its media type.
+
+    fusty-flow reads a page in an iframe, and does not see the status.
+    """
     if not is_whole_file(parameters):
         return reply, JSON
     return Reply(status=reply.status, headers=reply.headers, body=escape(reply.body, quote=False)), HTML

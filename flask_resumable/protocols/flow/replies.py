@@ -1,4 +1,4 @@
-"""What flow.js and its kin are told of an upload."""
+"""The replies about an upload to flow.js and related clients."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from ..reply import Reply
 
 
 def is_stored(upload: Upload, chunk: ChunkSpan) -> bool:
-    """Whether a client may be told that a chunk is here.
+    """Whether the reply may say that the server has a chunk.
 
-    Not while the upload has all its bytes and is not complete: the client would leave, and nobody would come to see
-    that it is completed. With a chunk that it is made to send again, it waits for that.
+    It must not while the upload has all its bytes but is not complete: the client would leave, and no request would
+    complete the upload. If the client sends the chunk again, that request waits until the upload is complete.
     """
     is_at_rest = upload.status is Status.COMPLETE or (upload.status is Status.ACTIVE and not upload.is_ready)
     return is_at_rest and upload.received.has(chunk)
 
 
 def describe(upload: Upload) -> dict[str, object]:
-    """What every 200 says: the client hands over whichever answer came last, not the one that completed the file."""
+    """Return what every 200 contains.
+
+    All of them have it, because the client passes on the last response, not the one that completed the file.
+    """
     described: dict[str, object] = {
         "id": upload.id,
         "status": upload.status.value,
@@ -35,20 +38,26 @@ def describe(upload: Upload) -> dict[str, object]:
 
 
 def reply_stored(upload: Upload) -> Reply:
-    """The chunk is here. Always 200: resumable.js takes nothing else but 201, flow.js retries on 204."""
+    """Return the reply for a chunk that the server has.
+
+    It is always a 200. resumable.js accepts only that and 201, and flow.js retries after a 204.
+    """
     return Reply(status=200, body=json.dumps(describe(upload)) + "\n")
 
 
 def reply_missing() -> Reply:
-    """The chunk is not here: 204. A 404 would end the whole file in both clients."""
+    """Return the reply for a chunk that the server does not have.
+
+    It is a 204, because both clients give up the file after a 404.
+    """
     return Reply(status=204)
 
 
 def reply_status(length: int | None, upload: Upload | None, last: ChunkSpan | None = None) -> Reply:
-    """What is missing, as ``[start, stop)`` pairs of bytes, so that nobody must ask for each chunk.
+    """Return what is missing as ``[start, stop)`` pairs of bytes, so that clients need not test for each chunk.
 
-    :param length: Of the file, for an upload that is not known here.
-    :param last: The last chunk, which is missing for as long as the upload waits to be completed: see ``is_stored``.
+    :param length: The length of the file, for an upload that does not exist.
+    :param last: The last chunk. It counts as missing until the upload is complete; see :func:`is_stored`.
     """
     if upload is None:
         known: dict[str, object] = {"id": None, "status": "unknown", "received": 0, "length": length, "complete": False}

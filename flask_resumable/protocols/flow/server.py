@@ -1,4 +1,4 @@
-"""flow.js, ready to be plugged in."""
+"""The plug of flow.js."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""flow.js, resumable.js and their kin over Flask: routes, and nothing that could be decided without a request."""
+"""The routes of flow.js, resumable.js and related clients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rules() -> dict[str, Callable[..., Response]]:
 
 
 def collection() -> Response:
-    """``/flow/``: test a chunk, send one, or cancel the file that the parameters name."""
+    """Test for a chunk, receive one, or cancel the file that the parameters name, at ``/flow/``."""
     state = current_server()
     views = dict.fromkeys(("POST", "PUT", "PATCH"), receive_chunk) | {"DELETE": _cancel, "OPTIONS": _options}
     for method in state.settings.test_methods:
@@ -53,7 +53,7 @@ def collection() -> Response:
 
 
 def status() -> Response:
-    """``/flow/status``: all that is missing of the file that the parameters name."""
+    """Return what is missing of the file that the parameters name, at ``/flow/status``."""
 
     def view(asker: Asker) -> Response:
         file = flow.parse_file(request.args, asker.state.policy)
@@ -64,7 +64,7 @@ def status() -> Response:
 
 
 def resource(upload_id: str) -> Response:
-    """``/flow/<id>``: one upload, by the id that every answer tells."""
+    """Show or cancel one upload, by the id in every response, at ``/flow/<id>``."""
 
     def show(asker: Asker) -> Response:
         upload = asker.find(upload_id)
@@ -102,13 +102,13 @@ def _cancel(asker: Asker) -> Response:
 
 
 def _parameters() -> Mapping[str, str]:
-    """What is known of them when an error is answered."""
+    """Return the parameters that were known when the error occurred."""
     known: Mapping[str, str] = g.get("flow_parameters", request.args)
     return known
 
 
 def on_error(error: ResumableError) -> Response:
-    """An error of ours."""
+    """Respond to an error of this package."""
     parameters = _parameters()
     dialect = flow.dialect_of(parameters)
     reply = reply_error(
@@ -120,18 +120,21 @@ def on_error(error: ResumableError) -> Response:
 
 
 def on_http_error(error: HTTPException) -> Response:
-    """Errors of Flask, Werkzeug and hooks. A hook that failed is called again; 500 would end the file."""
+    """Respond to an error of Flask, Werkzeug or a hook.
+
+    A failed hook becomes a 503, so that the client tries again. After a 500 it would give up the file.
+    """
     status = 503 if error.code in (None, 500) else error.code
     return with_details(error, *shaped(Reply(status=status or 503, body=message(text_of(error))), _parameters()))
 
 
 def on_lost(status: int) -> Response:
-    """There is no such place."""
+    """Respond to a URL below this one that does not exist."""
     return respond(Reply(status=404, body=message("No such URL.")), JSON)
 
 
 def finish(settings: FlowSettings, response: Response) -> Response:
-    """What every answer carries, those of the framework's own errors included."""
+    """Add the headers that every response has, including those to errors of the framework."""
     if is_misleading(response, ""):
         response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
     response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""Room for one part on its way: in memory while there is some to spare, else in a file without a name."""
+"""Buffers for parts that are being sent: in memory if there is enough, otherwise in files without names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import BinaryIO
 from ..file_io import file_errors
 from ..file_io import write_all
 
-_STEP = 1024 * 1024  # bytes read back at a time
+_STEP = 1024 * 1024  # bytes to read back at a time
 
 
 class Cancelled(BaseException):
-    """Nobody wants what is being sent any more. Not an ``Exception``, or the store's client would try again."""
+    """The content is no longer needed. This is not an ``Exception``, or the store's client would try again."""
 
 
 class Memory:
-    """How many bytes all buffers of a process may have in memory together."""
+    """The memory that all buffers of a process share."""
 
     def __init__(self, size: int) -> None:
         self._left = size
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Take so many bytes, if they are free; whether they were."""
+        """Take ``size`` bytes if that many are free, and return whether they were."""
         with self._lock:
             if size > self._left:
                 return False
@@ -34,16 +34,16 @@ class Memory:
             return True
 
     def give_back(self, size: int) -> None:
-        """So many bytes are free again."""
+        """Return ``size`` bytes."""
         with self._lock:
             self._left += size
 
 
 class Buffer:
-    """Bytes in order, written by one thread, then read by another.
+    """Bytes that one thread appends and another thread reads afterwards.
 
-    :param size: The most that it will have to hold.
-    :param directory: Where the file is made, should there be need for one.
+    :param size: The maximum number of bytes.
+    :param directory: The folder for a temporary file.
     """
 
     def __init__(self, size: int, memory: Memory, directory: str | None) -> None:
@@ -55,7 +55,7 @@ class Buffer:
             self._file = None if self._taken else tempfile.TemporaryFile(dir=directory, buffering=0)
 
     def write(self, block: bytes | memoryview) -> None:
-        """Append."""
+        """Append a block."""
         if self._file is None:
             self._block[self.size : self.size + len(block)] = block
         else:
@@ -64,14 +64,14 @@ class Buffer:
         self.size += len(block)
 
     def read(self, start: int, size: int) -> bytes | memoryview:
-        """At most ``size`` bytes from ``start`` on."""
+        """Return at most ``size`` bytes from ``start``."""
         size = min(size, self.size - start)
         if self._file is None:
             return memoryview(self._block)[start : start + size]
         return os.pread(self._file.fileno(), size, start)
 
     def append_to(self, other: Buffer, start: int = 0) -> None:
-        """Append what is from ``start`` on to another buffer."""
+        """Append everything from ``start`` to another buffer."""
         while start < self.size:
             block = self.read(start, _STEP)
             other.write(block)
@@ -86,9 +86,9 @@ class Buffer:
 
 
 class Content(io.RawIOBase):
-    """What of a buffer is to be sent, as the client of the store wants it: it has a length, and can be rewound.
+    """The content of a buffer as a :class:`~.store.SizedStream`.
 
-    :param cancelled: Once it is set, sending ends.
+    :param cancelled: Reading raises :exc:`Cancelled` once this is set.
     """
 
     def __init__(self, buffer: Buffer, start: int = 0, cancelled: threading.Event | None = None) -> None:
@@ -113,7 +113,7 @@ class Content(io.RawIOBase):
             raise Cancelled
         block = self._buffer.read(self._at, self._buffer.size if size < 0 else size)
         self._at += len(block)
-        return block  # type: ignore[return-value]  # all that is done with it can be done with a memoryview
+        return block  # type: ignore[return-value]  # clients only do what a memoryview can do, too
 
     def seekable(self) -> bool:
         return True
@@ -123,7 +123,7 @@ class Content(io.RawIOBase):
 
 
 class StreamSlice(io.RawIOBase):
-    """Some bytes of a stream, as the client of a store wants them: their number is known, and they can be rewound."""
+    """``size`` bytes of a stream from ``start``, as a :class:`~.store.SizedStream`."""
 
     def __init__(self, stream: BinaryIO, size: int, start: int = 0) -> None:
         self._stream = stream
@@ -139,7 +139,7 @@ class StreamSlice(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Back to the start, or, to tell its length, to the end."""
+        """Go to the start or to the end. Clients do this to find the length."""
         if (offset, whence) == (0, io.SEEK_SET):
             self._stream.seek(self._start)
             self._at = 0

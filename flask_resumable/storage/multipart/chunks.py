@@ -1,4 +1,4 @@
-"""Chunks that come in any order, from several processes: as parts if they are large enough, else as objects."""
+"""Stores chunks that arrive in any order and in several processes: as parts if they are large, else as objects."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TRIES = 3
 
 
 class MultipartMarkers:
-    """Which multipart upload an upload's chunks go into, so that all processes use the same.
+    """Agrees with other processes on the multipart upload that an upload's chunks go to.
 
-    Its id is in an object beside the upload, which the store lets only one of several processes write.
+    Its id is in a helper object, which only one of several processes can write.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
@@ -35,11 +35,11 @@ class MultipartMarkers:
         self._lock = threading.Lock()
 
     def read(self, upload: Upload) -> str:
-        """The one that is marked. Raises ``Missing``."""
+        """Return the id of the multipart upload. Raises ``Missing`` if there is none yet."""
         return self._store.read(self._key(upload)).decode()
 
     def get_or_begin(self, upload: Upload) -> str:
-        """The one that is marked, or a new one."""
+        """Return the id of the multipart upload. Begin one if there is none yet."""
         with self._lock:
             if upload.id in self._known:
                 return self._known[upload.id]
@@ -64,7 +64,7 @@ class MultipartMarkers:
         return multipart
 
     def forget(self, upload: Upload, multipart: str) -> None:
-        """This one is gone: the next chunk begins a new one, unless another process has."""
+        """Forget a multipart upload that no longer exists, so that the next chunk begins a new one."""
         with self._lock:
             self._known.pop(upload.id, None)
         try:
@@ -80,7 +80,7 @@ class MultipartMarkers:
 class StoreSlot:
     """The place of a chunk; see :class:`~flask_resumable.interfaces.chunks.Slot`.
 
-    The store takes a part or an object whole or not at all, so nobody has to wait for others with the same chunk.
+    Stores write parts and objects atomically, so requests with the same chunk do not have to wait for each other.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys, markers: MultipartMarkers, upload: Upload, number: int) -> None:
@@ -113,7 +113,7 @@ class StoreSlot:
             except Missing:
                 if self._store.size(target) is not None:
                     raise ClaimLost from None  # it has been published
-                # It was removed, or the store has cleaned up. In the first case what comes now is an orphan, and
-                # removed as such; in the second, it will be noticed at the end that the other chunks are not there.
+                # The upload was removed, or the store has cleaned up. In the first case, this part becomes an orphan
+                # and is removed as one. In the second, the other chunks are found missing at the end.
                 self._markers.forget(self._upload, multipart)
         raise Unavailable

@@ -1,4 +1,4 @@
-"""Making the finished object, exactly once, whatever was interrupted before."""
+"""Publishes the finished object, exactly once, no matter what was interrupted before."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from .store import ObjectStore
 from .store import Part
 from .uploader import Uploader
 
-_TRIES = 5  # a part of a late writer may arrive between a look and the end, but not forever
+_TRIES = 5  # a late writer can change a part between listing and completing, but not forever
 
 
 class Completion:
-    """One upload on its way to its target.
+    """Publishes one upload.
 
-    :param marked: What knows the multipart upload that chunks were put into; raises ``Missing``.
-    :param equal: What is known of the parts that the store takes.
+    :param marked: Returns the multipart upload that has the chunks, or raises ``Missing``.
+    :param equal: Whether the store requires equal parts.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Completion:
         self._equal = equal
 
     def publish(self, part_size: int) -> None:
-        """Make the object. May be repeated.
+        """Publish the object. This can be repeated.
 
-        :raises BytesLost: Saved bytes are not there.
+        :raises BytesLost: Saved bytes are missing.
         """
         stored = self._upload.storage
         try:
@@ -81,7 +81,7 @@ class Completion:
         except BytesLost:
             if self._store.size(self._target) != self._length:
                 raise
-            # An earlier request has published it and cleaned up, but could not save that in the record.
+            # An earlier request has published the object and cleaned up, but could not save that in the record.
 
     # --- content that came in order ---
 
@@ -93,7 +93,7 @@ class Completion:
         self._put_whole([(self._helper(name), size) for name, size in state.tails])
 
     def _put_whole(self, sources: list[Source]) -> None:
-        """As one object, without parts."""
+        """Write one object without parts."""
         buffer = self._uploader.buffer(self._length)
         try:
             for key, size in sources:
@@ -107,9 +107,9 @@ class Completion:
             buffer.close()
 
     def _until_it_holds(self, multipart: str, tags: Callable[[dict[int, Part]], list[str]]) -> None:
-        """Complete the multipart upload with what ``tags`` makes of the parts that are there.
+        """Complete the multipart upload with the tags that ``tags`` returns for the existing parts.
 
-        :raises PartsRefused: The store has exactly these parts, and does not take them.
+        :raises PartsRefused: The store has exactly these parts, but refuses to join them.
         """
         before: dict[int, Part] | None = None
         for _ in range(_TRIES):
@@ -125,11 +125,11 @@ class Completion:
             except Missing:
                 raise BytesLost(0) from None
         if max(there, default=0) > len(wanted):
-            # Parts after the end, of a request that died before the upload turned out to be shorter than expected.
-            # Ceph completes nothing while they are there, and they cannot be removed alone.
+            # There are parts after the end, from a request that died before the upload turned out to be shorter.
+            # Ceph does not complete the upload while they exist, and they cannot be removed separately.
             raise BytesLost(0)
         if there != before:
-            raise Unavailable  # something changes them all the time
+            raise Unavailable  # another request keeps changing them
         log_refusal("complete_multipart_upload", self._target, refusal)
         raise PartsRefused from refusal
 
@@ -198,7 +198,7 @@ class Completion:
                 self._equal.learn(False)
 
     def _publish_anew(self, part_size: int) -> None:
-        """Join once more what was joined: the store does not take parts that differ in size."""
+        """Join the sources again, because the store requires equal parts."""
         logger.info("The store requires equal parts for %r; composing it again.", self._target)
         sources = [(self._keys.helper(part, WHOLE), size) for part, size in self._upload.storage["sources"]]
         try:
@@ -212,7 +212,7 @@ class Completion:
 
 
 class _Assembly:
-    """Sees to it that each part of a multipart upload is the one that the record means."""
+    """Checks that the parts of a multipart upload are those in the record, and adds those that are stored elsewhere."""
 
     def __init__(self, composer: Composer, keys: Keys, upload: Upload, state: MultipartState, multipart: str) -> None:
         self._composer = composer
@@ -223,7 +223,7 @@ class _Assembly:
         self._placed: dict[int, str] = {}
 
     def tags(self, there: dict[int, Part]) -> list[str]:
-        """The tags of all parts; those that are kept elsewhere are put in, unless they are already."""
+        """Return the tags of all parts, after adding the parts that are stored elsewhere."""
         pieces: dict[int, list[Range]] = {}
         for number, part in enumerate(self._state.parts, 1):
             start, stop = self._bounds(number)

@@ -1,4 +1,4 @@
-"""Making parts of what other objects hold, within the store where it can copy them, else through bounded memory."""
+"""Makes parts from other objects: within the store if it can copy them, otherwise through bounded memory."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ Range = tuple[str, int, int]  # key, first byte, and the byte after the last
 
 
 class EqualParts:
-    """Whether the store wants all parts of an object to have one size, but for a smaller last one."""
+    """Knows whether the store requires equal parts, except for a smaller last one."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._learnt: bool | None = None
+        self._learned: bool | None = None
 
     @property
     def are_wanted(self) -> bool | None:
-        """``None``: it is not known yet."""
-        return self._store.equal_parts if self._learnt is None else self._learnt
+        """Whether it does, or ``None`` if that is not known yet."""
+        return self._store.equal_parts if self._learned is None else self._learned
 
     def learn(self, are_wanted: bool) -> None:
-        """The store has shown it."""
-        self._learnt = are_wanted
+        """Remember what the store has shown."""
+        self._learned = are_wanted
 
 
 class Composer:
-    """Puts objects together as the parts of multipart uploads of ``target``.
+    """Makes the parts of multipart uploads of ``target`` from other objects.
 
-    Every method raises ``Missing`` if a source is not there, or not as long as it should be.
+    Every method raises ``Missing`` if a source does not exist or is too short.
     """
 
     def __init__(self, store: ObjectStore, uploader: Uploader, target: str) -> None:
@@ -46,9 +46,9 @@ class Composer:
         self._target = target
 
     def compose(self, sources: Sequence[Source], part_size: int, *, equal: bool = False) -> tuple[str, list[str]]:
-        """A new multipart upload with all bytes of the sources, in order: its id, and the tags of its parts.
+        """Join the sources in a new multipart upload. Return its id and the tags of its parts.
 
-        :param equal: The store takes only parts of one size.
+        :param equal: Whether the store requires equal parts.
         """
         multipart = self._uploader.begin()
         pieces = [
@@ -59,7 +59,7 @@ class Composer:
         return multipart, [tags[number] for number in sorted(tags)]
 
     def place_all(self, multipart: str, pieces: dict[int, list[Range]]) -> dict[int, str]:
-        """Make several parts, some at once; their tags by number."""
+        """Make several parts, some of them at once, and return their tags by number."""
         return side_by_side(
             self._uploader, {number: partial(self._place, multipart, number, piece) for number, piece in pieces.items()}
         )
@@ -79,12 +79,12 @@ class Composer:
 
 
 def pieces_of(sizes: Sequence[int], part_size: int, traits: StoreTraits, *, equal: bool = False) -> list[Piece]:
-    """The parts that make one object of sources with these sizes: as large as can be where the store copies them."""
+    """Divide sources of these sizes into the parts of one object. Parts that the store copies are large."""
     return join(sizes, part_size, traits.min_part, equal=equal, copies=traits.copies_parts)
 
 
 def side_by_side(uploader: Uploader, acts: dict[int, Callable[[], str]]) -> dict[int, str]:
-    """Do several things, some at once; their results under the same numbers. Raises ``Missing`` with the number."""
+    """Call several functions, some at once, and return their results by number. Raises ``Missing(number)``."""
     futures = {number: uploader.submit(act) for number, act in acts.items()}
     results = {}
     for number, future in futures.items():

@@ -1,7 +1,7 @@
-"""How an upload is cut into the parts that object stores take: where each begins, and how many bytes it has.
+"""How uploads are divided into parts: where each part begins, and how many bytes it has.
 
-A part is known by its number, from 1 on, and a number always stands for the same bytes. The limits are those of S3,
-which every store meets; what else a store asks for is in its traits.
+Parts are numbered from 1, and a number always means the same bytes. The limits are those of S3, which apply to every
+store. Other requirements of a store are in its traits.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Self
 from ...core.ranges import ChunkSpan
 
 MIB = 1024 * 1024
-MIN_PART = 5 * MIB  # all but the last part of an object have as much
+MIN_PART = 5 * MIB  # bytes; the minimum for all parts of an object but the last
 MAX_PARTS = 10_000
 MAX_OBJECT = 5 * 1024 * 1024 * MIB
 
-_FEW_PARTS = 2_000  # as many are aimed at while parts are small
+_FEW_PARTS = 2_000  # the number of parts to aim at while parts are small
 _SMALL_PART = 64 * MIB
-_GROUP = 64  # parts of one size, where parts grow
-_STEP = 8 * MIB  # by which they grow
-_MAX_COPY = 512 * MIB  # copied within the store at a time
+_GROUP = 64  # parts of the same size, if parts grow
+_STEP = 8 * MIB  # bytes by which they grow
+_MAX_COPY = 512 * MIB  # bytes to copy within the store at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the parts of one upload are: all of one size, or growing by ``step`` after every 64 parts."""
+    """The sizes of an upload's parts: all equal, or growing by ``step`` bytes after every 64 parts."""
 
     first: int
     step: int = 0
 
     @classmethod
     def fitting(cls, length: int | None, part_size: int, *, grows: bool = True) -> Self:
-        """The one for an upload of ``length`` bytes, if that is known, with parts of ``part_size`` if they suffice.
+        """Return the geometry for an upload of ``length`` bytes. Parts have ``part_size`` bytes if that is enough.
 
-        :param grows: Whether parts may grow while the length is unknown; if not, 10,000 of ``part_size`` are the limit.
+        :param grows: Whether parts grow if the length is unknown. If not, 10,000 parts of ``part_size`` are the limit.
         """
         if length is None:
             return cls(part_size, _STEP if grows else 0)
@@ -44,20 +44,20 @@ class Geometry:
         return cls(part_size if wanted <= part_size else -(-wanted // MIB) * MIB)
 
     def start(self, number: int) -> int:
-        """The first byte of a part."""
+        """Return the position of a part's first byte."""
         groups, rest = divmod(number - 1, _GROUP)
         in_groups = _GROUP * (groups * self.first + self.step * groups * (groups - 1) // 2)
         return in_groups + rest * (self.first + groups * self.step)
 
     def stop(self, number: int, length: int | None = None) -> int:
-        """The first byte after a part. The last part ends with the upload."""
+        """Return the position after a part's last byte. The last part ends with the upload."""
         stop = self.start(number + 1)
         return stop if length is None else min(stop, length)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some bytes of one of several sources, which is known by its index."""
+    """A range of bytes of one of several sources. ``source`` is its index."""
 
     source: int
     start: int
@@ -68,29 +68,29 @@ class Span:
         return self.stop - self.start
 
 
-Piece = tuple[Span, ...]  # what one part is made of
+Piece = tuple[Span, ...]  # what a part is made from
 
 
 def size_of(piece: Piece) -> int:
-    """The bytes of a part."""
+    """Return the size of a part in bytes."""
     return sum(span.size for span in piece)
 
 
 def are_equal(sizes: Sequence[int]) -> bool:
-    """Whether parts of these sizes suit every store: all but the last have one size, and the last has no more."""
+    """Whether every store accepts parts of these sizes: they are equal, but the last one may be smaller."""
     return all(size == sizes[0] for size in sizes[:-1]) and (not sizes or sizes[-1] <= sizes[0])
 
 
 def join(
     sizes: Sequence[int], part_size: int, minimum: int = MIN_PART, *, equal: bool = False, copies: bool = True
 ) -> list[Piece]:
-    """How to make one object of sources with these sizes, in order.
+    """Return how to make one object from sources of these sizes, in order.
 
-    If all but the last are large enough to be parts, each part is of one source, so that the store can copy it.
-    Otherwise all parts have one size, and those that several sources have a share in must be put together.
+    If all but the last source are large enough to be parts, each part comes from one source, so that the store can copy
+    it. Otherwise all parts have the same size, and this process makes those that span several sources.
 
-    :param equal: The store takes only parts for which :func:`are_equal` holds.
-    :param copies: The store can copy a part. If not, it all goes through memory, and no part is larger than need be.
+    :param equal: Whether the store requires parts for which :func:`are_equal` is true.
+    :param copies: Whether the store can copy parts. If not, parts go through memory and are as small as possible.
     """
     sources = [(index, size) for index, size in enumerate(sizes) if size]
     if copies and all(size >= minimum for _, size in sources[:-1]):
@@ -124,9 +124,9 @@ def _by_part(sources: Sequence[tuple[int, int]], part_size: int) -> Iterator[Pie
 
 
 def parts_of_chunk(chunk: ChunkSpan) -> list[tuple[int, int, int]]:
-    """Number, start and stop of the parts that a chunk is put into: one, or two for a last chunk that is longer.
+    """Return number, start and stop of a chunk's parts. There are two if it is the last chunk and longer than others.
 
-    Some stores want no part to be larger than the first.
+    Some stores do not allow a part that is larger than the first one.
     """
     if chunk.number == 1 or chunk.size <= chunk.unit:
         return [(chunk.number, chunk.start, chunk.stop)]

@@ -1,4 +1,4 @@
-"""Names of objects. Nothing that a client says becomes part of one, except an id."""
+"""The keys of objects. They contain nothing from the client except an id."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...core.upload import Upload
 
 _HELPER = rf"\.partial/({ID_PATTERN.pattern})/(?:(?:tail|part|chunk)-[0-9a-f-]+|multipart|folder|whole|moved)"
 
-_LONGEST = 1024  # bytes of a key
+_LONGEST = 1024  # the maximum size of a key, in bytes
 
 
 class Keys:
     """The keys below one prefix.
 
-    A finished upload is ``<prefix><folder><id>``. All that is needed on the way there, and parts for a concatenation,
-    is below ``<prefix>.partial/<id>/``.
+    A finished upload is ``<prefix><folder><id>``. Helpers of unfinished uploads, and partial uploads (tus
+    concatenation), are below ``<prefix>.partial/<id>/``.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -29,23 +29,23 @@ class Keys:
         self._helper = re.compile(re.escape(prefix) + _HELPER)
 
     def target(self, upload: Upload) -> str:
-        """Where the finished upload is: where it is published, unless the app has moved it."""
+        """Return the key of the finished upload: where it was published, or where the app has moved it."""
         moved_to: str | None = upload.storage.get("moved_to")
         return moved_to or self.published(upload)
 
     def published(self, upload: Upload) -> str:
-        """Where the upload is published. A part for a concatenation never is: it stays with what is unfinished."""
+        """Return the key at which the upload is published. A partial upload stays below ``.partial/``."""
         upload_id = checked(upload.id)
         if upload.is_partial:
             return self.helper(upload_id, "whole")
         return self.target_in(Place.of(upload.storage).folder, upload_id)
 
     def target_in(self, folder: str, upload_id: str) -> str:
-        """Where an upload with this id is published in a folder, or in none."""
+        """Return the key at which an upload with this id is published in a folder, or in none."""
         return f"{self.prefix}{folder}{'/' if folder else ''}{checked(upload_id)}"
 
     def chosen(self, target: str | os.PathLike[str]) -> str:
-        """A key for a finished upload that the app has chosen: below the prefix, or with ``/`` in front, anywhere.
+        """Return the key that the app has chosen for a finished upload: below the prefix, or after a ``/``, anywhere.
 
         :raises ValueError: It is not a valid key, or it is reserved for unfinished uploads.
         """
@@ -58,34 +58,34 @@ class Keys:
         return key
 
     def helper(self, upload_id: str, name: str) -> str:
-        """What an upload needs on its way."""
+        """Return the key of a helper of an unfinished upload."""
         return f"{self.helpers(upload_id)}{name}"
 
     def helpers(self, upload_id: str) -> str:
-        """What the keys of all that an upload needs on its way begin with."""
+        """Return the prefix of the keys of an upload's helpers."""
         return f"{self.partial}{checked(upload_id)}/"
 
     def id_of_helper(self, key: str) -> str | None:
-        """The upload that this object belongs to, if it is one of ours."""
+        """Return the id of the upload that a helper belongs to, or ``None`` if it is not a helper."""
         match = self._helper.fullmatch(key)
         return match[1] if match else None
 
     def id_of_target(self, key: str) -> str | None:
-        """The upload that a multipart upload of this key belongs to, if it is one of ours.
+        """Return the id of the upload that a multipart upload of this key belongs to, or ``None`` if it is not ours.
 
-        One in a folder is not known by its key: it could be of another app, with a prefix that is longer than ours.
+        A key in a folder does not show this: it could belong to another app whose prefix begins with ours.
         """
         match = self._target.fullmatch(key)
         return match[1] if match else self.id_of_helper(key)
 
 
 def fresh(kind: str, number: int) -> str:
-    """A name for a helper that was never used before: an object that is there is never written again."""
+    """Return a new name for a helper, because existing helpers are never overwritten."""
     return f"{kind}-{number}-{secrets.token_hex(6)}"
 
 
 def checked(upload_id: str) -> str:
-    """An id, and nothing else."""
+    """Return the id, after checking that it is one."""
     if not ID_PATTERN.fullmatch(upload_id):
         raise ValueError(f"{upload_id!r} is not an upload id.")
     return upload_id

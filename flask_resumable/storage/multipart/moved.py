@@ -1,7 +1,8 @@
-"""Finished objects that the app wants elsewhere in the store.
+"""Moves finished objects to where the app wants them in the store.
 
-An object is copied before the record tells of its new key, and its first one is removed when the record does. A helper,
-``moved``, says first which keys there may be. A copy carries the upload's id, so that nothing else is taken for it.
+An object is copied before the record has its new key, and the original is removed after that. Before the copy, a helper
+named ``moved`` says which keys there may be. The copy has the upload's id in its metadata, so that no other object is
+mistaken for it.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from .store import ObjectInfo
 from .store import ObjectStore
 from .uploader import Uploader
 
-MOVED = "moved"  # the helper that tells where the object may have been moved to
-_OWNER = "resumable-upload"  # the metadata by which a copy is known
+MOVED = "moved"  # the helper that says where the object may be
+_OWNER = "resumable-upload"  # the metadata that identifies a copy
 
-Noted = dict[str, str | None]  # keys, and the multipart upload of each, if it needs one
+Noted = dict[str, str | None]  # keys, and the multipart upload of each copy, if there is one
 
 
 class MovedObjects:
-    """Moves objects of one store.
+    """Moves objects within one store.
 
-    :param uploading: Opens what sends parts of an upload.
+    :param uploading: Opens an uploader for an upload.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class MovedObjects:
     def _note(self, upload: Upload, key: str, multipart: str | None) -> None:
         noted = self._noted(upload)
         if former := noted.get(key):
-            self._store.abort(key, former)  # of a process that has died
+            self._store.abort(key, former)  # it belongs to a process that has died
         self._store.put(self._name(upload), json.dumps({**noted, key: multipart}).encode())
 
     def _noted(self, upload: Upload) -> Noted:
@@ -106,7 +107,7 @@ class MovedObjects:
             self._store.delete(self._name(upload))
 
     def forget(self, upload: Upload) -> None:
-        """Remove the object from wherever it may have been moved to."""
+        """Remove the object from every place where it may be."""
         self._remove(upload, self._noted(upload))
 
     def _remove(self, upload: Upload, noted: Noted) -> None:

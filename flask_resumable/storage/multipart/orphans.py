@@ -1,4 +1,4 @@
-"""Removing what belongs to an upload, and finding what belongs to none. Nothing else in the store is touched."""
+"""Removes what belongs to an upload, and finds what belongs to none. Other objects in the store are never touched."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .errors import Missing
 from .keys import Keys
 from .store import ObjectStore
 
-WHOLE = "whole"  # the helper that is a finished part for a concatenation
-FOLDER = "folder"  # the helper that tells the folder that the upload is published in
+WHOLE = "whole"  # the helper that is a complete partial upload
+FOLDER = "folder"  # the helper that says in which folder the upload is published
 
-Multipart = tuple[str, str, datetime]  # key, id and beginning
+Multipart = tuple[str, str, datetime]  # key, id and start time
 
 
 def begin(store: ObjectStore, keys: Keys, upload: Upload) -> str:
-    """Start a multipart upload that is found by the upload's id; its own id."""
+    """Start a multipart upload that can be found by the upload's id, and return its own id."""
     folder = Place.of(upload.storage).folder
     if folder and not upload.is_partial:
         store.put(keys.helper(upload.id, FOLDER), folder.encode())
@@ -30,14 +30,14 @@ def begin(store: ObjectStore, keys: Keys, upload: Upload) -> str:
 
 
 class UnfinishedObjects:
-    """The helpers and multipart uploads below one prefix. Everything is found by an upload's id."""
+    """The helpers and multipart uploads below one prefix. They can be found by an upload's id."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
 
     def remove(self, upload_id: str, target: str, *, keep: Collection[str] = ()) -> int:
-        """Remove all but the finished object, and the helpers to be kept; how many bytes that freed."""
+        """Remove everything but the finished object and the helpers in ``keep``. Return how many bytes were freed."""
         freed = sum(self._abort(key, multipart) for key, multipart in self._multiparts_of(target))
         for key, size, _ in self._store.objects(self._keys.helpers(upload_id)):
             is_kept = key.removeprefix(self._keys.helpers(upload_id)) in keep
@@ -53,12 +53,12 @@ class UnfinishedObjects:
         try:
             size = sum(part.size for part in self._store.parts(key, multipart).values())
         except Missing:
-            return 0  # completed just now: what is gone from the list must not be touched
+            return 0  # it was just completed, so it must not be touched
         self._store.abort(key, multipart)
         return size
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Ids with helpers or multipart uploads, all of them last touched before ``older_than``."""
+        """Return the ids whose helpers and multipart uploads were all last changed before ``older_than``."""
         multiparts: dict[str, list[Multipart]] = {}
         for multipart in self._store.multiparts(self._keys.prefix):
             upload_id = self._keys.id_of_target(multipart[0])

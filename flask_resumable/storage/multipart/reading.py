@@ -1,4 +1,4 @@
-"""Reading objects one after another, without fetching them whole."""
+"""Reads several objects as one stream, without fetching all of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...errors import Unavailable
 from .errors import Missing
 from .store import ObjectStore
 
-_FIRST_BLOCK = 256 * 1024  # bytes asked for at once after a jump: a player may only want a little
-_LAST_BLOCK = 4 * 1024 * 1024  # and when reading goes on: doubled each time up to this
+_FIRST_BLOCK = 256 * 1024  # bytes to fetch after a seek: a video player may need only a few
+_LAST_BLOCK = 4 * 1024 * 1024  # the maximum; each fetch without a seek doubles the size
 _BUFFER = 64 * 1024
 
 
 class ObjectStream(io.RawIOBase):
-    """Several objects as one, from memory that holds one block.
+    """Several objects as one stream, which keeps one block in memory.
 
-    :param objects: Keys and sizes.
+    :param objects: Their keys and sizes.
     """
 
     def __init__(self, store: ObjectStore, objects: Sequence[tuple[str, int]]) -> None:
@@ -44,7 +44,7 @@ class ObjectStream(io.RawIOBase):
         return len(piece)
 
     def _fetch(self, wanted: int) -> None:
-        """Get the block that begins here."""
+        """Fetch the block at the current position."""
         is_next = self._block and self._at == self._block_start + len(self._block)
         self._block_size = min(2 * self._block_size, _LAST_BLOCK) if is_next else _FIRST_BLOCK
         self._block, self._block_start = b"", self._at
@@ -61,7 +61,7 @@ class ObjectStream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
         if base + offset < 0:
-            raise ValueError("There is nothing before the start.")
+            raise ValueError("negative seek position")
         self._at = base + offset
         return self._at
 
@@ -76,6 +76,6 @@ class ObjectStream(io.RawIOBase):
 
 
 def stream_of(store: ObjectStore, objects: Sequence[tuple[str, int]]) -> BinaryIO:
-    """A buffered stream over objects, given their keys and sizes."""
+    """Return a buffered stream of objects, given their keys and sizes."""
     present = [(key, size) for key, size in objects if size]
     return cast(BinaryIO, io.BufferedReader(ObjectStream(store, present), _BUFFER))

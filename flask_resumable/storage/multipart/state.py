@@ -1,9 +1,8 @@
 """What the record of an unfinished upload says about its bytes in the store.
 
-Parts of a multipart upload have numbers, and whichever request sends a number last wins, even one that has been
-overtaken. So a writer first notes in the record up to which number it may be sending parts (``busy``). A writer that
-finds such a note of another's keeps away from these numbers (``tainted``): it puts its parts into objects of their own
-instead, which are copied in at the end.
+If two requests send a part with the same number, the last one wins, even if it was overtaken. So a writer first notes
+in the record up to which number it may send parts (``busy``). A writer that finds such a note from another one avoids
+these numbers (``tainted``): it stores its parts as separate objects, which are copied into the upload at the end.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from ...core.upload import JSONObject
 from ...errors import BytesLost
 from .geometry import Geometry
 
-STAGED = "@"  # begins a part that is an object of its own; others are tags
+STAGED = "@"  # the prefix of a part that is a separate object; other parts are tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultipartState:
-    """The bytes in order: ``parts``, then ``tails``, which are the beginning of the part that comes next."""
+    """The bytes in order: ``parts``, then ``tails``, which are the beginning of the next part."""
 
     geometry: Geometry
     multipart: str | None = None
     parts: tuple[str, ...] = ()  # tags, or STAGED and the name of a helper
     tails: tuple[tuple[str, int], ...] = ()  # names of helpers, and sizes
-    busy: int = 0  # parts below this number may be on their way, if they are not in `parts`
-    tainted: int = 0  # the same, by writers that are no more
-    superseded: tuple[str, ...] = ()  # helpers that were needed before
+    busy: int = 0  # parts below this number that are not in `parts` may be being sent
+    tainted: int = 0  # the same, by earlier writers
+    superseded: tuple[str, ...] = ()  # helpers that are no longer needed
 
     @classmethod
     def read(cls, stored: JSONObject, fitting: Geometry) -> Self:
-        """What a record says, or the state of a new upload, with the geometry that is fitting now."""
+        """Return the state in a record, or that of a new upload with the geometry ``fitting``."""
         if "part_size" not in stored:
             return cls(geometry=fitting)
         return cls(
@@ -49,7 +48,7 @@ class MultipartState:
         )
 
     def to_json(self) -> JSONObject:
-        """For the record."""
+        """Return a form that can be stored in the record."""
         values: dict[str, Any] = {
             "multipart": self.multipart,
             "parts": list(self.parts),
@@ -63,31 +62,31 @@ class MultipartState:
 
     @property
     def next_number(self) -> int:
-        """The part that is to be filled."""
+        """The number of the part that is being filled."""
         return len(self.parts) + 1
 
     def end_of_parts(self, length: int | None) -> int:
-        """Up to which byte there are parts."""
+        """Return where the parts end, in bytes."""
         return self.geometry.stop(len(self.parts), length) if self.parts else 0
 
     def stop(self, length: int | None) -> int:
-        """Up to which byte there is anything."""
+        """Return where the bytes end."""
         return self.end_of_parts(length) + sum(size for _, size in self.tails)
 
     def taken_over(self) -> MultipartState:
-        """For a new writer: what another has noted that it would do, it may still be doing."""
-        if not self.parts:  # nothing is lost by starting anew, and nobody else knows the new multipart upload
+        """Return the state for a new writer. The previous one may still be sending the parts that it noted."""
+        if not self.parts:  # a new multipart upload costs nothing, and no other writer knows it
             return replace(self, multipart=None, busy=0, tainted=0)
         return replace(self, busy=0, tainted=max(self.busy, self.tainted))
 
     def without_superseded(self, gone: Collection[str]) -> MultipartState:
-        """With what is left to be removed of the helpers that were needed before."""
+        """Return the state without the superseded helpers that are gone."""
         return replace(self, superseded=tuple(name for name in self.superseded if name not in gone))
 
     def cut(self, start: int, length: int | None) -> MultipartState:
-        """Without what lies after ``start``: those bytes were lost, or never counted.
+        """Return the state without the bytes after ``start``, which were lost or never counted.
 
-        :raises BytesLost: There is less than that.
+        :raises BytesLost: There are fewer than ``start`` bytes.
         """
         kept = len(self.parts)
         while kept and self.geometry.stop(kept, length) > start:
@@ -103,7 +102,7 @@ class MultipartState:
             return self
         named = {part.removeprefix(STAGED) for part in self.parts[kept:] if part.startswith(STAGED)}
         named |= {name for name, _ in self.tails[len(tails) :]}
-        # A multipart upload of which nothing is left may be what was lost.
+        # If no part is left, the multipart upload itself may have been lost.
         multipart = self.multipart if kept else None
         return replace(
             self,

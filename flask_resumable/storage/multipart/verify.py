@@ -1,4 +1,4 @@
-"""Holding what the store has against what a record says."""
+"""Compares what the store has with what a record says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .store import Part
 
 
 class MultipartVerifier:
-    """One upload's bytes, without reading their contents."""
+    """Checks the objects and parts of one upload, without reading their contents."""
 
     def __init__(self, store: ObjectStore, keys: Keys, upload: Upload, marker: str | None) -> None:
         self._store = store
@@ -28,12 +28,12 @@ class MultipartVerifier:
         self._marker = marker
 
     def problems(self) -> Iterator[str]:
-        """What is wrong, in plain words."""
+        """Yield a sentence for each problem."""
         stored = self._upload.storage
         if stored.get("finished"):
             yield from self._finished()
         elif not self._upload.received.total or self._store.size(self._target) == self._upload.length:
-            return  # nothing is there, or it is published and only the record does not know yet
+            return  # there is nothing yet, or the object was published and the record does not say so yet
         elif "chunks" in stored:
             yield from self._chunks()
         elif "joined" in stored:
@@ -80,7 +80,7 @@ class MultipartVerifier:
             elif there[number].tag != tag:
                 yield f"Part {number} of {self._target} is not the one that was stored."
             elif geometry and there[number].size != geometry.stop(number, self._upload.length) - geometry.start(number):
-                yield f"Part {number} of {self._target} has {there[number].size} bytes, which is not its size."
+                yield f"Part {number} of {self._target} has {there[number].size} bytes, which is not the right size."
 
     def _there(self, multipart: str | None) -> dict[int, Part] | None:
         try:

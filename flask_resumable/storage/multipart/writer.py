@@ -1,4 +1,4 @@
-"""Writing one request's content to the store, part by part, while more is coming in."""
+"""Writes a request's content to the store, part by part, while it arrives."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from .keys import fresh
 from .state import MultipartState
 from .uploader import Uploader
 
-_AHEAD = 8  # parts that a note allows in advance
-_RENEW = 4  # of them left: time for the next note
-_WAITING = 2  # full parts that wait for a note; then they go into objects of their own, which need none
-_PROGRESS = 30.0  # seconds between two notes of what is done
-_TAIL = 30.0  # seconds after which a part that fills slowly is kept as it is
+_AHEAD = 8  # parts that a note in the record allows in advance
+_RENEW = 4  # when so many of them are left, it is time for the next note
+_WAITING = 2  # full parts that wait for a note; others go into separate objects, which need no note
+_PROGRESS = 30.0  # seconds between two saves of the progress
+_TAIL = 30.0  # seconds after which the content of a part that fills slowly is stored
 _MANY_TAILS = 32
 
 
 def too_many_parts(limit: int) -> TooLarge:
-    """An upload that began with a length unknown has more than its parts can hold."""
+    """Return the error for an upload without a length that exceeds what all of its parts can hold."""
     return TooLarge(
         f"An upload that begins without a length may have at most {limit} bytes; declare its length first.", limit
     )
 
 
 class MultipartWriter:
-    """Appends to the unfinished bytes; see :class:`~flask_resumable.interfaces.capabilities.Paced`.
+    """Appends to an unfinished upload; see :class:`~flask_resumable.interfaces.capabilities.Paced`.
 
-    All but the uploads of parts happens in the thread of the request.
+    Everything happens in the thread of the request, except that parts are sent by other threads.
     """
 
     def __init__(self, uploader: Uploader, upload: Upload, state: MultipartState, start: int) -> None:
         self._uploader = uploader
         self._length = upload.length
-        self._before = state  # what stays true if nothing of this write counts
-        self._state = state  # what is true so far
+        self._before = state  # the state if nothing of this write counts
+        self._state = state  # the state so far
         self._start = start
         self._position = start
-        self._filling: Buffer | None = None  # what came for the part with the number below, after the tails
+        self._filling: Buffer | None = None  # the content of part ``_number``, after the tails
         self._number = state.next_number
-        self._full: deque[tuple[int, Buffer]] = deque()  # in the order of their numbers
+        self._full: deque[tuple[int, Buffer]] = deque()  # ordered by number
         self._flying: dict[Future[str], tuple[int, Buffer]] = {}
         self._landed: dict[int, str] = {}
-        self._doubtful = 0  # a part below this number may have arrived, though nobody knows
-        self._allowed = 0  # parts below this number may be uploaded: the record says so
-        self._asked = 0  # the same, once the record says so
-        self._unneeded = state.superseded  # the record does not need them any more
+        self._doubtful = 0  # parts below this number may have been stored although sending them failed
+        self._allowed = 0  # parts below this number may be sent, because the record says so
+        self._asked = 0  # the same, after the record is saved
+        self._unneeded = state.superseded  # helpers that the record no longer needs
         self._has_failed = False
         self._saved_at = self._kept_at = time.monotonic()
 
@@ -66,7 +66,7 @@ class MultipartWriter:
     def capabilities(self) -> WriterCapabilities:
         return WriterCapabilities(paced=self)
 
-    # --- taking content in ---
+    # --- content ---
 
     def write(self, block: bytes | memoryview, /) -> None:
         view = memoryview(block)
@@ -94,14 +94,14 @@ class MultipartWriter:
         return self._position == self._length
 
     def _queue(self) -> None:
-        """The part is full: on with the next."""
+        """Queue the part, which is full, and begin the next one."""
         assert self._filling is not None
         self._full.append((self._number, self._with_tails(self._filling)))
         self._filling = None
         self._number += 1
 
     def _with_tails(self, rest: Buffer) -> Buffer:
-        """The whole part: what is kept of it already, and the rest."""
+        """Return the whole part: its tails and the rest."""
         if self._number != self._state.next_number or not self._state.tails:
             return rest
         whole = self._gathered(rest)
@@ -109,7 +109,7 @@ class MultipartWriter:
         return whole
 
     def _gathered(self, rest: Buffer) -> Buffer:
-        """The beginning of a part that is in the tails, and the rest of what came for it."""
+        """Return a buffer with the beginning of a part, from the tails, and the rest."""
         whole = self._uploader.buffer(self._position - self._state.geometry.start(self._number))
         try:
             offset = self._state.end_of_parts(self._length)
@@ -126,13 +126,13 @@ class MultipartWriter:
         return whole
 
     def _kept_of(self, filling: Buffer) -> int:
-        """How many bytes of this buffer are in the tails, too."""
+        """Return how many bytes of this buffer are also in the tails."""
         return max(0, self._state.stop(self._length) - (self._position - filling.size))
 
     # --- sending parts ---
 
     def _pump(self, patience: int) -> None:
-        """Send the full parts that may be sent; if more than ``patience`` of them may not, make objects of these."""
+        """Send the full parts that may be sent. If more than ``patience`` of them may not, store them as objects."""
         self._collect()
         while self._full:
             number, buffer = self._full[0]
@@ -151,7 +151,7 @@ class MultipartWriter:
         return self._uploader.stage_part(fresh("part", number), buffer)
 
     def _collect(self, *, block: bool = False) -> None:
-        """Note what has arrived. Raises what kept a part from arriving."""
+        """Take note of the parts that were stored. Raise the error of a part that was not."""
         if block and self._flying:
             wait(self._flying, return_when="FIRST_COMPLETED")
         for future in [future for future in self._flying if future.done()]:
@@ -161,7 +161,7 @@ class MultipartWriter:
                 self._landed[number] = future.result()
             except Missing:
                 self._has_failed = True
-                raise BytesLost(0) from None  # the multipart upload is gone, and all its parts with it
+                raise BytesLost(0) from None  # the multipart upload no longer exists, nor do its parts
             except BaseException:
                 self._has_failed = True
                 self._doubtful = max(self._doubtful, number + 1)
@@ -170,7 +170,7 @@ class MultipartWriter:
             self._count(self._landed.pop(number))
 
     def _count(self, part: str) -> None:
-        """One part more is there; its beginning need not be kept any longer."""
+        """Add a stored part to the state. Its tails are no longer needed."""
         names = tuple(name for name, _ in self._state.tails)
         superseded = (*self._state.superseded, *names)
         self._state = replace(self._state, parts=(*self._state.parts, part), tails=(), superseded=superseded)
@@ -180,7 +180,7 @@ class MultipartWriter:
         while self._flying:
             self._collect(block=True)
 
-    # --- what the record is to say ---
+    # --- the record ---
 
     @property
     def is_due(self) -> bool:
@@ -195,7 +195,8 @@ class MultipartWriter:
 
     def checkpoint(self, *, counts: bool) -> tuple[int, JSONObject]:
         self._collect()
-        # Content that does not count yet must leave no parts after an unknown end: some stores complete nothing then.
+        # If the length is unknown, content that does not count yet must not become parts: they could be after the end,
+        # and some stores then refuse to complete the upload.
         if (self._full or self._allowed) and (counts or self._length is not None):
             if self._state.multipart is None:
                 multipart = self._uploader.begin()
@@ -217,7 +218,7 @@ class MultipartWriter:
         self._pump(patience=_WAITING)
 
     def _forget(self) -> None:
-        """Remove the helpers that no record needs any more."""
+        """Remove the helpers that the record no longer needs."""
         gone, self._unneeded = set(self._unneeded), ()
         self._uploader.forget(gone)
         self._state = self._state.without_superseded(gone)
@@ -255,17 +256,17 @@ class MultipartWriter:
         return (state.stop(self._length) - self._start if counts else 0), state.to_json()
 
     def _land_quietly(self) -> None:
-        """Wait for what is being sent, whether it arrives or not."""
+        """Wait for the parts that are being sent, whether or not they are stored."""
         while self._flying:
             try:
                 self._collect(block=True)
             except Unavailable:
                 continue
 
-    # --- what does not fill a part ---
+    # --- the remainder that does not fill a part ---
 
     def _keep_tail(self) -> None:
-        """Keep what came for the part that is being filled, beside what is kept of it already."""
+        """Store the content of the part that is being filled, next to its other tails."""
         self._kept_at = time.monotonic()
         filling = self._filling
         if filling is None or self._kept_of(filling) == filling.size:
@@ -288,7 +289,7 @@ class MultipartWriter:
     # --- the end ---
 
     def close(self) -> None:
-        """Stop what is still being sent, and drop what was not made durable."""
+        """Stop sending, and drop everything that is not durable."""
         self._uploader.stop()
         for buffer in [buffer for _, buffer in (*self._full, *self._flying.values())]:
             buffer.close()

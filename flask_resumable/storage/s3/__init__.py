@@ -1,4 +1,4 @@
-"""Bytes in a store that speaks S3."""
+"""Stores uploads in a bucket of an S3-compatible store."""
 
 from .storage import S3Storage
 

@@ -1,4 +1,4 @@
-"""What the answers of a store that speaks S3 mean, and what it means if there is none."""
+"""Translates the errors of boto3 into those of an object store."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ except ImportError as error:
 
 __all__ = ["boto3", "BotoCoreError", "ClientError", "Config", "EndpointConnectionError"]
 
-_MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores do not agree on which it is
+_MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores use different codes
 _CHANGED = ("InvalidPart", "InvalidPartOrder")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 _FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
-# Refusals with a status of 4xx that pass by themselves: the store is busy, a request was garbled on its way, keys are
-# being renewed, a clock is about to be set. All others say that something is wrong which stays wrong.
+# Refusals with a 4xx that are temporary: the store is busy, a request was damaged on the way, keys are being renewed,
+# or a clock is wrong. All others stay until somebody changes something.
 _PASSING = (
     "BadDigest",
     "ExpiredToken",
@@ -50,16 +50,16 @@ _PASSING = (
     "XAmzContentSHA256Mismatch",
 )
 _PASSING_STATUS = (408, 409, 421, 425, 429)
-_NEVER = (501, 505)  # what the store cannot do
+_NEVER = (501, 505)  # the store does not support the request
 _ABOUT_PARTS = ("EntityTooLarge", "EntityTooSmall", "InvalidArgument", "InvalidRequest")
 
 
 @contextmanager
 def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[None]:
-    """Ask the store in this block: its errors, and those of the way to it, become those of an object store.
+    """Translate the errors of a request to the store, and of the connection to it.
 
-    What passes by itself is ``Unavailable``, what does not is ``StorageRefuses``; either is in the log with the store's
-    own words.
+    A temporary error becomes ``Unavailable``, any other ``StorageRefuses``. Both are logged with the store's own words,
+    unless ``is_expected``.
     """
     try:
         yield
@@ -92,11 +92,11 @@ def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[N
 
 
 def code_of(error: ClientError) -> str:
-    """How the store calls its refusal."""
+    """Return the store's code for its refusal."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def may_pass(error: ClientError) -> bool:
-    """Whether the store may change its mind."""
+    """Whether the refusal is temporary."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     return code_of(error) in _PASSING or status in _PASSING_STATUS or (status >= 500 and status not in _NEVER)

@@ -1,4 +1,4 @@
-"""The bucket: every request to a store that speaks S3."""
+"""A bucket of an S3-compatible store, through boto3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .errors import code_of
 from .errors import Config
 
 _CONFIG: Mapping[str, Any] = {
-    # Newer clients add checksums in trailers, which some stores refuse, or keep as a part of the file.
+    # Newer clients add checksums in trailers, which some stores refuse or store as part of the file.
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
     "retries": {"mode": "standard", "total_max_attempts": 4},
@@ -37,16 +37,16 @@ _CONFIG: Mapping[str, Any] = {
 }
 
 
-# What a copy keeps of an object, by the names of the client's parameters.
+# The properties that a copy keeps, by the names of the client's parameters.
 _PROPERTIES = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
 _TAKES_ANY_PARTS = (".amazonaws.com", ".amazonaws.com.cn")
 _WANTS_EQUAL_PARTS = (".r2.cloudflarestorage.com",)
 
 
 class S3Store(ObjectStore):
-    """One bucket. Its client is opened anew in a process that was forked.
+    """One bucket. A forked process opens a new client.
 
-    :param equal_parts: What is known of the parts that the store takes; ``None``: what its address says, if anything.
+    :param equal_parts: Whether the store requires equal parts. ``None`` decides by the store's address, if possible.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class S3Store(ObjectStore):
         self._equal_parts = equal_parts
         self._options = {
             "endpoint_url": endpoint_url,
-            "region_name": region or ("us-east-1" if endpoint_url else None),  # stores of one's own have no regions
+            "region_name": region or ("us-east-1" if endpoint_url else None),  # other stores have no regions
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
         }
@@ -82,7 +82,7 @@ class S3Store(ObjectStore):
         if self._opened is None or self._opened[0] != os.getpid():
             with self._lock:
                 if self._opened is None or self._opened[0] != os.getpid():
-                    # A session of its own: the default one must not be used by two threads at once.
+                    # Not the default session, which two threads must not use at once.
                     config = Config(**_CONFIG, **self._style)
                     client = boto3.session.Session().client("s3", config=config, **self._options)
                     self._opened = os.getpid(), client
@@ -199,12 +199,12 @@ class S3Store(ObjectStore):
             with asking(operation, key):
                 yield
         except Unavailable:
-            if not self._is_open(key, multipart):  # some stores have nothing better to say than 500
+            if not self._is_open(key, multipart):  # some stores respond with a 500 in this case
                 raise Missing from None
             raise
 
     def _is_open(self, key: str, multipart: str) -> bool:
-        """Whether there is such a multipart upload, as far as can be told."""
+        """Whether the multipart upload exists, or may exist."""
         try:
             with asking("list_parts", key, is_expected=True):
                 self.client.list_parts(Bucket=self.name, Key=key, UploadId=multipart, MaxParts=1)
