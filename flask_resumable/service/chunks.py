@@ -1,7 +1,7 @@
-"""Chunks that arrive side by side, in any order, from several processes: what flow.js asks of uploads.
+"""Stores chunks that arrive at the same time, in any order and in several processes, as flow.js sends them.
 
-Nobody waits for another's body or disk. What is serialised is the commit, by a conditional update; what is exclusive is
-the place of one chunk. Whichever commit makes the upload whole goes on to finish it, and nobody else does.
+No request waits for the body or the disk of another one. Only commits are serialized, by conditional updates, and only
+the place of one chunk is exclusive. The request whose commit makes the upload whole also finishes it.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from .client_keys import Keys
 from .client_keys import patiently
 from .uploads import UploadService
 
-LEAST_IN_PLACE = 64 * 1024  # bytes of a chunk that is put in its place as it comes; smaller ones come at once
+LEAST_IN_PLACE = 64 * 1024  # bytes; smaller chunks arrive at once, and are received before they are placed
 _OVERTAKEN = (ClaimLost, UploadNotFound, UploadExpired)
 
 
 class ChunkTransfer(Protocol):
-    """One chunk on its way into its upload: write all of it, then finish; close it in any case."""
+    """The transfer of one chunk. Write all of its content, then call :meth:`finish`, and always :meth:`close`."""
 
-    room: int  # bytes that may still come unseen, as ``Piped``; 0: what comes is looked at, and kept as it is
-    is_kept: bool  # whether the content is still at hand: it may turn out to belong elsewhere
+    room: int  # how many of the next bytes may come as ``Piped``; 0 if they must be inspected and stay unchanged
+    is_kept: bool  # whether the content can still be stored elsewhere
 
     def write(self, block: bytes | memoryview | Piped) -> None:
-        """Take the next block."""
+        """Accept the next block."""
         ...
 
     def finish(self, wish: ChunkWrite) -> Upload:
-        """The upload with the chunk; complete if it has all its bytes.
+        """Record the chunk and return its upload, which is complete if it has all its bytes.
 
-        :param wish: What it was begun with; where it is kept, it may be another.
-        :raises UploadNotFound: The upload was cancelled meanwhile.
-        :raises UploadExpired: Its time was over meanwhile; the chunk belongs to a new one.
-        :raises UploadLocked: Another request completes it, and takes too long.
-        :raises ClaimLost: A later request with the same chunk has taken over, and is not done.
+        :param wish: The write that this was begun with. If :attr:`is_kept`, it may be another one.
+        :raises UploadNotFound: The upload was cancelled in the meantime.
+        :raises UploadExpired: The upload expired in the meantime. The chunk belongs to a new one.
+        :raises UploadLocked: Another request is completing the upload and takes too long.
+        :raises ClaimLost: A later request with the same chunk has taken over and is not finished.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release everything that this holds."""
         ...
 
 
 class ChunkService:
-    """Store and cancel."""
+    """Stores chunks, and cancels their uploads."""
 
     def __init__(self, service: UploadService, keys: Keys, storage: PlacesChunks) -> None:
         self._service = service
@@ -66,22 +66,22 @@ class ChunkService:
         self._storage = storage
 
     def release_connection(self) -> None:
-        """Hold no connection of the app's while a body is read."""
+        """Release the app's database connection, before a body is read."""
         self._repository.release_connection()
 
     def cancel(self, upload: Upload, *, owner: str | None) -> None:
-        """Remove the upload, and refuse what comes late for a while."""
+        """Remove the upload, and refuse its late chunks for a while."""
         self._service.delete(upload.id, owner=owner)
 
     # --- a chunk, step by step ---
 
     def begin(self, wish: ChunkWrite, owner: str | None, limits: Limits, *, in_place: bool) -> ChunkTransfer:
-        """Find the upload, or create it, and make room for the chunk.
+        """Find or create the upload, and begin to store a chunk.
 
-        :param in_place: Whether the chunk may be in its place before all of it has come.
-        :raises UploadNotFound: The upload was cancelled a moment ago, or refused.
-        :raises UploadRejected: ``on_create`` or ``pre_save`` refuses.
-        :raises UploadLocked: Another request creates the upload, or removes one that has expired, and takes too long.
+        :param in_place: Whether the chunk may be written to its place before all of it has arrived.
+        :raises UploadNotFound: The upload was recently cancelled or refused.
+        :raises UploadRejected: ``on_create`` or ``pre_save`` refused.
+        :raises UploadLocked: Another request is creating the upload or removing an expired one, and takes too long.
         """
         upload, span, size = self.prepare(wish, owner, limits), wish.span, wish.span.size
         if size > 0 and upload.received.has(span):
@@ -94,16 +94,16 @@ class ChunkService:
         return _Spooled(self, self._storage.spool(), upload, owner, limits)
 
     def prepare(self, wish: ChunkWrite, owner: str | None, limits: Limits) -> Upload:
-        """The upload that a chunk belongs to. Raises as :meth:`begin`."""
+        """Return the upload that a chunk belongs to. Raises the same errors as :meth:`begin`."""
         return self._keys.prepare(wish.creation, owner=owner, limits=limits)
 
     def keep(self, owner: str | None, limits: Limits) -> ChunkTransfer:
-        """Make room for a chunk of which nothing is known before all of it has come."""
+        """Begin to store a chunk whose upload is not known before all of it has arrived."""
         self._repository.release_connection()
         return _Spooled(self, self._storage.spool(), None, owner, limits)
 
     def _is_admitted(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk) -> bool:
-        """Whether a chunk can be put in its place now; if not, ``incoming`` is closed."""
+        """Whether a chunk may be written to its place now. If not, this closes ``incoming``."""
         try:
             is_missing = incoming.is_first or self._is_missing(upload, span)
             if is_missing:
@@ -117,7 +117,7 @@ class ChunkService:
         return is_missing
 
     def _is_missing(self, upload: Upload, span: ChunkSpan) -> bool:
-        """Whether a chunk still is, though others may have been here since the record was read."""
+        """Whether a chunk is still missing, according to the current record."""
         try:
             current = self._repository.get(upload.id)
         except UploadNotFound:
@@ -125,7 +125,7 @@ class ChunkService:
         return _is_wanted(current, span)
 
     def place(self, upload: Upload, span: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
-        """Put a chunk that was received whole in its place."""
+        """Store a chunk that was received completely."""
         if not _is_wanted(upload, span):
             return self.told(upload, span)
         self._service.call_hook("pre_save", upload)
@@ -133,7 +133,7 @@ class ChunkService:
         content.seek(0)
         try:
             with self._storage.placing(upload, span.number, span.start) as slot:
-                # Only now is it certain that nobody else is putting these bytes there.
+                # Only now is it certain that no other request is writing these bytes.
                 current = self._repository.get(upload.id)
                 is_wanted = _is_wanted(current, span)
                 if is_wanted:
@@ -144,7 +144,7 @@ class ChunkService:
         return self._stored(current, span, is_news=is_wanted)
 
     def record(self, upload: Upload, span: ChunkSpan, incoming: IncomingChunk, limits: Limits) -> Upload:
-        """Make known that a chunk is in its place, all of it."""
+        """Record a chunk that was written to its place."""
         try:
             with incoming.settling():
                 current = self._commit(upload.id, span, limits)
@@ -159,25 +159,25 @@ class ChunkService:
             now = self._service.now()
             more = rules.finish_if_ready(rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit))
             if upload.client_key is None or more.is_expired(now):
-                raise UploadExpired  # others have begun anew, or are about to
+                raise UploadExpired  # another request has created a new upload, or is about to
             return more
 
         return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
 
     def _stored(self, current: Upload, span: ChunkSpan, *, is_news: bool = True) -> Upload:
         if current.status not in (Status.ACTIVE, Status.FINISHING):
-            self._service.discard_stray(current)  # its fence was just put up again
+            self._service.discard_stray(current)  # this request has just created its fence again
         elif is_news:
             self._service.call_hook("post_save", current)
         return self.told(current, span)
 
     def _overtaken(self, upload: Upload, span: ChunkSpan) -> Upload:
-        """What others have made of the upload meanwhile."""
+        """Return the upload as other requests have left it."""
         self._service.discard_stray(upload)
         return self.told(self._keys.current(upload), span)
 
     def told(self, upload: Upload, span: ChunkSpan) -> Upload:
-        """What a client hears that has sent a chunk: the upload that has it, and that stays."""
+        """Return the upload to describe to a client that sent a chunk. It has the chunk, and has not expired."""
         completed = self._keys.completed(upload)
         if completed.status is Status.COMPLETE:
             return completed
@@ -194,7 +194,7 @@ def _is_wanted(upload: Upload, span: ChunkSpan) -> bool:
 
 
 class _Skipped:
-    """A chunk that its upload has already: it is read past."""
+    """A chunk that its upload already has. Its content is discarded."""
 
     room = 0
     is_kept = False
@@ -204,19 +204,19 @@ class _Skipped:
         self._upload = upload
 
     def write(self, block: bytes | memoryview | Piped) -> None:
-        """There is nothing to be done."""
+        """Discard the block."""
 
     def finish(self, wish: ChunkWrite) -> Upload:
         return self._chunks.told(self._upload, wish.span)
 
     def close(self) -> None:
-        """There is nothing to be closed."""
+        """Do nothing."""
 
 
 class _Spooled:
-    """A chunk that is received whole before it is placed.
+    """A chunk that is received completely before it is stored.
 
-    :param upload: Its upload, if that is known.
+    :param upload: Its upload, or ``None`` if it is not known yet.
     """
 
     room = 0
@@ -241,7 +241,7 @@ class _Spooled:
         try:
             return self._chunks.place(upload, wish.span, self._content, self._limits)
         except (UploadExpired, UploadNotFound):
-            # It has gone while the chunk came in. Unless it left a tombstone, this is the first chunk of the next one.
+            # The upload was removed meanwhile. Unless it left a tombstone, the chunk belongs to a new one.
             upload = self._chunks.prepare(wish, self._owner, self._limits)
             return self._chunks.place(upload, wish.span, self._content, self._limits)
 
@@ -250,7 +250,7 @@ class _Spooled:
 
 
 class _InPlace:
-    """A chunk that is written to its place while it comes in."""
+    """A chunk that is written to its place while it arrives."""
 
     is_kept = False
 
@@ -271,7 +271,7 @@ class _InPlace:
                 self._incoming.write_piped(block)
             else:
                 self._incoming.write(block)
-        except ClaimLost:  # the end will show what others have made of the chunk
+        except ClaimLost:  # finish() finds out what happened to the chunk
             self.room = 0
         else:
             self.room = max(0, self.room - len(block))

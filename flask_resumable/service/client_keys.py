@@ -1,7 +1,7 @@
-"""Uploads by the keys that clients have for them: which upload a key stands for, now, for whoever comes with it.
+"""Finds uploads by the keys that clients have chosen for them.
 
-A key is free again when its upload is over: expired, or remembered for long enough. Then tests find nothing, and
-whoever comes with a chunk begins anew, after a short wait if somebody is removing the old upload just then.
+When an upload has expired, or was remembered for long enough, its key is free again. Then tests find nothing, and the
+next chunk creates a new upload. It waits for a moment if another request is removing the old one.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from .uploads import UploadService
 
-PATIENCE = 25.0  # seconds that a request waits for another: less than gunicorn gives a sync worker for all it does
-_POLL = (0.02, 0.25)  # seconds; at first, and at most
+PATIENCE = 25.0  # seconds that a request waits for another; shorter than the timeout of gunicorn's sync worker
+_POLL = (0.02, 0.25)  # seconds; the first pause, and the longest
 
 
 class Keys:
-    """Finds uploads by key, makes them, completes them, and frees keys."""
+    """Finds, creates and completes uploads by key, and frees keys."""
 
     def __init__(self, service: UploadService) -> None:
         self._service = service
         self._repository = service.repository
 
     def look(self, key: str, limits: Limits) -> Upload | None:
-        """The upload as far as it is, for a client that asks what it still has to send. Creates nothing.
+        """Return the upload for a client that asks what is missing, or ``None`` if there is none.
 
-        One that has all its bytes is brought to its end, unless somebody else is at that; this waits for nobody.
+        If it has all its bytes, it is completed, unless another request is doing so. This does not wait.
 
-        :raises UploadNotFound: It was cancelled a moment ago, or refused.
+        :raises UploadNotFound: It was recently cancelled or refused.
         """
         upload = self._found(key)
         if upload is None:
@@ -47,17 +47,17 @@ class Keys:
         try:
             upload = self._finished(self._prolonged(upload, limits))
         except UploadLocked:
-            return None  # its time is over in this moment
+            return None  # it has just expired
         except UploadNotFound:
-            return self._found(key)  # removed in this moment; a tombstone would say why
+            return self._found(key)  # it was just removed; a tombstone says why
         return self.present(upload)
 
     def prepare(self, creation: Creation, *, owner: str | None, limits: Limits) -> Upload:
-        """The upload for a chunk that is coming: the one that is there, or a new one.
+        """Return the upload for a chunk. Create it if there is none.
 
-        :raises UploadNotFound: It was cancelled a moment ago, or refused.
+        :raises UploadNotFound: It was recently cancelled or refused.
         :raises UploadRejected: ``on_create`` refused.
-        :raises UploadLocked: Another request creates it, or removes one that has expired, and takes too long.
+        :raises UploadLocked: Another request is creating it or removing an expired one, and takes too long.
         """
         return patiently(lambda: self._found_or_made(creation, owner, limits))
 
@@ -67,7 +67,7 @@ class Keys:
         except UploadNotFound:
             try:
                 return self._service.create(creation, owner=owner, limits=limits)
-            except UploadExists:  # the first chunks of a file come together
+            except UploadExists:  # the first chunks of a file arrive at the same time
                 raise UploadLocked from None
         upload = self.present(found)
         if upload is None:
@@ -77,14 +77,14 @@ class Keys:
             if upload.status is Status.NEW:
                 return self._service.catch_up(upload.id)
             return self._finished(self._prolonged(upload, limits))
-        except UploadNotFound:  # refused and removed, just now; this chunk asks for itself
+        except UploadNotFound:  # it was just refused and removed; try again for this chunk
             raise UploadLocked from None
 
     def current(self, upload: Upload) -> Upload:
-        """The upload as others have left it.
+        """Return the upload as other requests have left it.
 
-        :raises UploadExpired: Its time was over, and nothing is left of it.
-        :raises UploadNotFound: It has gone before its time.
+        :raises UploadExpired: It expired and was removed.
+        :raises UploadNotFound: It was removed before it expired.
         """
         try:
             return self._repository.get(upload.id)
@@ -94,7 +94,7 @@ class Keys:
             raise
 
     def _finished(self, upload: Upload) -> Upload:
-        """The upload, brought to its end if it waits for that and nobody is at it."""
+        """Return the upload, completed if it is waiting for that and no other request is working on it."""
         if not upload.is_due:
             return upload
         try:
@@ -103,7 +103,7 @@ class Keys:
             return self._repository.get(upload.id)
 
     def completed(self, upload: Upload) -> Upload:
-        """The upload, brought to its end if it waits for that, by whomever.
+        """Return the upload, completed if it is waiting for that, by this or another request.
 
         :raises UploadLocked: That takes too long.
         """
@@ -119,12 +119,12 @@ class Keys:
                 return self._service.catch_up(upload.id)
             return patiently(complete)
         except UploadNotFound:
-            return self.current(upload)  # refused, and remembered as that
+            return self.current(upload)  # it was refused, and left a tombstone
 
     def _found(self, key: str) -> Upload | None:
-        """The upload that has the key; ``None`` if the key is free, or waits to be.
+        """Return the upload that has the key, or ``None`` if the key is free or about to be.
 
-        :raises UploadNotFound: It was cancelled a moment ago, or refused.
+        :raises UploadNotFound: It was recently cancelled or refused.
         """
         try:
             upload = self._repository.find(key)
@@ -133,9 +133,9 @@ class Keys:
         return self.present(upload)
 
     def present(self, upload: Upload) -> Upload | None:
-        """The upload; ``None`` if its time is over, whether or not somebody is removing it right now.
+        """Return the upload, or ``None`` if it has expired, whether or not it is being removed.
 
-        :raises UploadNotFound: It was cancelled a moment ago, or refused.
+        :raises UploadNotFound: It was recently cancelled or refused.
         """
         if self._is_over(upload):
             return None
@@ -144,17 +144,16 @@ class Keys:
         return upload
 
     def _is_over(self, upload: Upload) -> bool:
-        # FINISHING ends by itself. All others expire then, or are remembered until then.
+        # FINISHING always ends. Others expire at that time, or are remembered until then.
         if upload.status is Status.FINISHING or upload.expires_at is None:
             return False
         return upload.expires_at <= self._service.now()
 
     def _prolonged(self, upload: Upload, limits: Limits) -> Upload:
-        """The upload with time left for who comes back to it at the last moment.
+        """Return the upload with a later expiry if it would expire soon.
 
-        Else the chunks that a client has just been told of could go before it has sent the others.
+        Otherwise, chunks that a client has just found could expire before it has sent the others.
         """
-
         if not self._is_near_its_end(upload, limits):
             return upload
 
@@ -174,7 +173,7 @@ class Keys:
         return timedelta(0) < left < limits.expiration / 4
 
     def _forget(self, upload: Upload) -> None:
-        """Free the key. What had it is known by its id alone from now on, and leaves by the cleaner, if at all."""
+        """Free the key. From now on, its upload can be found only by its id, and the cleaner removes it."""
         with suppress(UploadNotFound):
             if upload.status not in (Status.DELETING, Status.GONE):
                 with suppress(UploadLocked):
@@ -182,8 +181,8 @@ class Keys:
                     return
             try:
                 with self._service.claiming(upload.id):
-                    pass  # what is half removed has gone by this, and a claim of the dead has ended
-            except RemovalRefused:  # something refers to a tombstone, which is no reason to refuse the file
+                    pass  # this completes a removal, and ends the claim of a dead process
+            except RemovalRefused:  # rows refer to a tombstone, which is no reason to refuse the file
                 self._repository.amend(upload.id, self._without_key, now=self._service.now())
 
     def _without_key(self, upload: Upload) -> Upload:
@@ -191,7 +190,7 @@ class Keys:
 
 
 def patiently(act: Callable[[], Upload]) -> Upload:
-    """Do something, as soon as nobody else is at the upload.
+    """Call ``act`` until no other request is working on the upload.
 
     :raises UploadLocked: That takes too long.
     """
