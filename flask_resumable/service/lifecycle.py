@@ -83,7 +83,7 @@ class Lifecycle:
         try:
             self._repository.remove(claimed.upload, claimed.claim)
         except RemovalRefused as error:  # on_create committed rows that refer to it, and then failed
-            self._bury(claimed, claimed.upload.to(Status.DELETING), error)
+            self._keep_tombstone(claimed, claimed.upload.to(Status.DELETING), error)
 
     def catch_up(self, claimed: ClaimedUpload) -> None:
         """Bring the upload as far as its bytes allow, including steps that a crash or a failed hook interrupted."""
@@ -202,12 +202,12 @@ class Lifecycle:
             try:
                 self._repository.remove(claimed.upload, claimed.claim, self._hooks.named("post_delete"))
             except RemovalRefused as error:
-                self._bury(claimed, claimed.upload, error)
+                self._keep_tombstone(claimed, claimed.upload, error)
                 self.call_hook("post_delete", claimed.upload)
             else:
                 self.observe("post_delete", claimed.upload)
 
-    def _bury(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
+    def _keep_tombstone(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
         """Keep the record of a removed upload, for the rows that refer to it, until the database can delete it."""
         logger.warning("Upload %s was removed, but its record could not be deleted yet: %s", upload.id, error.reason)
         self._remember(claimed, upload, self._now())
@@ -225,7 +225,7 @@ class Lifecycle:
         now = self._now()
         return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
 
-    def bury(self, claimed: ClaimedUpload) -> None:
+    def resume_removal(self, claimed: ClaimedUpload) -> None:
         """Continue a removal that was interrupted, and leave a tombstone if one was wanted."""
         upload = claimed.upload
         if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():

@@ -269,7 +269,7 @@ class UploadService:
         """
         with self._claims.take(upload_id, known=known, make_way=make_way, is_receiving=is_receiving) as claimed:
             if claimed.upload.status in (Status.DELETING, Status.GONE):
-                self._lifecycle.bury(claimed)
+                self._lifecycle.resume_removal(claimed)
                 raise UploadNotFound(upload_id)
             yield claimed
 
