@@ -42,8 +42,8 @@ def current_server() -> FlowServer:
 class Asker:
     """The client of one request. The app's callbacks are called at most once."""
 
-    def __init__(self, state: FlowServer) -> None:
-        self.state = state
+    def __init__(self, server: FlowServer) -> None:
+        self.server = server
         self._known: tuple[flow.File, str] | None = None
 
     @cached_property
@@ -54,13 +54,13 @@ class Asker:
     def key(self, file: flow.File) -> str:
         """Return the key of a file's upload."""
         if self._known is None or self._known[0] != file:
-            callback = self.state.settings.hash_name_callback
+            callback = self.server.settings.hash_name_callback
             self._known = file, file.key(self.owner, None if callback is None else str(callback(file)))
         return self._known[1]
 
     def look(self, file: flow.File) -> Upload | None:
         """Return the upload of a file in its current state, or ``None`` if there is none."""
-        return self.state.keys.look(self.key(file), self.state.limits)
+        return self.server.keys.look(self.key(file), self.server.limits)
 
     def find(self, upload_id: str) -> Upload:
         """Return an upload by its id.
@@ -76,4 +76,4 @@ class Asker:
 
     def cancel(self, upload: Upload) -> None:
         """Remove an upload, and refuse its late chunks for a while."""
-        self.state.chunks.cancel(upload, owner=self.owner)
+        self.server.chunks.cancel(upload, owner=self.owner)

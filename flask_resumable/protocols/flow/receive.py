@@ -29,7 +29,7 @@ HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
 
 def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
     """Tell the client whether the server has a chunk."""
-    chunk = flow.parse_chunk(parameters, asker.state.policy)
+    chunk = flow.parse_chunk(parameters, asker.server.policy)
     upload = asker.look(chunk.file)
     if upload is None or not flow_replies.is_stored(upload, chunk.span):
         return respond(flow_replies.reply_missing())
@@ -38,16 +38,16 @@ def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
 
 def receive_chunk(asker: Asker) -> Response:
     """Store a chunk and describe its upload."""
-    state = asker.state
-    body = body_of(request, state.settings.idle_timeout)
-    state.chunks.release_connection()
-    arriving = ChunkRequest(request, body, file_field=state.settings.file_field, max_size=state.policy.max_body)
+    server = asker.server
+    body = body_of(request, server.settings.idle_timeout)
+    server.chunks.release_connection()
+    arriving = ChunkRequest(request, body, file_field=server.settings.file_field, max_size=server.policy.max_body)
     try:
         if arriving.find_file():
             upload = _stored(asker, arriving)
             return respond(*shaped(flow_replies.reply_stored(upload), arriving.parameters))
-        if request.method not in state.settings.test_methods:
-            raise InvalidRequest(f"The form has no file in its field {state.settings.file_field!r}.")
+        if request.method not in server.settings.test_methods:
+            raise InvalidRequest(f"The form has no file in its field {server.settings.file_field!r}.")
         return respond_to_test(asker, arriving.parameters)
     except Exception:
         g.flow_parameters = arriving.known  # the error handler needs to know the client
@@ -58,7 +58,7 @@ def receive_chunk(asker: Asker) -> Response:
 
 def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
     """Store the chunk and return its upload. The steps are parameters, decision, content and record."""
-    chunks, limits = asker.state.chunks, asker.state.limits
+    chunks, limits = asker.server.chunks, asker.server.limits
     try:
         checksum = _checksum()
         wish = _wish_before(asker, arriving.parameters)
@@ -76,7 +76,7 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
         if wish is None:
             wish = _wish_after(asker, arriving.parameters, arriving.size)
         elif arriving.has_later_parameters:
-            chunk = flow.parse_chunk(arriving.parameters, asker.state.policy)
+            chunk = flow.parse_chunk(arriving.parameters, asker.server.policy)
             if asker.key(chunk.file) != wish.creation.client_key:
                 # The app's own parameters may come after the file, but those that identify the chunk may not.
                 if not transfer.is_kept:
@@ -99,7 +99,7 @@ def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | No
     """Return what the client wants to write, or ``None`` if that is not known before the content was read."""
     if flow.dialect_of(parameters) is None or is_whole_file(parameters):
         return None
-    chunk = flow.parse_chunk(parameters, asker.state.policy)
+    chunk = flow.parse_chunk(parameters, asker.server.policy)
     if chunk.file.total_size == 0:
         return None  # it would be finished at once, before it is known that the content is empty
     if None in chunk.file.identity and request.mimetype == "multipart/form-data":
@@ -110,18 +110,18 @@ def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | No
 def _wish_after(asker: Asker, parameters: Mapping[str, str], size: int) -> ChunkWrite:
     """Return what the client wants to write, after its content of ``size`` bytes was read."""
     if is_whole_file(parameters):
-        file = flow.parse_file(parameters, asker.state.policy, whole=size)
+        file = flow.parse_file(parameters, asker.server.policy, whole=size)
         return _wish(asker, flow.Chunk(file=file, number=1))
-    return _wish(asker, flow.parse_chunk(parameters, asker.state.policy))
+    return _wish(asker, flow.parse_chunk(parameters, asker.server.policy))
 
 
 def _wish(asker: Asker, chunk: flow.Chunk) -> ChunkWrite:
     file = chunk.file
     creation = Creation(
         length=file.total_size,
-        metadata=file.metadata(asker.state.policy),
+        metadata=file.metadata(asker.server.policy),
         client_key=asker.key(file),
-        storage=asker.state.layout(file.chunk_size, file.total_chunks),
+        storage=asker.server.layout(file.chunk_size, file.total_chunks),
     )
     return ChunkWrite(creation=creation, span=chunk.span)
 

@@ -44,19 +44,19 @@ def rules() -> dict[str, Callable[..., Response]]:
 
 def collection() -> Response:
     """Test for a chunk, receive one, or cancel the file that the parameters name, at ``/flow/``."""
-    state = current_server()
+    server = current_server()
     views = dict.fromkeys(("POST", "PUT", "PATCH"), receive_chunk) | {"DELETE": _cancel, "OPTIONS": _options}
-    for method in state.settings.test_methods:
+    for method in server.settings.test_methods:
         if method in ("GET", "HEAD"):
             views[method] = _ask
-    return _dispatch(views, state)
+    return _dispatch(views, server)
 
 
 def status() -> Response:
     """Return what is missing of the file that the parameters name, at ``/flow/status``."""
 
     def view(asker: Asker) -> Response:
-        file = flow.parse_file(request.args, asker.state.policy)
+        file = flow.parse_file(request.args, asker.server.policy)
         last = flow.Chunk(file=file, number=file.total_chunks).span
         return respond(flow_replies.reply_status(file.total_size, asker.look(file), last), JSON)
 
@@ -78,10 +78,10 @@ def resource(upload_id: str) -> Response:
     return _dispatch(views, current_server())
 
 
-def _dispatch(views: Mapping[str, Callable[[Asker], Response]], state: FlowServer) -> Response:
+def _dispatch(views: Mapping[str, Callable[[Asker], Response]], server: FlowServer) -> Response:
     if request.method not in views:
         raise MethodNotAllowed(f"{request.method} is not supported here; use {', '.join(views)}.", tuple(views))
-    return views[request.method](Asker(state))
+    return views[request.method](Asker(server))
 
 
 def _options(asker: Asker) -> Response:
@@ -93,7 +93,7 @@ def _ask(asker: Asker) -> Response:
 
 
 def _cancel(asker: Asker) -> Response:
-    file = flow.parse_file(request.args, asker.state.policy)
+    file = flow.parse_file(request.args, asker.server.policy)
     upload = asker.look(file)
     if upload is None:
         raise UploadNotFound(file.identifier)
