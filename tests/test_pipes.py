@@ -17,8 +17,8 @@ import pytest
 from flask_resumable.storage.local.files import splice_all
 from flask_resumable.wsgi import pipes
 from flask_resumable.wsgi.pipes import hand_back_pipe
-from flask_resumable.wsgi.pipes import LEAST
 from flask_resumable.wsgi.pipes import MAX_SPARE_PIPES
+from flask_resumable.wsgi.pipes import MIN_PIPED_SIZE
 from flask_resumable.wsgi.pipes import Pipe
 from flask_resumable.wsgi.pipes import take_pipe
 
@@ -103,7 +103,7 @@ def test_no_more_pipes_are_kept_than_there_is_use_for() -> None:
 def test_a_pipe_is_as_large_as_it_says_and_no_program_inherits_it() -> None:
     """All of its size fits in at once; what the app starts does not get its descriptors."""
     pipe = taken()
-    assert pipe.size >= LEAST
+    assert pipe.size >= MIN_PIPED_SIZE
     os.set_blocking(pipe.entrance, False)
     assert os.write(pipe.entrance, bytes(pipe.size)) == pipe.size
     assert not os.get_inheritable(pipe.entrance) and not os.get_inheritable(pipe.exit)
@@ -174,13 +174,13 @@ for pages in (128, 64, 32):
     left -= pages
 smaller = take_pipe()
 print(left, smaller.size, end=" ")
-while fcntl.fcntl(os.dup(smaller.exit), fcntl.F_GETPIPE_SZ) >= {LEAST}:
+while fcntl.fcntl(os.dup(smaller.exit), fcntl.F_GETPIPE_SZ) >= {MIN_PIPED_SIZE}:
     smaller = kept.append(os.pipe()) or kept[-1]
     smaller = pipes.Pipe(smaller[1], smaller[0], 0)
 before = len(os.listdir("/proc/self/fd"))
 print(take_pipe(), len(os.listdir("/proc/self/fd")) - before)
 """
-    assert run(script) == f"32 {LEAST} None 0"
+    assert run(script) == f"32 {MIN_PIPED_SIZE} None 0"
 
 
 def test_what_the_kernel_cannot_splice_is_copied(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from .gunicorn import GunicornSocket
 from .gunicorn import has_length
 from .gunicorn import is_framed
 from .gunicorn import socket_of
-from .pipes import LEAST
+from .pipes import MIN_PIPED_SIZE
 from .sources import BufferedSocket
 from .sources import is_cooperative
 from .sources import is_plain
@@ -74,7 +74,7 @@ class RequestBody:
                 if block or has_waited:
                     yield block or b""
                 # After a short block, there is usually no more to take, so another call would be wasted.
-                if has_waited := block is None or len(block) < LEAST:
+                if has_waited := block is None or len(block) < MIN_PIPED_SIZE:
                     incoming.pause()
                     incoming.wait()
 

@@ -21,7 +21,7 @@ from ..interfaces import Piped
 from .pipes import bytes_waiting
 from .pipes import CAN_SPLICE
 from .pipes import hand_back_pipe
-from .pipes import LEAST
+from .pipes import MIN_PIPED_SIZE
 from .pipes import Pipe
 from .pipes import REFUSALS
 from .pipes import take_pipe
@@ -159,7 +159,7 @@ class GunicornSocket:
         except BlockingIOError:
             return None
         self._reader.length -= count
-        if count >= LEAST:
+        if count >= MIN_PIPED_SIZE:
             self._is_slow = False
         return view[:count]
 
@@ -173,7 +173,7 @@ class GunicornSocket:
 
         A slow client's few bytes are read instead, which takes less time, and no pipe from others.
         """
-        if size < LEAST or self._is_slow or self._has_ahead or not self._can_splice:
+        if size < MIN_PIPED_SIZE or self._is_slow or self._has_ahead or not self._can_splice:
             return self.take(size)
         self._pipe = self._pipe or take_pipe()
         if self._pipe is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 # In bytes. A socket's buffer should fit: if some of it is left behind, the sender is held up again and again.
 PIPE_SIZES = (1024 * 1024, 256 * 1024)
-LEAST = 64 * 1024  # bytes; for smaller pipes and bodies, reading is just as fast
+MIN_PIPED_SIZE = 64 * 1024  # bytes; for smaller pipes and bodies, reading is just as fast
 MAX_SPARE_PIPES = 16
 # Errors of kernels and sandboxes that do not support splice.
 REFUSALS = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -76,7 +76,7 @@ def _make() -> Pipe | None:
     except OSError:  # too many open files
         return None
     pipe = Pipe(entrance, exit, _grown(entrance))
-    if pipe.size >= LEAST:
+    if pipe.size >= MIN_PIPED_SIZE:
         return pipe
     pipe.close()
     return None

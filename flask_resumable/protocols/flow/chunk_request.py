@@ -16,7 +16,7 @@ from ...errors import ResumableError
 from ...errors import TooLarge
 from ...wsgi.body import RequestBody
 from ...wsgi.first_reader import is_parsed
-from ...wsgi.pipes import LEAST
+from ...wsgi.pipes import MIN_PIPED_SIZE
 from . import messages as flow
 from .form import Block
 from .form import Fields
@@ -151,7 +151,7 @@ class PlainBody:
 
     def file(self, into: Sink) -> Iterator[Block]:
         """See :meth:`FormReader.file`."""
-        if into.room >= LEAST and into.room == self._body.size:
+        if into.room >= MIN_PIPED_SIZE and into.room == self._body.size:
             self._body.unseen = into.room
         for block in self._blocks:
             # The next block may be read into the same memory, so a block that is kept must be copied.

@@ -21,7 +21,7 @@ from ...errors import UnsupportedMediaType
 from ...interfaces import Piped
 from ...wsgi.body import RequestBody
 from ...wsgi.coding import check_coding
-from ...wsgi.pipes import LEAST
+from ...wsgi.pipes import MIN_PIPED_SIZE
 from .multipart import MalformedMultipart
 from .multipart import MultipartParser
 from .multipart import PartBegins
@@ -107,7 +107,7 @@ class FormReader:
     def _unseen(self, room: int) -> int:
         """Return how many of the next bytes are certain to be content, or 0 if that is too few to matter."""
         count = room - self._parser.held
-        if count < LEAST or not self._is_in_file or not self._parser.is_in_content or self._body.size is None:
+        if count < MIN_PIPED_SIZE or not self._is_in_file or not self._parser.is_in_content or self._body.size is None:
             return 0
         behind = self._body.size - self._body.received - count
         return count if behind in self._parser.closing_sizes else 0
