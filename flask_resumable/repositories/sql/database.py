@@ -29,7 +29,7 @@ from .statements import Parameters
 T = TypeVar("T")
 
 
-class Repeated(Exception):
+class RetryConflict(Exception):
     """A repeated statement was refused. The first attempt may have succeeded."""
 
 
@@ -51,7 +51,7 @@ class Database(Protocol):
 
         :param lasting: Whether the change must survive a power failure, where that can be chosen.
         :raises IntegrityError: A record with that key exists.
-        :raises Repeated: The same, but the record may come from a first attempt of this statement.
+        :raises RetryConflict: The same, but the record may come from a first attempt of this statement.
         """
         ...
 
@@ -149,7 +149,7 @@ class Pooled:
             try:
                 return self._run_once(work)
             except IntegrityError as error:
-                raise Repeated from error
+                raise RetryConflict from error
 
     def _run_once(self, work: Callable[[Connection], T]) -> T:
         with connect(self.engine) as connection:

@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 
 from ...errors import Unavailable
 
-TROUBLE = "The server cannot reach its records right now; try again later."
+UNREACHABLE = "The server cannot reach its records right now; try again later."
 
 
 class LazyEngine:
@@ -120,7 +120,7 @@ def hook_db_errors() -> Iterator[None]:
         yield
     except BaseException as error:
         if is_trouble(error):
-            raise Unavailable(TROUBLE) from error
+            raise Unavailable(UNREACHABLE) from error
         raise
 
 
@@ -132,4 +132,4 @@ def db_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except (DBAPIError, PoolTimeout, OSError) as error:
-        raise Unavailable(TROUBLE) from error
+        raise Unavailable(UNREACHABLE) from error

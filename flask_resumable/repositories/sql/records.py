@@ -36,7 +36,7 @@ from ...models.record import values_of
 from ..amending import amended
 from ..amending import TRIES
 from .database import Database
-from .database import Repeated
+from .database import RetryConflict
 from .digests import Digests
 from .refusals import telling_refusals
 from .statements import new
@@ -75,9 +75,9 @@ class Records:
             try:
                 self._database.change(self._statements.insert, parameters)
                 break
-            except (IntegrityError, Repeated) as error:
+            except (IntegrityError, RetryConflict) as error:
                 taken = self._taken(upload)
-                if upload.id in taken and isinstance(error, Repeated):
+                if upload.id in taken and isinstance(error, RetryConflict):
                     break  # the first attempt succeeded, and only its response was lost: random ids are unique
                 if taken:
                     raise UploadExists from None

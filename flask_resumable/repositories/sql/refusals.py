@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from ...errors import RemovalRefused
 from ...errors import Unavailable
-from .database import Repeated
+from .database import RetryConflict
 
 _SIGNAL = 1644  # the error number for errors that a trigger raises in MySQL and MariaDB
 
@@ -25,7 +25,7 @@ def telling_refusals() -> Iterator[None]:
     """
     try:
         yield
-    except (IntegrityError, Repeated) as error:
+    except (IntegrityError, RetryConflict) as error:
         raise RemovalRefused(_reason(error)) from error
     except Unavailable as error:
         if _is_refusal(error.__cause__):
@@ -44,7 +44,7 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 def _reason(error: BaseException | None) -> str:
     """Return the database's message in one line."""
-    while isinstance(error, Repeated):
+    while isinstance(error, RetryConflict):
         error = error.__cause__
     said = error.orig if isinstance(error, DBAPIError) else error
     return " ".join(str(said).split())

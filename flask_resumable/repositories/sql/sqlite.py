@@ -17,7 +17,7 @@ from .engines import connect
 from .engines import db_errors
 from .engines import LazyEngine
 from .engines import leave_when_forked
-from .engines import TROUBLE
+from .engines import UNREACHABLE
 from .prepared import Prepared
 from .prepared import Row
 from .rehearsal import rehearse_on_sqlite
@@ -122,7 +122,7 @@ class Direct:
         if isinstance(error, sqlite3.IntegrityError):
             return IntegrityError(str(statement), None, error)
         self._close()  # the next statement opens a new one
-        return Unavailable(TROUBLE)
+        return Unavailable(UNREACHABLE)
 
     def _open(self) -> sqlite3.Connection:
         with db_errors():

@@ -26,7 +26,7 @@ from sqlalchemy.pool import StaticPool
 from ...errors import ConfigurationError
 from ...errors import Unavailable
 from .engines import leave_when_forked
-from .engines import TROUBLE
+from .engines import UNREACHABLE
 
 PATIENCE = 30.0  # seconds that a thread waits for its turn; the same as the default timeout of a pool
 _POLL = 0.001  # seconds
@@ -166,6 +166,6 @@ class _OneThread:
         if self._thread is None:
             self._thread = thread
         if thread != self._thread and _is_empty_elsewhere(self._engine):
-            raise Unavailable(TROUBLE) from ConfigurationError(
+            raise Unavailable(UNREACHABLE) from ConfigurationError(
                 f"{self._name} is in memory, and with SingletonThreadPool only one thread can use it. {_REMEDY}"
             )
