@@ -124,7 +124,7 @@ class Fence:
         :param check: Called while others have the chunk. It may raise to stop waiting.
         :raises UploadLocked: Another request did not release the chunk in time.
         """
-        return _Place(chunk_lock(self._descriptor, self._path, number), check)
+        return _ChunkLock(chunk_lock(self._descriptor, self._path, number), check)
 
     def mark(self, number: int, mark: bytes) -> bool:
         """Leave a mark of 8 bytes for a chunk. Return whether it is the first. Call it in :meth:`alone_at`."""
@@ -214,7 +214,7 @@ class _Held:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
-class _Place:
+class _ChunkLock:
     """The lock on a single chunk, independent of the fence's own."""
 
     __slots__ = ("_check", "_lock")

@@ -88,7 +88,9 @@ class Completion:
     def _publish_in_order(self, state: MultipartState) -> None:
         if state.parts:
             multipart = state.multipart or self._uploader.begin()
-            self._until_it_holds(multipart, _Assembly(self._composer, self._keys, self._upload, state, multipart).tags)
+            self._until_it_holds(
+                multipart, _PartChecker(self._composer, self._keys, self._upload, state, multipart).tags
+            )
             return
         self._put_whole([(self._helper(name), size) for name, size in state.tails])
 
@@ -211,7 +213,7 @@ class Completion:
         return self._keys.helper(self._upload.id, name)
 
 
-class _Assembly:
+class _PartChecker:
     """Checks that the parts of a multipart upload are those in the record, and adds those that are stored elsewhere."""
 
     def __init__(self, composer: Composer, keys: Keys, upload: Upload, state: MultipartState, multipart: str) -> None:
