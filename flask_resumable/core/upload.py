@@ -161,7 +161,7 @@ class Upload:
         """Whether the upload has expired."""
         return self.can_expire and self.expires_at is not None and self.expires_at <= now
 
-    def to(self, status: Status) -> Self:
+    def with_status(self, status: Status) -> Self:
         """Return the upload with another status. Raises ``ValueError`` if that status cannot follow."""
         if status not in TRANSITIONS[self.status]:
             raise ValueError(f"An upload cannot go from {self.status.value} to {status.value}.")
@@ -361,7 +361,7 @@ def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime
     return replace(longer, expires_at=limits.expiry(longer, now)) if limits.slides(longer) else longer
 
 
-def used(part: Upload, now: datetime) -> Upload:
+def expire_soon(part: Upload, now: datetime) -> Upload:
     """Return a part that a final upload was made of. It expires soon, since its bytes are now stored twice."""
     until = now + AFTER_USE
     return part if part.expires_at is not None and part.expires_at <= until else replace(part, expires_at=until)
@@ -376,11 +376,11 @@ def with_storage(upload: Upload, stored: JSONObject) -> Upload:
 def finish_if_ready(upload: Upload) -> Upload:
     """Return the upload with the status that follows from its bytes."""
     if upload.status is Status.ACTIVE and upload.is_ready:
-        return upload.to(Status.FINISHING)
+        return upload.with_status(Status.FINISHING)
     return upload
 
 
-def recede(upload: Upload, offset: int) -> Upload:
+def truncated(upload: Upload, offset: int) -> Upload:
     """Return the upload without the bytes that the storage lost."""
     status = Status.ACTIVE if upload.status is Status.FINISHING else upload.status
     return replace(upload, received=ByteRanges.prefix(min(offset, upload.offset)), status=status)

@@ -73,7 +73,7 @@ class Lifecycle:
         """Go from NEW to ACTIVE, if ``on_create`` agrees."""
         try:
             with self._keeper.keeping(claimed):
-                self._step(claimed, claimed.upload.to(Status.ACTIVE), "on_create")
+                self._step(claimed, claimed.upload.with_status(Status.ACTIVE), "on_create")
         except Exception:
             self._unmake(claimed)
             raise
@@ -83,7 +83,7 @@ class Lifecycle:
         try:
             self._repository.remove(claimed.upload, claimed.claim)
         except RemovalRefused as error:  # on_create committed rows that refer to it, and then failed
-            self._keep_tombstone(claimed, claimed.upload.to(Status.DELETING), error)
+            self._keep_tombstone(claimed, claimed.upload.with_status(Status.DELETING), error)
 
     def catch_up(self, claimed: ClaimedUpload) -> None:
         """Bring the upload as far as its bytes allow, including steps that a crash or a failed hook interrupted."""
@@ -109,9 +109,9 @@ class Lifecycle:
                     "client must send the rest again. If on_complete moved the file, use upload.move_to() instead.",
                     *(upload.id, error.offset, upload.length),
                 )
-                claimed.save(rules.recede(upload, error.offset))
+                claimed.save(rules.truncated(upload, error.offset))
                 raise
-            done = self._remembered_as(rules.with_storage(upload, stored).to(Status.COMPLETE))
+            done = self._remembered_as(rules.with_storage(upload, stored).with_status(Status.COMPLETE))
             try:
                 self._check_digest(done)
                 with self._mover.completing(claimed, done) as done:
@@ -215,11 +215,11 @@ class Lifecycle:
     @staticmethod
     def _remember(claimed: ClaimedUpload, upload: Upload, until: datetime) -> None:
         """Go from DELETING to GONE: the record becomes a tombstone."""
-        claimed.save(replace(upload.to(Status.GONE), expires_at=until), last=True)
+        claimed.save(replace(upload.with_status(Status.GONE), expires_at=until), last=True)
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
         """Return the upload in DELETING. If it has a key, also set until when the key stays taken."""
-        leaving = upload.to(Status.DELETING)
+        leaving = upload.with_status(Status.DELETING)
         if upload.client_key is None:
             return leaving
         now = self._now()
@@ -279,9 +279,9 @@ class Lifecycle:
         """Let parts expire that have been copied."""
         for part in {part.id: part for part in parts}.values():
             now = self._now()
-            if rules.used(part, now) is not part:
+            if rules.expire_soon(part, now) is not part:
                 with suppress(UploadLocked, UploadNotFound):  # it expires later, or is gone already
-                    self._repository.amend(part.id, partial(rules.used, now=now), now=now, known=part)
+                    self._repository.amend(part.id, partial(rules.expire_soon, now=now), now=now, known=part)
 
     def _assemble_finals_of(self, part_id: str) -> bool:
         """Complete the final uploads that were waiting for this part. Return whether there were any.

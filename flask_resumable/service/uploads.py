@@ -311,7 +311,7 @@ class UploadService:
         """Insert a new record. ``is_idle`` says that nothing else is to be done with it, unless there is a hook."""
         has_hook = self._hooks.named("on_create") is not None
         if not has_hook:
-            upload = upload.to(Status.ACTIVE)
+            upload = upload.with_status(Status.ACTIVE)
         is_done = is_idle and not has_hook and not upload.is_final
         born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
         with self._claims.keep(born) as claimed:
@@ -323,7 +323,7 @@ class UploadService:
         try:
             self._receiver.receive(claimed, write, body, limits)
         except BytesLost as error:
-            claimed.save(rules.recede(claimed.upload, error.offset))
+            claimed.save(rules.truncated(claimed.upload, error.offset))
             raise
         except BeyondLength:
             if write.is_fatal_beyond_length and claimed.upload.status is Status.ACTIVE:

@@ -191,6 +191,6 @@ def _finish(repository: StateRepository, process: int) -> list[str]:
         except UploadLocked:
             continue
         if upload.status is Status.FINISHING:
-            done = upload.to(Status.COMPLETE)
+            done = upload.with_status(Status.COMPLETE)
             repository.save_with_hook(done, claim, lambda instance: called.append(instance.id), until=SOON)
     return called

@@ -56,9 +56,11 @@ class RecordContract:
         repository.add(an_upload(status=Status.ACTIVE), until=None)
         answer = Answer(b"\xff", {"X-File": "1"})
         upload, claim = take(repository)
-        settled = repository.save_with_hook(upload.to(Status.FINISHING), claim, lambda instance: answer, until=SOON)
+        settled = repository.save_with_hook(
+            upload.with_status(Status.FINISHING), claim, lambda instance: answer, until=SOON
+        )
         assert settled.answer == answer
-        repository.save(settled.to(Status.COMPLETE), claim, until=None)
+        repository.save(settled.with_status(Status.COMPLETE), claim, until=None)
         assert repository.get(upload.id).answer == answer
 
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:

@@ -134,9 +134,9 @@ def test_the_last_byte_makes_it_finishing() -> None:
 def test_lost_bytes_make_it_active_again() -> None:
     """If the storage lost bytes, the upload goes back to where they end, never forward."""
     finishing = rules.finish_if_ready(rules.advance(UPLOAD, 4, 10, NONE, NOW))
-    back = rules.recede(finishing, 2)
+    back = rules.truncated(finishing, 2)
     assert (back.offset, back.status) == (2, Status.ACTIVE)
-    assert rules.recede(UPLOAD, 99).offset == 4
+    assert rules.truncated(UPLOAD, 99).offset == 4
 
 
 def test_parts_add_up() -> None:
@@ -152,7 +152,7 @@ def test_parts_add_up() -> None:
 def test_impossible_transitions_are_bugs() -> None:
     """What is complete never accepts bytes again."""
     with pytest.raises(ValueError):
-        replace(UPLOAD, status=Status.COMPLETE).to(Status.ACTIVE)
+        replace(UPLOAD, status=Status.COMPLETE).with_status(Status.ACTIVE)
 
 
 def _continued(upload: Upload, write: Write) -> Upload:
@@ -215,7 +215,7 @@ def test_an_answer_comes_back_from_its_record(body: str | bytes) -> None:
 def test_an_upload_can_be_open_from_the_start() -> None:
     """Then even an empty one is complete only when a client says so."""
     creation = Creation(length=0, awaits_completion=True)
-    upload = rules.create(ID, creation, None, NONE, NOW).to(Status.ACTIVE)
+    upload = rules.create(ID, creation, None, NONE, NOW).with_status(Status.ACTIVE)
     assert not upload.is_ready
     assert _continued(upload, Write(start=0, size=0, completes=True)).status is Status.FINISHING
 
