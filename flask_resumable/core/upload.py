@@ -105,7 +105,7 @@ class Upload:
         return self.length is not None and not self.awaits_completion and self.received.covers(0, self.length)
 
     @property
-    def is_due(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether every byte has been received, but the server still has to complete the upload."""
         return self.status is Status.FINISHING or (self.status in (Status.NEW, Status.ACTIVE) and self.is_ready)
 

@@ -119,7 +119,7 @@ class Cleaner:
 
 def complete_pending(service: UploadService, report: Report, *, batch: int) -> Iterator[str]:
     """Complete the steps that a crash or a failed hook interrupted, and yield the id of each upload."""
-    for uploads in service.undone(batch=batch):
+    for uploads in service.pending(batch=batch):
         for upload in uploads:
             try:
                 report.completed += service.catch_up(upload.id).status is Status.COMPLETE

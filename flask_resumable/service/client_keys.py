@@ -95,7 +95,7 @@ class Keys:
 
     def _finished(self, upload: Upload) -> Upload:
         """Return the upload, completed if it is waiting for that and no other request is working on it."""
-        if not upload.is_due:
+        if not upload.is_pending:
             return upload
         try:
             return self._service.catch_up(upload.id)
@@ -107,12 +107,12 @@ class Keys:
 
         :raises UploadLocked: That takes too long.
         """
-        if not upload.is_due:
+        if not upload.is_pending:
             return upload
 
         def complete() -> Upload:
             current = self.current(upload)
-            return self._service.catch_up(upload.id) if current.is_due else current
+            return self._service.catch_up(upload.id) if current.is_pending else current
 
         try:
             with suppress(UploadLocked):

@@ -289,7 +289,7 @@ class UploadService:
             self._lifecycle.catch_up(claimed)
             return claimed.upload
 
-    def undone(self, *, batch: int) -> Iterator[Sequence[Upload]]:
+    def pending(self, *, batch: int) -> Iterator[Sequence[Upload]]:
         """Yield batches of uploads that wait for the server to complete them."""
         after = ""
         while uploads := self.repository.pending(self.now(), limit=batch, after=after):

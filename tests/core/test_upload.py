@@ -166,7 +166,7 @@ def _continued(upload: Upload, write: Write) -> Upload:
 def test_an_upload_can_be_kept_open_with_every_byte() -> None:
     """It is complete only when a client says so, be it without another byte; a crash in between changes nothing."""
     full = _continued(UPLOAD, Write(start=4, size=6, completes=False))
-    assert (full.status, full.is_whole, full.is_ready, full.is_due) == (Status.ACTIVE, True, False, False)
+    assert (full.status, full.is_whole, full.is_ready, full.is_pending) == (Status.ACTIVE, True, False, False)
     assert rules.finish_if_ready(full) is full
     assert _continued(full, Write(start=10, size=0, completes=True)).status is Status.FINISHING
     assert _continued(full, Write(start=10, size=0)).status is Status.FINISHING, "in a protocol that knows only lengths"

@@ -62,7 +62,7 @@ def reply_status(length: int | None, upload: Upload | None, last: ChunkSpan | No
     if upload is None:
         known: dict[str, object] = {"id": None, "status": "unknown", "received": 0, "length": length, "complete": False}
         missing = [(0, length)] if length else []
-    elif upload.is_due:
+    elif upload.is_pending:
         known = describe(upload) | {"status": Status.FINISHING.value}
         missing = [] if last is None else [(last.start, last.stop)]
     else:
