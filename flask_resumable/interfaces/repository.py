@@ -215,7 +215,7 @@ class StateRepository(Protocol):
         """Return the final uploads in ``ACTIVE`` that list ``part_id``."""
         ...
 
-    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+    def ids_with_unfinished_bytes(self, upload_ids: Sequence[str]) -> set[str]:
         """Return those ids whose uploads may have unfinished bytes: they have a record and are not published."""
         ...
 

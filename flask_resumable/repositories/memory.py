@@ -198,7 +198,7 @@ class MemoryRepository:
             if upload.status is Status.ACTIVE and upload.concat is not None and part_id in upload.concat.parts
         ]
 
-    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+    def ids_with_unfinished_bytes(self, upload_ids: Sequence[str]) -> set[str]:
         wanted = set(upload_ids)
         return {
             upload.id

@@ -105,7 +105,7 @@ class Cleaner:
     def _delete_unknown(self, found: dict[str, Callable[[], int]], report: Report) -> Iterator[str]:
         # The orphans were listed before the records are queried, and a record is always created before its bytes.
         # So what has no record now will never have one again.
-        known = self._service.repository.unfinished(list(found))
+        known = self._service.repository.ids_with_unfinished_bytes(list(found))
         for upload_id in found.keys() - known:
             try:
                 self._settle(upload_id)

@@ -104,7 +104,7 @@ class Verifier:
 
     def _unknown(self, found: list[str]) -> Iterator[tuple[str, list[str]]]:
         # As when removing them: orphans are listed before the records are queried, and records precede their bytes.
-        known = self._service.repository.unfinished(found)
+        known = self._service.repository.ids_with_unfinished_bytes(found)
         for upload_id in dict.fromkeys(found):
             if upload_id not in known:
                 self._findings.orphans += 1

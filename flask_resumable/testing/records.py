@@ -223,8 +223,12 @@ class RecordContract:
         repository.add(an_upload(2, status=Status.COMPLETE), until=None)
         repository.add(an_upload(3, status=Status.COMPLETE, concat=Concat("partial")), until=None)
         repository.add(an_upload(4, status=Status.DELETING), until=None)
-        assert repository.unfinished([id_of(number) for number in range(1, 6)]) == {id_of(1), id_of(3), id_of(4)}
-        assert repository.unfinished([]) == set()
+        assert repository.ids_with_unfinished_bytes([id_of(number) for number in range(1, 6)]) == {
+            id_of(1),
+            id_of(3),
+            id_of(4),
+        }
+        assert repository.ids_with_unfinished_bytes([]) == set()
 
     def test_digests_are_remembered_until_the_bytes_change(self, repository: StateRepository) -> None:
         """Several digests can be remembered, and new bytes invalidate them all."""

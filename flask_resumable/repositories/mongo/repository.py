@@ -231,7 +231,7 @@ class MongoengineRepository:
         query = {"status": Status.ACTIVE.value, "concat_kind": "final", "concat": {"$regex": re.escape(part_id)}}
         return [upload for upload in self._uploads(query, 0) if upload.concat and part_id in upload.concat.parts]
 
-    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+    def ids_with_unfinished_bytes(self, upload_ids: Sequence[str]) -> set[str]:
         is_unpublished = {"$or": [{"status": {"$ne": Status.COMPLETE.value}}, {"concat_kind": "partial"}]}
         query = {"_id": {"$in": [*upload_ids]}} | is_unpublished
         found = self._collection.run(lambda collection: [*collection.find(query, {"_id": 1})])

@@ -251,7 +251,7 @@ class Records:
         )
         return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
 
-    def unfinished(self, upload_ids: Sequence[str]) -> set[str]:
+    def ids_with_unfinished_bytes(self, upload_ids: Sequence[str]) -> set[str]:
         is_unfinished = or_(self._c["status"] != Status.COMPLETE.value, self._c["concat_kind"] == "partial")
         return self._ids(and_(self._c["id"].in_(upload_ids), is_unfinished))
 
