@@ -144,14 +144,14 @@ class Repeats:
         # A client that sends the content again has given up its earlier request. All other requests are waited for.
         make_way = self._make_way if brings_more else None
         with self._claiming(upload.id, known=upload, make_way=make_way, is_receiving=brings_more) as claimed:
-            self._settled(claimed)
+            self._caught_up(claimed)
             if content is not None and is_wanted(claimed.upload, content[0]):
                 with suppress(BodyIncomplete):  # the response says how much was kept
                     self._receive_rest(claimed, *content, limits)
                 return claimed.upload
         return _with_content_read(claimed.upload, content)
 
-    def _settled(self, claimed: ClaimedUpload) -> Upload:
+    def _caught_up(self, claimed: ClaimedUpload) -> Upload:
         with suppress(BytesLost):  # the upload has gone back to where its bytes end
             self._lifecycle.catch_up(claimed)
         return claimed.upload
@@ -161,7 +161,7 @@ class Repeats:
         if upload.status is Status.COMPLETE:
             return upload
         with self._claiming(upload.id, known=upload) as claimed:
-            return self._settled(claimed)
+            return self._caught_up(claimed)
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: no step is due or in progress."""

@@ -97,7 +97,7 @@ class Takeover:
         if self._is_over(upload):
             return upload
         if self._claims.is_near(upload) and self._progress is not None:
-            upload = self._settled(upload, _SETTLING)
+            upload = self._after_release(upload, _SETTLING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
             offset = self._progress.progress(upload)
@@ -118,7 +118,7 @@ class Takeover:
         if self._is_over(upload):
             return upload
         if self._claims.is_near(upload) and self._progress is not None:
-            upload = self._settled(upload, _PASSING)
+            upload = self._after_release(upload, _PASSING)
             if not upload.is_receiving or self._is_over(upload):
                 return upload
             offset = self._progress.progress(upload)
@@ -177,7 +177,7 @@ class Takeover:
         more = advanced(upload, offset)
         return more if self._repository.tell(more) else self._repository.get(upload.id)
 
-    def _settled(self, upload: Upload, patience: float) -> Upload:
+    def _after_release(self, upload: Upload, patience: float) -> Upload:
         """Give a request that has lost its connection a moment to release the upload. Return the upload after that.
 
         A request that is still writing has not lost its connection and is not waited for.

@@ -60,7 +60,7 @@ class EmbeddedRepository(Records):
         with hook_db_errors():
             answer = hook(UploadView(upload))
         upload = upload if answer is None else replace(upload, answer=answer)
-        self._check(self._database.change(*self._settled(upload, claim, until)))
+        self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:

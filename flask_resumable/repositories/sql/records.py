@@ -186,7 +186,7 @@ class Records:
     def asked(self) -> Sequence[tuple[Claim, str]]:
         return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._statements.asked)]
 
-    def _settled(
+    def _hook_save(
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None
     ) -> tuple[Any, Parameters]:
         """Return the save after a hook. It leaves digests alone, apart from those that the hook has requested."""

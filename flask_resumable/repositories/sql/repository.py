@@ -55,7 +55,7 @@ class SQLAlchemyRepository(Records):
             def save() -> None:
                 saved.append(answer)
                 digests, work.digests = work.digests, None
-                statement, parameters = self._settled(replace(upload, answer=answer), claim, until, digests)
+                statement, parameters = self._hook_save(replace(upload, answer=answer), claim, until, digests)
                 # By the mapper, because a session that is bound by base classes finds no engine for a table.
                 connection = session.connection(bind_arguments={"mapper": self.model})
                 self._check(self._pool.change_in(connection, statement, parameters))
@@ -65,7 +65,7 @@ class SQLAlchemyRepository(Records):
                 session.commit()
         upload = upload if answer is None else replace(upload, answer=answer)
         if saved[-1] != answer:  # the hook committed before it returned this
-            self._check(self._database.change(*self._settled(upload, claim, until)))
+            self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
