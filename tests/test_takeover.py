@@ -274,7 +274,7 @@ def test_what_a_dead_process_has_written_counts(site: Site) -> None:
 
 @pytest.mark.usefixtures("far")
 def test_another_machine_asks_and_is_told(site: Site) -> None:
-    """It leaves a wish in the record. The holder saves what has arrived and goes on."""
+    """It leaves a message in the record. The holder saves what has arrived and goes on."""
     body, request = site.hanging(site.here, 0, b"abc")
     assert site.there.look(site.id, owner=None).offset == 3
     assert not request.done()
@@ -299,7 +299,7 @@ def test_another_machine_asks_before_it_takes(site: Site) -> None:
 @pytest.mark.usefixtures("far")
 def test_a_machine_that_does_not_answer_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment the upload is taken; what the other had not saved is lost, and it can save nothing any more."""
-    monkeypatch.setattr(site.repository, "asked", lambda: [])
+    monkeypatch.setattr(site.repository, "messages", lambda: [])
     body, request = site.hanging(site.here, 0, b"abc")
     newer = Pipe()
     newer.send(b"ABCDEFGHIJ")
@@ -359,7 +359,7 @@ def test_looking_waits_for_whoever_has_asked_the_holder_to_leave(site: Site) -> 
     now = datetime.now(UTC)
     until = now + timedelta(seconds=30)
     claim = site.repository.claim(site.id, now=now, until=until, by="another machine")[1]
-    site.repository.ask(site.repository.get(site.id), "leave 0")
+    site.repository.leave_message(site.repository.get(site.id), "leave 0")
     looked = site.pool.submit(site.here.look, site.id, owner=None, may_have_overtaken=True)
     time.sleep(0.02)
     site.repository.release(claim)

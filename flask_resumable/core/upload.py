@@ -86,7 +86,7 @@ class Upload:
     claimed_until: datetime | None = None  # when the claim of a request expires; None after its release
     claimed_by: str | None = None  # the process of that request; see processes.py
     fence: int = 0  # the number of the latest claim
-    asked: str | None = None  # a message from another request to the holder of the claim
+    claim_message: str | None = None  # a message from another request to the holder of the claim
     version: int = 0  # increases with every change of the record
 
     @property
@@ -183,7 +183,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkWrite:
-    """A client's wish to put a chunk into an upload, which is created if nobody has done that before."""
+    """What a client wants to write: a chunk of an upload, which is created if it does not exist."""
 
     creation: Creation
     span: ChunkSpan

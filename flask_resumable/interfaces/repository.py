@@ -114,14 +114,14 @@ class StateRepository(Protocol):
         """
         ...
 
-    def tell(self, upload: Upload) -> bool:
+    def save_progress(self, upload: Upload) -> bool:
         """Save the received bytes of ``upload`` on behalf of its holder, whose claim stays as it is.
 
         :return: Whether they were saved. They are not if the record has changed since ``upload`` was read.
         """
         ...
 
-    def ask(self, upload: Upload, wish: str) -> None:
+    def leave_message(self, upload: Upload, message: str) -> None:
         """Leave a message of up to 32 letters for the holder whose claim ``upload`` shows.
 
         This does not change the version of the record. The holder's next save or release clears the message, and so
@@ -129,7 +129,7 @@ class StateRepository(Protocol):
         """
         ...
 
-    def asked(self) -> Sequence[tuple[Claim, str]]:
+    def messages(self) -> Sequence[tuple[Claim, str]]:
         """Return all pending messages, with the claims they are for."""
         ...
 

@@ -84,7 +84,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     removable_at = UtcDateTimeField()  # what delete_expired selects by
     claimed_until = UtcDateTimeField()
     claimed_by = StringField()  # the process that holds the claim
-    asked = StringField()  # what another request asks that process to do
+    claim_message = StringField()  # to that process
     fence = LongField(default=0)  # incremented by every claim
     version = LongField(default=0)  # incremented by every change
 
@@ -97,7 +97,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
             "removable_at",
             ("status", "id"),
             ("owner", "id"),
-            {"fields": ["asked"], "sparse": True},
+            {"fields": ["claim_message"], "sparse": True},
         ],
     }
 

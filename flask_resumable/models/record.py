@@ -37,7 +37,7 @@ FIELDS = (
     "claimed_until",
     "claimed_by",
     "fence",
-    "asked",
+    "claim_message",
     "version",
 )
 # The fields that only the repository reads: for its queries and for remembered digests.
@@ -86,7 +86,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         claimed_until=record["claimed_until"],
         claimed_by=record["claimed_by"],
         fence=record["fence"],
-        asked=record["asked"],
+        claim_message=record["claim_message"],
         version=record["version"],
     )
 
@@ -146,7 +146,7 @@ def claim_of(upload: Upload) -> dict[str, Any]:
         "claimed_until": upload.claimed_until,
         "claimed_by": upload.claimed_by,
         "fence": upload.fence,
-        "asked": upload.asked,
+        "claim_message": upload.claim_message,
         "version": upload.version,
     }
 

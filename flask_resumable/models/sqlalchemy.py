@@ -101,7 +101,7 @@ class SQLAlchemyMixin(UploadInterface):
     removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired selects by
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_by: Mapped[str | None] = mapped_column(String(64))  # the process that holds the claim
-    asked: Mapped[str | None] = mapped_column(String(32), index=True)  # what another request asks that process to do
+    claim_message: Mapped[str | None] = mapped_column(String(32), index=True)  # to that process
     fence: Mapped[int] = mapped_column(BigInteger, default=0)  # incremented by every claim
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # incremented by every change
 

@@ -116,7 +116,7 @@ class MemoryRepository:
             if record is not None and record.upload.fence == claim.fence:
                 self._change(record, record.upload, None)
 
-    def tell(self, upload: Upload) -> bool:
+    def save_progress(self, upload: Upload) -> bool:
         with self._lock:
             record = self._records.get(upload.id)
             if record is None or record.upload.version != upload.version:
@@ -125,16 +125,20 @@ class MemoryRepository:
             record.upload = replace(record.upload, received=upload.received, version=upload.version + 1)
             return True
 
-    def ask(self, upload: Upload, wish: str) -> None:
+    def leave_message(self, upload: Upload, message: str) -> None:
         with self._lock:
             record = self._records.get(upload.id)
             if record is not None and record.upload.fence == upload.fence:
-                record.upload = replace(record.upload, asked=wish)
+                record.upload = replace(record.upload, claim_message=message)
 
-    def asked(self) -> Sequence[tuple[Claim, str]]:
+    def messages(self) -> Sequence[tuple[Claim, str]]:
         with self._lock:
             uploads = [record.upload for record in self._records.values()]
-        return [(Claim(upload.id, upload.fence), upload.asked) for upload in uploads if upload.asked is not None]
+        return [
+            (Claim(upload.id, upload.fence), upload.claim_message)
+            for upload in uploads
+            if upload.claim_message is not None
+        ]
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         self._held(claim)
@@ -247,7 +251,7 @@ class MemoryRepository:
             claimed_until=until,
             claimed_by=by or before.claimed_by,
             fence=fence or before.fence,
-            asked=None,
+            claim_message=None,
             version=before.version + 1,
         )
 

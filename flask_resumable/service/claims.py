@@ -96,7 +96,7 @@ class ClaimedUpload:
         """Let ``upload`` show this claim, for hooks."""
         until, version = self._claimed_until, self.upload.version + 1
         self.upload = replace(
-            self.upload, claimed_until=until, claimed_by=by, fence=self.claim.fence, asked=None, version=version
+            self.upload, claimed_until=until, claimed_by=by, fence=self.claim.fence, claim_message=None, version=version
         )
 
     def claim_until(self) -> datetime:

@@ -81,7 +81,7 @@ class Takeover:
 
         It checks a few times per second whether the holder has released the upload.
         """
-        if any((upload.asked or "").startswith(LEAVE) for upload in (before, now)):
+        if any((upload.claim_message or "").startswith(LEAVE) for upload in (before, now)):
             return PATIENCE - _OVERTAKING
         has_left = now.is_released and not before.is_released and not self._claims.is_own(before)
         return 2 * _POLLS[-1] if has_left else 0
@@ -103,7 +103,7 @@ class Takeover:
             offset = self._progress.progress(upload)
             if offset is not None:
                 return self._told(upload, offset)
-        self._repository.ask(upload, SHOW)
+        self._repository.leave_message(upload, SHOW)
         return self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
 
     def make_way(self, at: int | None, upload: Upload) -> Upload:
@@ -126,7 +126,7 @@ class Takeover:
                 if at not in (offset, None):
                     raise OffsetMismatch(self._told(upload, offset).offset, at)
                 return upload
-        self._repository.ask(upload, LEAVE if at is None else f"{LEAVE} {at}")
+        self._repository.leave_message(upload, LEAVE if at is None else f"{LEAVE} {at}")
         now = self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
         has_answered = now.version != upload.version and now.fence == upload.fence and now.is_receiving
         if has_answered and at not in (now.offset, None):
@@ -175,7 +175,7 @@ class Takeover:
         if offset == upload.offset:
             return upload
         more = advanced(upload, offset)
-        return more if self._repository.tell(more) else self._repository.get(upload.id)
+        return more if self._repository.save_progress(more) else self._repository.get(upload.id)
 
     def _after_release(self, upload: Upload, patience: float) -> Upload:
         """Give a request that has lost its connection a moment to release the upload. Return the upload after that.
@@ -222,7 +222,7 @@ class Listener:
             self._held.add(claimed)
             # After a fork, the object is there but the thread is not.
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="resumable-wishes", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="resumable-messages", daemon=True)
                 self._thread.start()
 
     def discard(self, claimed: ClaimedUpload) -> None:
@@ -245,21 +245,21 @@ class Listener:
                     self._hear()
 
     def _hear(self) -> None:
-        for claim, wish in self._repository.asked():
+        for claim, message in self._repository.messages():
             claimed = self._claims.found(claim.upload_id, claim.fence)
             if claimed is not None and claimed.transfer is not None and claimed not in self._granting:
                 self._granting.add(claimed)
                 # In a thread of its own, so that a slow storage does not delay other messages.
                 act = threading.Thread(
-                    target=self._grant, args=(claimed, claimed.transfer, wish), name="resumable-wish"
+                    target=self._grant, args=(claimed, claimed.transfer, message), name="resumable-message"
                 )
                 act.daemon = True
                 act.start()
 
-    def _grant(self, claimed: ClaimedUpload, transfer: Transfer, wish: str) -> None:
+    def _grant(self, claimed: ClaimedUpload, transfer: Transfer, message: str) -> None:
         try:
             with suppress(ResumableError):
-                word, _, at = wish.partition(" ")
+                word, _, at = message.partition(" ")
                 if word == LEAVE:
                     transfer.leave(PATIENCE, at=int(at) if at else None)
                 else:

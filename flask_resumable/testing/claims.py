@@ -149,20 +149,20 @@ class ClaimContract:
         """Telling leaves the claim unchanged, and never undoes what the holder has saved in the meantime."""
         claim = repository.add(an_upload(), until=SOON, by="a")
         known = repository.get(id_of(1))
-        assert repository.tell(replace(known, received=ByteRanges.prefix(3)))
+        assert repository.save_progress(replace(known, received=ByteRanges.prefix(3)))
         told = repository.get(id_of(1))
         assert (told.offset, told.is_claimed(NOW), told.fence, told.claimed_by) == (3, True, claim.fence, "a")
         assert told.version > known.version
         repository.save(_with_bytes(5), claim, until=SOON)
-        assert not repository.tell(replace(told, received=ByteRanges.prefix(4)))
+        assert not repository.save_progress(replace(told, received=ByteRanges.prefix(4)))
         assert repository.get(id_of(1)).offset == 5
         repository.remove(repository.get(id_of(1)), claim)
-        assert not repository.tell(replace(told, received=ByteRanges.prefix(4)))
+        assert not repository.save_progress(replace(told, received=ByteRanges.prefix(4)))
 
     def test_a_wish_waits_for_the_holder_that_it_is_about(self, repository: StateRepository) -> None:
         """The holder finds it until it saves, releases or loses its claim. A later holder never gets it."""
         repository.add(an_upload(2), until=SOON)
-        assert [*repository.asked()] == []
+        assert [*repository.messages()] == []
         claim = repository.add(an_upload(), until=SOON)
         known = repository.get(id_of(1))
         ends: list[Callable[[Claim], object]] = [
@@ -171,15 +171,15 @@ class ClaimContract:
             lambda claim: take(repository),
         ]
         for end in ends:
-            repository.ask(known, "show")
+            repository.leave_message(known, "show")
             assert repository.get(id_of(1)).version == known.version
-            repository.ask(known, "leave")
-            assert [*repository.asked()] == [(claim, "leave")]
+            repository.leave_message(known, "leave")
+            assert [*repository.messages()] == [(claim, "leave")]
             end(claim)
-            assert [*repository.asked()] == []
-            repository.ask(known, "show")
+            assert [*repository.messages()] == []
+            repository.leave_message(known, "show")
             if repository.get(id_of(1)).fence != claim.fence:
-                assert [*repository.asked()] == []
+                assert [*repository.messages()] == []
             else:
                 claim = take(repository)[1]
                 known = repository.get(id_of(1))

@@ -67,7 +67,7 @@ def test_records_keep_ranges(reception: tuple[int, int, list[tuple[int, int]]]) 
     for start, stop in spans:
         ranges = ranges.add(start, stop, unit)
     upload = an_upload(length=length, received=ranges)
-    kept = {"claimed_until": None, "claimed_by": None, "fence": 0, "asked": None, "version": 0}
+    kept = {"claimed_until": None, "claimed_by": None, "fence": 0, "claim_message": None, "version": 0}
     record = {**values_of(upload), "id": upload.id, **kept}
     record["chunks"] = json.loads(json.dumps(record["chunks"]))
     assert upload_from(record).received == ranges

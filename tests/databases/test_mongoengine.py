@@ -367,7 +367,7 @@ def test_indexes_are_made_once_when_first_used(connected: Any) -> None:
         "rating",
         "removable_at",
         "request_key",
-        "asked",
+        "claim_message",
         "status",
     }
     commands: list[str] = []

@@ -49,7 +49,7 @@ QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "uploads of a user": lambda repository: instances(repository, owner="7"),
     "finished uploads": lambda repository: instances(repository, status="complete"),
     "all uploads": lambda repository: instances(repository),
-    "a look for wishes": lambda repository: repository.asked(),
+    "a look for messages": lambda repository: repository.messages(),
 }
 
 

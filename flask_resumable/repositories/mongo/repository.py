@@ -112,7 +112,7 @@ class MongoengineRepository:
 
     def _taken(self, query: dict[str, Any], now: datetime, until: datetime, by: str | None) -> Upload | None:
         """Claim the upload that ``query`` finds, and return it with the claim."""
-        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "asked": None}
+        values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "claim_message": None}
         change = self._documents.change(values, grows=("fence", "version"))
         found = self._collection.run(
             lambda collection: collection.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
@@ -120,7 +120,7 @@ class MongoengineRepository:
         return None if found is None else upload_from(self._documents.record(found))
 
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
-        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "asked": None})
+        self._change(claim, state_of(upload) | {"claimed_until": until, "digests": None, "claim_message": None})
 
     def amend(
         self, upload_id: str, change: Callable[[Upload], Upload], *, now: datetime, known: Upload | None = None
@@ -136,21 +136,23 @@ class MongoengineRepository:
         self._change(claim, {"claimed_until": until})
 
     def release(self, claim: Claim) -> None:
-        self._update(_held(claim), self._documents.change({"claimed_until": None, "asked": None}))
+        self._update(_held(claim), self._documents.change({"claimed_until": None, "claim_message": None}))
 
-    def tell(self, upload: Upload) -> bool:
+    def save_progress(self, upload: Upload) -> bool:
         state = state_of(upload)
         values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
         return self._update({"_id": upload.id, "version": upload.version}, self._documents.change(values))
 
-    def ask(self, upload: Upload, wish: str) -> None:
+    def leave_message(self, upload: Upload, message: str) -> None:
         # The version stays, because the upload itself does not change.
-        self._update(_held(Claim(upload.id, upload.fence)), self._documents.change({"asked": wish}, grows=()))
+        self._update(
+            _held(Claim(upload.id, upload.fence)), self._documents.change({"claim_message": message}, grows=())
+        )
 
-    def asked(self) -> Sequence[tuple[Claim, str]]:
-        shown = dict.fromkeys(("fence", "asked"), 1)
-        found = self._collection.run(lambda collection: [*collection.find({"asked": {"$gt": ""}}, shown)])
-        return [(Claim(document["_id"], document["fence"]), document["asked"]) for document in found]
+    def messages(self) -> Sequence[tuple[Claim, str]]:
+        shown = dict.fromkeys(("fence", "claim_message"), 1)
+        found = self._collection.run(lambda collection: [*collection.find({"claim_message": {"$gt": ""}}, shown)])
+        return [(Claim(document["_id"], document["fence"]), document["claim_message"]) for document in found]
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         self._found(_held(claim))
@@ -175,7 +177,7 @@ class MongoengineRepository:
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
         upload = replace(upload, answer=hook(instance))
-        values = state_of(upload) | {"answer": answer_of(upload), "claimed_until": until, "asked": None}
+        values = state_of(upload) | {"answer": answer_of(upload), "claimed_until": until, "claim_message": None}
         self._change(claim, values, own.changes())
         return upload
 

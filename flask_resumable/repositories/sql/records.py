@@ -70,7 +70,7 @@ class Records:
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
         values = values_of(upload) | {"id": upload.id} | claim
-        parameters = new(values | {"digests": None, "asked": None})
+        parameters = new(values | {"digests": None, "claim_message": None})
         for is_last in (False, True):
             try:
                 self._database.change(self._statements.insert, parameters)
@@ -172,19 +172,25 @@ class Records:
             self._statements.release, self._statements.under(claim, {"claimed_until": None}), lasting=False
         )
 
-    def tell(self, upload: Upload) -> bool:
+    def save_progress(self, upload: Upload) -> bool:
         state = state_of(upload)
         values = {"offset": state["offset"], "chunks": state["chunks"], "digests": None}
         return (
-            self._database.change(self._statements.tell, self._statements.told(upload.id, upload.version, values)) == 1
+            self._database.change(
+                self._statements.save_progress, self._statements.at_version(upload.id, upload.version, values)
+            )
+            == 1
         )
 
-    def ask(self, upload: Upload, wish: str) -> None:
-        asked = self._statements.under(Claim(upload.id, upload.fence), {"asked": wish})
-        self._database.change(self._statements.ask, asked, lasting=False)
+    def leave_message(self, upload: Upload, message: str) -> None:
+        parameters = self._statements.under(Claim(upload.id, upload.fence), {"claim_message": message})
+        self._database.change(self._statements.leave_message, parameters, lasting=False)
 
-    def asked(self) -> Sequence[tuple[Claim, str]]:
-        return [(Claim(row["id"], row["fence"]), row["asked"]) for row in self._database.all(self._statements.asked)]
+    def messages(self) -> Sequence[tuple[Claim, str]]:
+        return [
+            (Claim(row["id"], row["fence"]), row["claim_message"])
+            for row in self._database.all(self._statements.messages)
+        ]
 
     def _hook_save(
         self, upload: Upload, claim: Claim, until: datetime | None, digests: dict[str, Any] | None = None

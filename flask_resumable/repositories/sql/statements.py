@@ -39,7 +39,7 @@ class Statements:
         is_held = has_id & (c["fence"] == bindparam(_FENCE))
         grown = {c["version"]: c["version"] + 1}
         until = self._new("claimed_until")
-        answered = {c["asked"]: null()}  # a save or release clears the message to the holder
+        answered = {c["claim_message"]: null()}  # a save or release clears the message to the holder
         #: Without conditions, for queries that select many records.
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
@@ -63,9 +63,11 @@ class Statements:
         self.save = update(table).where(is_held).values(saved | self._new("digests"))
         self.save_with_hook = update(table).where(is_held).values(saved | self._new("answer"))
         self.save_with_hook_and_digests = self.save_with_hook.values(self._new("digests"))
-        self.tell = update(table).where(is_known).values(self._new("offset", "chunks", "digests", "version"))
-        self.ask = update(table).where(is_held).values(self._new("asked"))
-        self.asked = select(*(c[name].label(name) for name in ("id", "fence", "asked"))).where(c["asked"] > "")
+        self.save_progress = update(table).where(is_known).values(self._new("offset", "chunks", "digests", "version"))
+        self.leave_message = update(table).where(is_held).values(self._new("claim_message"))
+        self.messages = select(*(c[name].label(name) for name in ("id", "fence", "claim_message"))).where(
+            c["claim_message"] > ""
+        )
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
         self.amend_with_keys = self.amend.values(self._new("client_key", "request_key"))
         self.renew = update(table).where(is_held).values(until | grown)
@@ -97,11 +99,11 @@ class Statements:
 
         The fence is the version that it was set at, so it is never used again.
         """
-        return {**Statements.told(upload_id, version, values), _NEW + "fence": version + 1}
+        return {**Statements.at_version(upload_id, version, values), _NEW + "fence": version + 1}
 
     @staticmethod
-    def told(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
-        """Return the same for ``tell``, which leaves the fence unchanged."""
+    def at_version(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
+        """Return the same for ``save_progress``, which leaves the fence unchanged."""
         return {_ID: upload_id, _VERSION: version, _NEW + "version": version + 1, **new(values)}
 
     @staticmethod
