@@ -127,27 +127,27 @@ class MemoryStore(ObjectStore):
     # --- multipart uploads ---
 
     def begin(self, key: str, info: ObjectInfo | None = None) -> str:
-        multipart = secrets.token_hex(8)
+        multipart_id = secrets.token_hex(8)
         with self._lock:
             if self.traits.has_upload_ids:
-                self._multiparts[key, multipart] = _Multipart(info or ObjectInfo(), datetime.now(UTC))
-        return multipart
+                self._multiparts[key, multipart_id] = _Multipart(info or ObjectInfo(), datetime.now(UTC))
+        return multipart_id
 
-    def _opened(self, key: str, multipart: str) -> _Multipart:
+    def _opened(self, key: str, multipart_id: str) -> _Multipart:
         """A multipart upload. A store without ids knows nothing but parts, which may come at any time."""
-        found = self._multiparts.get((key, multipart))
+        found = self._multiparts.get((key, multipart_id))
         if found is None and self.traits.has_upload_ids:
             raise Missing
         return found or _Multipart(ObjectInfo(), datetime.now(UTC))
 
-    def put_part(self, key: str, multipart: str, number: int, body: bytes | SizedStream) -> str:
+    def put_part(self, key: str, multipart_id: str, number: int, body: bytes | SizedStream) -> str:
         content = _bytes_of(body)
         self.sent.append(len(content))
-        return self._put_block(key, multipart, number, content)
+        return self._put_block(key, multipart_id, number, content)
 
-    def _put_block(self, key: str, multipart: str, number: int, content: bytes) -> str:
+    def _put_block(self, key: str, multipart_id: str, number: int, content: bytes) -> str:
         with self._lock:
-            blocks = self._multiparts.setdefault((key, multipart), self._opened(key, multipart)).blocks
+            blocks = self._multiparts.setdefault((key, multipart_id), self._opened(key, multipart_id)).blocks
             if self.traits.has_upload_ids:
                 for tag in [tag for tag, block in blocks.items() if block.number == number]:
                     del blocks[tag]
@@ -155,18 +155,18 @@ class MemoryStore(ObjectStore):
             blocks[tag] = _Block(number, content, datetime.now(UTC))
             return tag
 
-    def copy_part(self, key: str, multipart: str, number: int, source: str, start: int, stop: int) -> str:
+    def copy_part(self, key: str, multipart_id: str, number: int, source: str, start: int, stop: int) -> str:
         assert self.traits.copies_parts and stop - start >= self.traits.min_part_copy
-        return self._put_block(key, multipart, number, self.get(source, start, stop))
+        return self._put_block(key, multipart_id, number, self.get(source, start, stop))
 
-    def parts(self, key: str, multipart: str) -> dict[int, Part]:
+    def parts(self, key: str, multipart_id: str) -> dict[int, Part]:
         with self._lock:
-            blocks = self._opened(key, multipart).blocks
+            blocks = self._opened(key, multipart_id).blocks
             return {block.number: Part(tag, len(block.content), block.modified) for tag, block in blocks.items()}
 
-    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
+    def complete(self, key: str, multipart_id: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         with self._lock:
-            found = self._opened(key, multipart)
+            found = self._opened(key, multipart_id)
             if any(tag not in found.blocks or found.blocks[tag].number != n for n, tag in enumerate(tags, 1)):
                 raise PartsChanged
             blocks = [found.blocks[tag].content for tag in tags]
@@ -177,28 +177,28 @@ class MemoryStore(ObjectStore):
                 raise PartsRefused
             said = found.info if self.traits.has_upload_ids else info or ObjectInfo()
             self._write(key, b"".join(blocks), said)
-            self.abort(key, multipart)
+            self.abort(key, multipart_id)
 
-    def abort(self, key: str, multipart: str) -> None:
+    def abort(self, key: str, multipart_id: str) -> None:
         with self._lock:
-            found = self._multiparts.pop((key, multipart), None)
+            found = self._multiparts.pop((key, multipart_id), None)
             if found is not None and not self.traits.has_upload_ids:
                 for other in [other for other in self._multiparts if other[0] == key]:
                     del self._multiparts[other]
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
         with self._lock:
-            found = sorted((key, multipart, entry.begun) for (key, multipart), entry in self._multiparts.items())
-        for key, multipart, begun in found:
+            found = sorted((key, multipart_id, entry.begun) for (key, multipart_id), entry in self._multiparts.items())
+        for key, multipart_id, begun in found:
             if key.startswith(prefix):
-                yield ListedMultipart(key, multipart, begun)
+                yield ListedMultipart(key, multipart_id, begun)
 
     # --- for tests ---
 
     def kept(self) -> set[str]:
         """The names of all objects and all multipart uploads."""
         with self._lock:
-            return set(self._objects) | {f"{key}?{multipart}" for key, multipart in self._multiparts}
+            return set(self._objects) | {f"{key}?{multipart_id}" for key, multipart_id in self._multiparts}
 
 
 def _bytes_of(body: bytes | SizedStream) -> bytes:

@@ -199,7 +199,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def put_part(self, key: str, multipart: str, number: int, body: bytes | SizedStream) -> str:
+    def put_part(self, key: str, multipart_id: str, number: int, body: bytes | SizedStream) -> str:
         """Write a part atomically. This replaces an existing part with the same number.
 
         :return: Its tag, which must not begin with ``@``.
@@ -207,7 +207,7 @@ class ObjectStore(ABC):
             part instead, and list it until it is aborted.
         """
 
-    def copy_part(self, key: str, multipart: str, number: int, source: str, start: int, stop: int) -> str:
+    def copy_part(self, key: str, multipart_id: str, number: int, source: str, start: int, stop: int) -> str:
         """Make a part from an object's bytes from ``start`` up to ``stop``, within the store. See :meth:`put_part`.
 
         Called only if ``traits.copies_parts``, for ``traits.min_part_copy`` bytes or more.
@@ -217,14 +217,14 @@ class ObjectStore(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def parts(self, key: str, multipart: str) -> dict[int, Part]:
+    def parts(self, key: str, multipart_id: str) -> dict[int, Part]:
         """Return all parts by number. If a number was used several times, the last part counts.
 
         :raises Missing: As in ``put_part``. Without ``traits.has_upload_ids``, return no parts instead.
         """
 
     @abstractmethod
-    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
+    def complete(self, key: str, multipart_id: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         """Make an object from the parts 1, 2, 3 and so on, which have these tags. This replaces an existing object.
 
         The multipart upload ends, and all other parts are removed. Without ``traits.has_upload_ids``, parts of other
@@ -238,7 +238,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def abort(self, key: str, multipart: str) -> None:
+    def abort(self, key: str, multipart_id: str) -> None:
         """Remove a multipart upload and all its parts, if it exists. Never remove the object at ``key``.
 
         Without ``traits.has_upload_ids``, other parts of that key may be removed, too, unless it has no parts itself.

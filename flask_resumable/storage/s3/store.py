@@ -174,19 +174,19 @@ class S3Store(ObjectStore):
             upload_id: str = self.client.create_multipart_upload(Bucket=self.name, Key=key, **said)["UploadId"]
             return upload_id
 
-    def put_part(self, key: str, multipart: str, number: int, body: bytes | SizedStream) -> str:
-        with self._of_multipart("upload_part", key, multipart):
+    def put_part(self, key: str, multipart_id: str, number: int, body: bytes | SizedStream) -> str:
+        with self._of_multipart("upload_part", key, multipart_id):
             answer = self.client.upload_part(
-                Bucket=self.name, Key=key, UploadId=multipart, PartNumber=number, Body=body
+                Bucket=self.name, Key=key, UploadId=multipart_id, PartNumber=number, Body=body
             )
             return _bare(answer["ETag"])
 
-    def copy_part(self, key: str, multipart: str, number: int, source: str, start: int, stop: int) -> str:
-        with self._of_multipart("upload_part_copy", key, multipart):
+    def copy_part(self, key: str, multipart_id: str, number: int, source: str, start: int, stop: int) -> str:
+        with self._of_multipart("upload_part_copy", key, multipart_id):
             answer = self.client.upload_part_copy(
                 Bucket=self.name,
                 Key=key,
-                UploadId=multipart,
+                UploadId=multipart_id,
                 PartNumber=number,
                 CopySource={"Bucket": self.name, "Key": source},
                 CopySourceRange=f"bytes={start}-{stop - 1}",
@@ -194,45 +194,45 @@ class S3Store(ObjectStore):
             return _bare(answer["CopyPartResult"]["ETag"])
 
     @contextmanager
-    def _of_multipart(self, operation: str, key: str, multipart: str) -> Iterator[None]:
+    def _of_multipart(self, operation: str, key: str, multipart_id: str) -> Iterator[None]:
         try:
             with asking(operation, key):
                 yield
         except Unavailable:
-            if not self._is_open(key, multipart):  # some stores respond with a 500 in this case
+            if not self._is_open(key, multipart_id):  # some stores respond with a 500 in this case
                 raise Missing from None
             raise
 
-    def _is_open(self, key: str, multipart: str) -> bool:
+    def _is_open(self, key: str, multipart_id: str) -> bool:
         """Whether the multipart upload exists, or may exist."""
         try:
             with asking("list_parts", key, is_expected=True):
-                self.client.list_parts(Bucket=self.name, Key=key, UploadId=multipart, MaxParts=1)
+                self.client.list_parts(Bucket=self.name, Key=key, UploadId=multipart_id, MaxParts=1)
         except Missing:
             return False
         except Unavailable:
             pass
         return True
 
-    def parts(self, key: str, multipart: str) -> dict[int, Part]:
+    def parts(self, key: str, multipart_id: str) -> dict[int, Part]:
         with asking("list_parts", key):
             return {
                 part["PartNumber"]: Part(_bare(part["ETag"]), part["Size"], part["LastModified"])
-                for page in self._pages("list_parts", Key=key, UploadId=multipart)
+                for page in self._pages("list_parts", Key=key, UploadId=multipart_id)
                 for part in page.get("Parts", ())
             }
 
-    def complete(self, key: str, multipart: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
+    def complete(self, key: str, multipart_id: str, tags: Sequence[str], info: ObjectInfo | None = None) -> None:
         parts = [{"PartNumber": number, "ETag": f'"{tag}"'} for number, tag in enumerate(tags, 1)]
         with asking("complete_multipart_upload", key):
             self.client.complete_multipart_upload(
-                Bucket=self.name, Key=key, UploadId=multipart, MultipartUpload={"Parts": parts}
+                Bucket=self.name, Key=key, UploadId=multipart_id, MultipartUpload={"Parts": parts}
             )
 
-    def abort(self, key: str, multipart: str) -> None:
+    def abort(self, key: str, multipart_id: str) -> None:
         try:
             with asking("abort_multipart_upload", key):
-                self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
+                self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart_id)
         except Missing:
             pass
 
