@@ -108,7 +108,7 @@ class Pipe:
 
 
 class NoHooks:
-    """An app without a say."""
+    """An app without hooks."""
 
     def named(self, name: str) -> None:
         return None
@@ -193,7 +193,7 @@ def test_looking_counts_what_lies_in_the_kernel(site: Site) -> None:
     assert request.result(30).status is Status.COMPLETE
 
 
-def test_a_newer_request_goes_on_where_the_older_has_got_to(site: Site) -> None:
+def test_a_newer_request_continues_at_the_older_ones_offset(site: Site) -> None:
     """What has arrived for the older one counts, and it writes nothing more."""
     body, request = site.hanging(site.here, 0, b"abc")
     newer = Pipe()
@@ -243,7 +243,7 @@ def test_another_process_tells_what_was_written(site: Site) -> None:
 
 
 def test_another_process_goes_on_where_the_older_has_written(site: Site) -> None:
-    """Without a word between them, and without a byte lost."""
+    """Without communicating, and without losing a byte."""
     body, request = site.hanging(site.here, 0, b"abc")
     body.wake()
     _eventually(lambda: site.there.look(site.id, owner=None).offset == 3)
@@ -384,7 +384,7 @@ def test_progress_is_not_saved_while_bytes_flow(site: Site) -> None:
     assert request.result(30).status is Status.COMPLETE
 
 
-def test_what_was_written_before_a_loss_of_power_is_not_believed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_does_not_count_after_a_power_failure(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may not be on the disk, though the note of it is."""
     body, request = site.hanging(site.here, 0, b"abc")
     body.wake()

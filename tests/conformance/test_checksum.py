@@ -48,7 +48,7 @@ def test_checksums_are_offered(server: Server) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_right_checksum_passes(server: Server, algorithm: str) -> None:
-    """Base64 of the raw digest of the body answers 204, in every algorithm that is listed."""
+    """A body with its digest in base64 gets a 204, with every algorithm that is listed."""
     url = server.tus.new(6)
     response = server.tus.patch(url, 0, b"abc", {"Upload-Checksum": checksum(b"abc", algorithm)})
     assert response.status_code == 204
@@ -74,21 +74,21 @@ def test_a_chunked_body_is_verified_too(server: Server) -> None:
 
 
 def test_an_empty_body_has_a_checksum(server: Server) -> None:
-    """Nothing, too, has a digest, right or wrong."""
+    """An empty body has a digest, too, right or wrong."""
     url = server.tus.new(6)
     assert server.tus.patch(url, 0, b"", {"Upload-Checksum": checksum(b"")}).status_code == 204
     refused(server.tus.patch(url, 0, b"", {"Upload-Checksum": checksum(b"x")}), 460)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("chunk", [b"dEf", b"de", b"def"])
-def test_a_wrong_checksum_discards_the_chunk(server: Server, algorithm: str, chunk: bytes) -> None:
-    """A mismatch answers 460: offset, earlier bytes and completeness stay, and the chunk can be sent again."""
+@pytest.mark.parametrize("content", [b"dEf", b"de", b"def"])
+def test_a_wrong_checksum_discards_the_content(server: Server, algorithm: str, content: bytes) -> None:
+    """A mismatch answers 460: offset, earlier bytes and completeness stay, and the content can be sent again."""
     tus = server.tus
     url = tus.new(6)
     tus.patch(url, 0, b"abc")
     before = server.state(url)
-    refused(tus.patch(url, 3, chunk, {"Upload-Checksum": checksum(b"xyz", algorithm)}), 460)
+    refused(tus.patch(url, 3, content, {"Upload-Checksum": checksum(b"xyz", algorithm)}), 460)
     assert server.state(url) == before
     assert server.content(url) == b"abc"
     assert not server.finished(url).exists()
@@ -98,8 +98,8 @@ def test_a_wrong_checksum_discards_the_chunk(server: Server, algorithm: str, chu
     assert server.finished(url).read_bytes() == b"abcdef"
 
 
-def test_a_large_chunk_is_discarded_whole(server: Server) -> None:
-    """However much was written before the mismatch showed, none of it counts, and a shorter chunk replaces it."""
+def test_large_content_is_discarded_whole(server: Server) -> None:
+    """However much was written before the mismatch showed, none of it counts, and shorter content replaces it."""
     tus = server.tus
     url = tus.new(2_000_000)
     refused(tus.patch(url, 0, b"x" * 1_500_000, {"Upload-Checksum": checksum(b"y")}), 460)
@@ -110,8 +110,8 @@ def test_a_large_chunk_is_discarded_whole(server: Server) -> None:
     assert server.finished(url).read_bytes() == b"abc" + b"d" * 1_999_997
 
 
-def test_a_discarded_chunk_does_not_linger_behind_the_end(server: Server) -> None:
-    """A deferred upload that ends below a discarded chunk is exactly as long as declared."""
+def test_discarded_content_does_not_linger_behind_the_end(server: Server) -> None:
+    """A deferred upload that ends below discarded content is exactly as long as declared."""
     tus = server.tus
     url = tus.new(headers=DEFERRED)
     refused(tus.patch(url, 0, b"x" * 100, {"Upload-Checksum": checksum(b"y")}), 460)
@@ -120,7 +120,7 @@ def test_a_discarded_chunk_does_not_linger_behind_the_end(server: Server) -> Non
 
 
 def test_a_length_declared_beside_a_wrong_checksum_is_not_kept(server: Server) -> None:
-    """'The upload MUST NOT be updated': a length that came with the discarded chunk goes with it."""
+    """'The upload MUST NOT be updated': a length that came with the discarded content goes with it."""
     url = server.tus.new(headers=DEFERRED)
     before = server.state(url)
     headers = {"Upload-Length": "3", "Upload-Checksum": checksum(b"abd")}
@@ -163,7 +163,7 @@ def test_the_digest_is_of_this_request(server: Server) -> None:
 
 @pytest.mark.parametrize("announced", ["abc", "abcdef"])
 @pytest.mark.parametrize("cut", [b"", ConnectionResetError(), TimeoutError()])
-def test_a_cut_chunk_under_a_checksum_is_discarded(server: Server, cut: bytes | OSError, announced: str) -> None:
+def test_cut_content_under_a_checksum_is_discarded(server: Server, cut: bytes | OSError, announced: str) -> None:
     """A body that cannot be verified because its end is missing is not kept, even if what arrived would match."""
     tus = server.tus
     url = tus.new(9)

@@ -58,7 +58,7 @@ def told(answer: TestResponse) -> tuple[int, bool | None]:
 
 @pytest.mark.parametrize("dialect", [dialect.name for dialect in DIALECTS])
 def test_while_somebody_completes_it_every_chunk_is_missing(site: Site, dialect: str) -> None:
-    """Tests by GET and HEAD say 204 and wait for nobody; a chunk that is sent then waits for the end, and tells it."""
+    """Tests by GET and HEAD return 204 at once; a chunk that is sent then waits until the file is complete."""
     file = sample(45)
     site.flow.send(file, [1, 2, 3])
     with ThreadPoolExecutor(4) as pool:
@@ -112,8 +112,8 @@ def test_an_empty_file_is_missing_until_it_is_complete(site: Site, hook: str) ->
     assert (site.count("on_create"), site.count("on_complete")) == (1, 1)
 
 
-def test_who_waits_takes_over_when_the_hook_fails(site: Site) -> None:
-    """``on_complete`` fails for who began; the request that waits calls it again, and completes the file."""
+def test_a_waiting_request_takes_over_when_the_hook_fails(site: Site) -> None:
+    """``on_complete`` fails for the first request; the one that waits calls it again, and completes the file."""
     file = sample()
     site.flow.send(file, [1])
     with ThreadPoolExecutor(2) as pool:
@@ -126,7 +126,7 @@ def test_who_waits_takes_over_when_the_hook_fails(site: Site) -> None:
     assert site.count("on_complete") == 2
 
 
-def test_who_waits_learns_of_a_refusal(serve: Serve) -> None:
+def test_a_waiting_request_learns_of_a_refusal(serve: Serve) -> None:
     """``on_complete`` refuses: who waits gets 404, and does not bring the file back; then it stays refused."""
     site = serve(COMPLETED_TTL=60)
     file = sample()

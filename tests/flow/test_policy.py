@@ -1,4 +1,4 @@
-"""What the app and the machine have a say in."""
+"""What the app and the machine decide."""
 
 from __future__ import annotations
 

@@ -376,8 +376,8 @@ def test_the_callback_gets_a_stream_of_its_own(serve_folder: Serve) -> None:
     assert answer_and_site.stored(answer_and_site.flow.send(sample())) == sample().content
 
 
-def test_what_was_missing_is_here(serve: Serve) -> None:
-    """Limits, hooks, octet, PUT, other spellings, fusty-flow, CORS: each has its tests; and one logger of its own."""
+def test_resumable_js_can_send_octets_with_put(serve: Serve) -> None:
+    """Another client's spelling, octets and PUT work, next to a limit and to CORS settings."""
     site = serve(MAX_SIZE=100, CORS_ORIGINS=["https://a.example"])
     assert site.client("resumable").octet(sample(), 1, method="PUT").status_code == 200
     assert (site.count("on_create"), site.uploads()[0].status) == (1, Status.ACTIVE)

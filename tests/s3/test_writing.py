@@ -301,7 +301,7 @@ def test_publishing_is_noticed_when_only_the_record_missed_it(storage: S3Storage
 
 
 @needs_small_parts
-def test_a_length_that_nobody_knows_may_need_growing_parts(make: Callable[..., S3Storage]) -> None:
+def test_parts_grow_while_the_length_is_unknown(make: Callable[..., S3Storage]) -> None:
     """Where the store takes it, parts grow while the length is unknown; once it is declared, they stay as they are."""
     storage = make(equal_parts=False)
     record = Record(None)
@@ -337,7 +337,7 @@ def test_joined_parts_survive_another_try(make: Callable[..., S3Storage], small_
     assert small_store.kept() == {_target(small_store, final)}
 
 
-def test_strangers_are_left_alone(storage: S3Storage, small_store: Store) -> None:
+def test_foreign_objects_are_not_touched(storage: S3Storage, small_store: Store) -> None:
     """Keys of others are no orphans, however similar; what is ours and has no record is found, in folders, too."""
     foreign = ["a.txt", f"other/{'a' * 32}", f"up/{'b' * 32}", "up/.partial/notes", f"up/.partial/{'c' * 32}/mine.txt"]
     for key in foreign:

@@ -90,7 +90,7 @@ def test_a_refused_file_is_removed(site: Site) -> None:
 
 
 @pytest.mark.parametrize("way", ["look", "write", "make up"])
-def test_a_failed_end_is_made_up_for(site: Site, way: str) -> None:
+def test_a_failed_end_is_retried(site: Site, way: str) -> None:
     """``on_complete`` has a bug: the upload waits, and whoever comes next calls it again."""
     site.during["on_complete"] = fail
     upload = site.create(3)
@@ -111,7 +111,7 @@ def test_a_failed_end_is_made_up_for(site: Site, way: str) -> None:
     assert site.called.count("on_complete") == 2
 
 
-def test_a_creation_that_was_interrupted_is_made_up_for(site: Site) -> None:
+def test_a_creation_that_was_interrupted_is_retried(site: Site) -> None:
     """The server died within ``on_create``: the next request calls it again before anything else."""
 
     def die(upload: Any) -> NoReturn:
@@ -185,7 +185,7 @@ def test_a_cleaner_leaves_what_a_hook_defends(site: Site) -> None:
     assert (report.removed, report.failed) == (0, [upload.id])
 
 
-def test_a_deletion_that_was_interrupted_is_gone_on_with(site: Site) -> None:
+def test_a_deletion_that_was_interrupted_is_continued(site: Site) -> None:
     """The server died while it removed bytes: nobody finds the upload, and the cleaner takes the rest."""
     upload = site.create(3)
     delete = site.storage.delete
