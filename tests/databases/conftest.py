@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from typing import Protocol
 
 import pytest
 
+from .live_app import Database
 from .live_app import LiveApp
 from .servers import DatabaseServer
 from .servers import MariaDB
@@ -58,6 +60,22 @@ def database(request: pytest.FixtureRequest) -> DatabaseServer:
     return server
 
 
+@dataclass
+class DatabaseFile:
+    """SQLite's."""
+
+    uri: str
+
+
+@pytest.fixture(params=[*DATABASES, "sqlite"])
+def database_or_file(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Each server, to be left alive, and SQLite."""
+    if request.param == "sqlite":
+        return DatabaseFile(f"sqlite:///{tmp_path / 'app.sqlite'}")
+    server: DatabaseServer = request.getfixturevalue(request.param)
+    return server
+
+
 @pytest.fixture(params=DATABASES)
 def own_database(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """Each server, for this test alone, to be killed."""
@@ -67,7 +85,7 @@ def own_database(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
 class Serve(Protocol):
     """``serve(database, "--preload", pool=1, LEASE=2)``: options are gunicorn's, upper-case names settings."""
 
-    def __call__(self, database: DatabaseServer, *options: str, pool: int = 5, **settings: Any) -> LiveApp: ...
+    def __call__(self, database: Database, *options: str, pool: int = 5, **settings: Any) -> LiveApp: ...
 
 
 @pytest.fixture
@@ -75,7 +93,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start the app on a database, under gunicorn."""
     running: list[LiveApp] = []
 
-    def start(database: DatabaseServer, *options: str, pool: int = 5, **settings: Any) -> LiveApp:
+    def start(database: Database, *options: str, pool: int = 5, **settings: Any) -> LiveApp:
         server = LiveApp(database, tmp_path / f"app{len(running)}", *options, pool=pool, **settings)
         running.append(server)
         server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 import pymongo
 from sqlalchemy import create_engine
@@ -12,7 +13,14 @@ from sqlalchemy import text
 from tests.live.servers import id_of
 from tests.live.servers import Server
 
-from .servers import DatabaseServer
+
+class Database(Protocol):
+    """Something that apps can connect to."""
+
+    @property
+    def uri(self) -> str:
+        """Where clients find it."""
+        ...
 
 
 class LiveApp(Server):
@@ -21,7 +29,7 @@ class LiveApp(Server):
     app = "databases.app:create_app"
 
     def __init__(
-        self, database: DatabaseServer, home: Path, *options: str, kind: str = "gthread", pool: int = 5, **settings: Any
+        self, database: Database, home: Path, *options: str, kind: str = "gthread", pool: int = 5, **settings: Any
     ) -> None:
         self.database = database
         environ = {"DATABASE_URI": database.uri, "DATABASE_POOL": str(pool)}
@@ -41,6 +49,11 @@ class LiveApp(Server):
         """The upload's state."""
         (row,) = self._rows("uploads", "id", id_of(path))
         return str(row["status"])
+
+    def offset(self, path: str) -> int | None:
+        """How many bytes the database knows of, or ``None`` if it does not know the upload."""
+        rows = self._rows("uploads", "id", id_of(path))
+        return rows[0]["offset"] if rows else None
 
     def _rows(self, table: str, column: str, value: str) -> list[dict[str, Any]]:
         if self.database.uri.startswith("mongodb:"):

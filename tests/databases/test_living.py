@@ -7,17 +7,26 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.live.dialects import Client
+from tests.live.dialects import clients
+from tests.live.dialects import delete
+from tests.live.dialects import Dialects
+from tests.live.dialects import in_dialects
 from tests.live.journal import PATIENCE
 from tests.live.raw import Answer
 from tests.live.raw import Connection
 from tests.live.servers import id_of
 
 from .conftest import Serve
+from .live_app import Database
 from .live_app import LiveApp
 from .servers import DatabaseServer
 
@@ -37,17 +46,17 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def wait_until_complete(server: LiveApp, path: str) -> Answer:
+def wait_until_complete(server: LiveApp, path: str, client: Client | None = None) -> Answer:
     """Ask, as a client does, until the upload is there; a server that is in trouble says so."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            answer = server.tus.head(path)
+            answer = (client or server.tus).head(path)
         except ConnectionError:  # the worker has died with the request
             answer = None
-        if answer is not None and answer.status == 200 and server.status(path) == "complete":
+        if answer is not None and answer.status in (200, 204) and server.status(path) == "complete":
             return answer
-        assert answer is None or answer.status in (200, 423, 500, 503), answer
+        assert answer is None or answer.status in (200, 204, 423, 500, 503), answer
         assert time.monotonic() < deadline, answer
         time.sleep(0.1)
 
@@ -132,18 +141,83 @@ def test_a_database_that_is_killed_costs_no_upload(own_database: DatabaseServer,
     assert (server.receipts(path), server.note(path)) == ([digest_of(content)], digest_of(content))
 
 
-def test_a_worker_killed_within_on_complete_leaves_both_or_neither(database: DatabaseServer, serve: Serve) -> None:
+@in_dialects
+def test_a_worker_killed_within_a_request_costs_nothing_that_was_saved(
+    database_or_file: Database, serve: Serve, dialects: Dialects
+) -> None:
+    """kill -9 in the middle: the next request, in whatever dialect, goes on from there; the hook is called once."""
+    server = serve(database_or_file, LEASE=0.5)
+    first, second = clients(dialects, server.port)
+    content = content_of(3)
+    path = first.create(len(content))
+    with first.connect() as connection:
+        start_half(first, connection, path, content)
+        wait_until(lambda: server.offset(path) == len(content) // 2)  # saved while the request goes on
+        (worker,) = server.workers()
+        server.kill_worker(worker)
+    assert second.offset(path) == len(content) // 2
+    second.resume(path, content)
+    assert server.finished(path).read_bytes() == content
+    assert (server.receipts(path), server.note(path)) == ([digest_of(content)], digest_of(content))
+
+
+@in_dialects
+def test_an_upload_is_cancelled_in_the_middle_of_a_request(
+    database_or_file: Database, serve: Serve, dialects: Dialects
+) -> None:
+    """Its record and its bytes are gone, and do not come back with what the old request still sends."""
+    server = serve(database_or_file)
+    first, second = clients(dialects, server.port)
+    content = content_of(4)
+    path = first.create(len(content))
+    with first.connect() as old:
+        start_half(first, old, path, content)
+        wait_until(lambda: has_stored(server.part(path), len(content) // 2))
+        assert delete(second, path) == 204
+        with suppress(ConnectionError):
+            old.send(content[len(content) // 2 :])
+        answer = old.answer_or_end("PATCH")
+        assert answer is None or answer.status in (404, 423, 503), answer
+    assert (first.head(path).status, second.head(path).status) == (404, 404)
+    assert server.offset(path) is None
+    assert [file for file in server.folder.rglob("*") if id_of(path) in file.name] == []
+
+
+def start_half(client: Client, connection: Connection, path: str, content: bytes) -> None:
+    """Send half of a file in a request with all of it."""
+    client.start_append(connection, path, 0, len(content))
+    connection.send(content[: len(content) // 2])
+
+
+def has_stored(part: Path, size: int) -> bool:
+    """Whether an unfinished file has grown so far."""
+    return part.exists() and part.stat().st_size == size
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what must happen."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@in_dialects
+def test_a_worker_killed_within_on_complete_leaves_both_or_neither(
+    database: DatabaseServer, serve: Serve, dialects: Dialects
+) -> None:
     """kill -9 after the hook has written, before it is committed: the hook is called again, and its work is there.
 
     Under SQL it is there once. MongoDB has kept what the hook had saved; there it is called at least once.
     """
     server = serve(database, LEASE=0.5)
+    first, second = clients(dialects, server.port)
     content = content_of(2)
-    path = server.tus.create(len(content))
+    path = first.create(len(content))
     server.order("on_complete", "die now")
     with pytest.raises(ConnectionError):
-        server.tus.patch(path, 0, content)
-    wait_until_complete(server, path)
+        first.append(path, 0, content)
+    wait_until_complete(server, path, second)
     calls = server.journal.notes("on_complete", id_of(path))
     assert len(calls) == 2
     assert len({call.pid for call in calls}) == 2

@@ -38,10 +38,10 @@ class Ietf:
         """Send the head of a request with a whole file."""
         connection.start("POST", "/files/", {"Content-Length": size, **self.says(True), **(headers or {})})
 
-    def start_append(self, connection: Connection, path: str, offset: int, size: int) -> None:
-        """Send the head of a request with the rest of a file."""
+    def start_append(self, connection: Connection, path: str, offset: int, size: int, *, is_last: bool = True) -> None:
+        """Send the head of a request with the rest of a file, or with a part of it."""
         kind = {"Content-Type": "application/partial-upload"} if self.version > 5 else {}
-        fields: Headers = {"Content-Length": size, "Upload-Offset": offset, **kind, **self.says(True)}
+        fields: Headers = {"Content-Length": size, "Upload-Offset": offset, **kind, **self.says(is_last)}
         connection.start("PATCH", path, fields)
 
     def create(self, length: int) -> str:
@@ -62,10 +62,10 @@ class Ietf:
         assert answer.status == 204, answer
         return answer.offset
 
-    def append(self, path: str, offset: int, body: bytes) -> Answer:
-        """Send the rest of a file."""
+    def append(self, path: str, offset: int, body: bytes, *, is_last: bool = True) -> Answer:
+        """Send the rest of a file, or a part of it."""
         with self.connect() as connection:
-            self.start_append(connection, path, offset, len(body))
+            self.start_append(connection, path, offset, len(body), is_last=is_last)
             connection.send(body)
             return connection.answer("PATCH")
 

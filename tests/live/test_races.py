@@ -13,6 +13,11 @@ from threading import Barrier
 import pytest
 
 from .conftest import Serve
+from .dialects import Client
+from .dialects import clients
+from .dialects import Dialects
+from .dialects import DRAFT
+from .dialects import MIXED
 from .raw import Answer
 from .servers import id_of
 from .servers import Server
@@ -61,6 +66,34 @@ def test_on_complete_takes_effect_once_in_a_thousand_races(serve: Serve, quick_d
         uploads = list(pool.map(lambda number: play(servers, number), range(ROUNDS)))
     calls = Counter(note.subject for note in servers[0].journal.notes("on_complete"))
     assert calls == {upload: 1 for upload in uploads}
+
+
+@pytest.mark.parametrize("dialects", [DRAFT, MIXED])
+def test_last_requests_of_the_ietf_draft_finish_an_upload_once(
+    serve: Serve, quick_disk: Path, dialects: Dialects
+) -> None:
+    """Two of them, or one of tus and one of the draft, in threads and in processes: one is applied, and on_complete
+    runs once.
+    """
+    servers = [serve("gthread", quick_disk / "home") for _ in range(2)]
+    barrier = Barrier(2)
+
+    def last(client: Client, tail: bytes) -> int:
+        barrier.wait()
+        return client.append(path, len(BEGIN), tail).status
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(200):
+            both = clients(dialects, servers[0].port, servers[number % 2].port)
+            path = servers[0].tus.create(len(BEGIN) + len(TAILS[0]), body=BEGIN)
+            statuses = list(pool.map(last, both, TAILS))
+            applied = [tail for tail, status in zip(TAILS, statuses, strict=True) if status in (200, 204)]
+            assert len(applied) == 1 and {*statuses} <= {200, 204, 409, 423, 503}, (number, statuses)
+            content = BEGIN + applied[0]
+            assert servers[0].finished(path).read_bytes() == content
+            assert servers[0].receipts(path) == [hashlib.sha256(content).hexdigest()]
+    calls = Counter(note.subject for note in servers[0].journal.notes("on_complete"))
+    assert len(calls) == 200 and {*calls.values()} == {1}
 
 
 def test_delete_and_the_last_patch_agree(serve: Serve, quick_disk: Path) -> None:

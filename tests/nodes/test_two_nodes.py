@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -18,8 +19,10 @@ import pytest
 from tests.databases.conftest import KINDS
 from tests.databases.conftest import started
 from tests.databases.live_app import LiveApp
+from tests.live.dialects import clients
+from tests.live.dialects import Dialects
+from tests.live.dialects import in_dialects
 from tests.live.raw import Tus
-from tests.live.servers import id_of
 
 from .nginx import Nginx
 from .nginx import require_nginx
@@ -43,16 +46,17 @@ class Cluster:
         return [set(node.workers()) for node in self.nodes]
 
 
-@pytest.fixture(params=["postgresql", "mongo"])
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=["postgresql", "mongo"])
+def shared_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes and nginx in front of them."""
     require_nginx()
     databases = started(KINDS[request.param])
     database = next(databases)
-    nodes = [LiveApp(database, tmp_path / "shared", "-w", "2") for _ in range(2)]
+    folder = tmp_path_factory.mktemp("cluster")
+    nodes = [LiveApp(database, folder / "shared", "-w", "2", LEASE=10) for _ in range(2)]
     for node in nodes:
         node.start()
-    nginx = Nginx(tmp_path / "nginx", [node.port for node in nodes])
+    nginx = Nginx(folder / "nginx", [node.port for node in nodes])
     yield Cluster(nodes, Tus(nginx.port))
     nginx.close()
     for node in nodes:
@@ -60,18 +64,31 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]
     next(databases, None)
 
 
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """With the nodes that earlier tests have killed."""
+    for node in shared_cluster.nodes:
+        if node.process is None or node.process.poll() is not None:
+            node.start()
+    return shared_cluster
+
+
 def _finished(cluster: Cluster, path: str) -> bytes:
     return cluster.nodes[0].finished(path).read_bytes()
 
 
-def test_a_tus_upload_moves_between_the_nodes_at_every_request(cluster: Cluster) -> None:
+@in_dialects
+def test_an_upload_moves_between_the_nodes_at_every_request(cluster: Cluster, dialects: Dialects) -> None:
     """Whichever worker of whichever node gets a request goes on where another one stopped."""
-    path = cluster.tus.create(len(CONTENT))
+    sender, watcher = clients(dialects, cluster.tus.port)
+    path = sender.create(len(CONTENT))
     answered: set[int] = set()
-    for start in range(0, len(CONTENT), STEP):
-        answer = cluster.tus.patch(path, start, CONTENT[start : start + STEP])
-        assert (answer.status, answer.offset) == (204, start + STEP)
-        answered |= {answer.worker, cluster.tus.head(path).worker}
+    for end in range(STEP, len(CONTENT) + STEP, STEP):
+        answer = sender.append(path, end - STEP, CONTENT[end - STEP : end], is_last=end == len(CONTENT))
+        asked = watcher.head(path)
+        assert (answer.status // 100, asked.offset) == (2, end)
+        answered |= {answer.worker, asked.worker}
+        sender, watcher = watcher, sender
     assert all(answered & workers for workers in cluster.workers())
     assert _finished(cluster, path) == CONTENT
     assert cluster.nodes[0].receipts(path) == [SHA256]
@@ -107,27 +124,49 @@ def test_flow_chunks_come_to_all_nodes_at_once(cluster: Cluster) -> None:
     assert cluster.nodes[0].receipts(path) == [SHA256]
 
 
-def test_a_node_that_dies_takes_nothing_along(cluster: Cluster) -> None:
+@in_dialects
+def test_a_node_that_dies_takes_nothing_along(cluster: Cluster, dialects: Dialects) -> None:
     """Whichever node has the request is killed in the middle of a PATCH; the other goes on from what had arrived."""
-    path = cluster.tus.create(len(CONTENT))
-    with cluster.tus.connect() as connection:
-        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)})
+    first, second = clients(dialects, cluster.tus.port)
+    path = first.create(len(CONTENT))
+    with first.connect() as connection:
+        first.start_append(connection, path, 0, len(CONTENT))
         connection.send(CONTENT[:STEP])
         _wait_until(lambda: cluster.nodes[0].part(path).exists() and _has_saved(cluster, path))
         part = cluster.nodes[0].part(path)
         victim = next(node for node in cluster.nodes if _has_open(node, part))
         victim.signal_group(signal.SIGKILL)
         victim.wait()
-    assert cluster.tus.offset(path) == STEP
-    cluster.tus.resume(path, CONTENT)
+    assert second.offset(path) == STEP
+    second.resume(path, CONTENT)
+    assert _finished(cluster, path) == CONTENT
+    assert cluster.nodes[0].receipts(path) == [SHA256]
+
+
+@in_dialects
+def test_a_newer_request_takes_over_from_the_other_node(cluster: Cluster, dialects: Dialects) -> None:
+    """What had arrived there stays, and what that node still gets is not in the file."""
+    first, second = clients(dialects, *(node.port for node in cluster.nodes))
+    path = first.create(len(CONTENT))
+    with first.connect() as old:
+        first.start_append(old, path, 0, len(CONTENT))
+        old.send(CONTENT[:STEP])
+        part = cluster.nodes[0].part(path)
+        _wait_until(lambda: part.exists() and part.stat().st_size == STEP)
+        assert second.offset(path) == STEP
+        second.resume(path, CONTENT)
+        with suppress(ConnectionError):
+            old.send(b"!" * STEP)
+        old.finish()
+        end = old.answer_or_end("PATCH")
+        assert end is None or end.status in (423, 503), end
     assert _finished(cluster, path) == CONTENT
     assert cluster.nodes[0].receipts(path) == [SHA256]
 
 
 def _has_saved(cluster: Cluster, path: str) -> bool:
     """Whether the database knows of the bytes: they are saved while the request goes on."""
-    (row,) = cluster.nodes[0]._rows("uploads", "id", id_of(path))
-    return bool(row["offset"] == STEP)
+    return cluster.nodes[0].offset(path) == STEP
 
 
 def _has_open(node: LiveApp, file: Path) -> bool:

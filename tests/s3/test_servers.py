@@ -15,6 +15,10 @@ import pytest
 
 from tests.flow.client import Sample
 from tests.flow.socket_client import octet
+from tests.live.dialects import clients
+from tests.live.dialects import delete
+from tests.live.dialects import Dialects
+from tests.live.dialects import in_dialects
 from tests.live.journal import PATIENCE
 from tests.live.servers import id_of
 from tests.live.servers import Server
@@ -78,48 +82,57 @@ def _wait_for_parts(store: Store, path: str, count: int) -> None:
         time.sleep(0.05)
 
 
+@in_dialects
 @pytest.mark.parametrize("kind", ["gthread", "gevent", "sync"])
-def test_requests_may_go_to_any_machine(serve: Serve, store: Store, kind: str) -> None:
+def test_requests_may_go_to_any_machine(serve: Serve, store: Store, kind: str, dialects: Dialects) -> None:
     """Each request of an upload goes to the other machine; every byte gets there, and on_complete is called once."""
     machines = [serve(kind), serve(kind)]
-    path = machines[0].tus.create(len(CONTENT), body=CONTENT[:1000])
-    offset, turn = 1000, 0
-    for size in (3 * MIB, 6 * MIB, 100, 7 * MIB, len(CONTENT)):
-        turn += 1
-        answer = machines[turn % 2].tus.patch(path, offset, CONTENT[offset : offset + size])
-        assert answer.status == 204
-        offset = answer.offset
-        assert machines[(turn + 1) % 2].tus.offset(path) == offset
+    sender, watcher = clients(dialects, *(machine.port for machine in machines))
+    path = sender.create(len(CONTENT))
+    offset = 0
+    for size in (1000, 3 * MIB, 6 * MIB, 100, 7 * MIB, len(CONTENT)):
+        body = CONTENT[offset : offset + size]
+        offset += len(body)
+        answer = sender.append(path, offset - len(body), body, is_last=offset == len(CONTENT))
+        assert answer.status // 100 == 2
+        assert watcher.offset(path) == offset
+        sender, watcher = watcher, sender
     assert offset == len(CONTENT)
     assert machines[0].receipts(path) == [SHA256]
     assert store.kept() == {_target(store, path)}
     assert store.content(_target(store, path)) == CONTENT
 
 
-def test_a_killed_machine_costs_no_byte_that_was_told(serve: Serve, store: Store) -> None:
+@in_dialects
+def test_a_killed_machine_costs_no_byte_that_was_told(serve: Serve, store: Store, dialects: Dialects) -> None:
     """kill -9 in the middle of a part: the client goes on with the other machine from an offset that holds."""
     first, second = serve(), serve()
-    path = first.tus.create(len(CONTENT))
-    with first.tus.connect() as connection:
-        connection.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 13 * MIB])
+    client, other = clients(dialects, first.port, second.port)
+    path = client.create(len(CONTENT))
+    with client.connect() as connection:
+        client.start_append(connection, path, 0, len(CONTENT))
+        connection.send(CONTENT[: 13 * MIB])
         _wait_for_parts(store, path, 2)
         first.stop()
-    offset = second.tus.offset(path)
+    offset = other.offset(path)
     assert offset <= 13 * MIB
-    second.tus.resume(path, CONTENT)
+    other.resume(path, CONTENT)
     assert second.receipts(path) == [SHA256]
     assert store.kept() == {_target(store, path)}
     assert store.content(_target(store, path)) == CONTENT
 
 
-def test_a_newer_request_takes_over_from_a_machine_that_hangs(serve: Serve, store: Store) -> None:
+@in_dialects
+def test_a_newer_request_takes_over_from_a_machine_that_hangs(serve: Serve, store: Store, dialects: Dialects) -> None:
     """The old request goes on sending, and learns that it is no longer wanted; nothing of it gets into the file."""
     first, second = serve(), serve()
-    path = first.tus.create(len(CONTENT))
-    with first.tus.connect() as old:
-        old.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 11 * MIB])
+    client, other = clients(dialects, first.port, second.port)
+    path = client.create(len(CONTENT))
+    with client.connect() as old:
+        client.start_append(old, path, 0, len(CONTENT))
+        old.send(CONTENT[: 11 * MIB])
         _wait_for_parts(store, path, 2)
-        second.tus.resume(path, CONTENT)
+        other.resume(path, CONTENT)
         with suppress(ConnectionError):
             old.send(b"!" * (10 * MIB))
     first.journal.wait_for("end PATCH", id_of(path), count=2)
@@ -259,14 +272,17 @@ def test_the_cleaner_leaves_nothing(serve: Serve, store: Store) -> None:
     assert list(store.multiparts().values()) == ["another/file"]
 
 
-def test_removing_an_upload_in_the_middle_leaves_nothing(serve: Serve, store: Store) -> None:
+@in_dialects
+def test_removing_an_upload_in_the_middle_leaves_nothing(serve: Serve, store: Store, dialects: Dialects) -> None:
     """DELETE, while another request is sending: the multipart upload is aborted, and nothing comes back."""
-    server, other = serve(), serve()
-    path = server.tus.create(len(CONTENT))
-    with server.tus.connect() as old:
-        old.start_patch(path, 0, {"Content-Length": len(CONTENT)}, body=CONTENT[: 11 * MIB])
+    server = serve()
+    client, other = clients(dialects, server.port, serve().port)
+    path = client.create(len(CONTENT))
+    with client.connect() as old:
+        client.start_append(old, path, 0, len(CONTENT))
+        old.send(CONTENT[: 11 * MIB])
         _wait_for_parts(store, path, 1)
-        assert other.tus.request("DELETE", path).status == 204
+        assert delete(other, path) == 204
         with suppress(ConnectionError):
             old.send(b"!" * (10 * MIB))
     server.journal.wait_for("end PATCH", id_of(path))
