@@ -42,7 +42,7 @@ OTHERS = {
     "granian": "-m granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 64 --factory {app}",
     "waitress": "-m waitress --listen=127.0.0.1:{port} --threads 8 --call {app}",
     "cheroot": "-m live.cheroot_server {port}",
-    "uwsgi": "-m live.uwsgi_server {port}",
+    "uwsgi": "-m live.uwsgi_server {port} {app}",
 }
 # Becomes another program, which ends with the tests also if these are killed: prctl(PR_SET_PDEATHSIG, SIGKILL).
 DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"

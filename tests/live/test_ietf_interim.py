@@ -39,7 +39,7 @@ ROWS = {
     "granian": "granian",
     "waitress": "waitress",
     "cheroot": "cheroot",
-    "uWSGI": "uwsgi",
+    "uWSGI, if its only socket is an `http-socket`": "uwsgi",
 }
 
 
@@ -75,7 +75,24 @@ def test_an_upload_in_one_request_is_resumed(shared: Serve, kind: str, version: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("kind", ALL)
+def test_an_upload_in_one_request_is_resumed_on_uwsgi(shared: Serve, version: int) -> None:
+    """It keeps up to 2 KiB of a broken request to itself."""
+    server = shared("uwsgi", **ON)
+    client = Ietf(server.port, version)
+    with client.connect() as connection:
+        client.start(connection, len(CONTENT))
+        path = urljoin("/files/", connection.interim_answer().headers["location"])
+        connection.send(CONTENT[:SENT])
+        server.journal.wait_for("pre_save", id_of(path))
+    server.journal.wait_for("post_save", id_of(path))
+    assert SENT - 2048 <= client.offset(path) <= SENT
+    client.resume(path, CONTENT)
+    assert server.finished(path).read_bytes() == CONTENT
+    assert server.receipts(path) == [hashlib.sha256(CONTENT).hexdigest()]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", [*ALL, "uwsgi"])
 def test_the_final_answer_follows_on_the_same_connection(shared: Serve, kind: str, version: int) -> None:
     """With the same URL, and the connection can be used again, where it could be before."""
     server = shared(kind, **ON)
@@ -252,5 +269,8 @@ def test_the_guide_says_which_servers_send_them(shared: Serve, row: str) -> None
 
 
 def test_the_guide_has_no_other_server() -> None:
-    """But the row for TLS, of which there is a test above."""
-    assert [row for row in TABLE if row not in ROWS] == ["gunicorn or the development server, with TLS or HTTP/2"]
+    """But the rows for TLS and for other sockets of uWSGI, of which there are tests above and in test_interim.py."""
+    assert [row for row in TABLE if row not in ROWS] == [
+        "gunicorn or the development server, with TLS or HTTP/2",
+        "uWSGI with any other socket",
+    ]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 from .conftest import require_server
 from .servers import Server
 from .tls import Certificate
@@ -41,7 +43,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.stop()
 
 
-@pytest.mark.parametrize("kind", ["werkzeug", "gthread", "gevent", "sync"])
+@pytest.mark.parametrize("kind", ["werkzeug", "gthread", "gevent", "sync", "uwsgi"])
 def test_interim_answers_come_before_the_final_one(start: Start, kind: str) -> None:
     """In order, around the body, and the connection goes on."""
     with start(kind).tus.connect() as connection:
@@ -58,6 +60,13 @@ def test_interim_answers_come_before_the_final_one(start: Start, kind: str) -> N
 def test_servers_that_keep_the_connection_to_themselves_send_none(start: Start, kind: str) -> None:
     """Nothing is written into a connection that nobody has handed out."""
     answer = start(kind).tus.request("POST", "/", {"Content-Length": 5}, b"abcde")
+    assert (answer.interim, answer.body) == ((), b"False False 5")
+
+
+def test_uwsgi_sends_none_if_it_has_another_socket(start: Start) -> None:
+    """A request does not show whether it came over that one, where a web server would take them for final."""
+    server = start("uwsgi", options=("--socket", f"127.0.0.1:{free_port()}"))
+    answer = server.tus.request("POST", "/", {"Content-Length": 5}, b"abcde")
     assert (answer.interim, answer.body) == ((), b"False False 5")
 
 

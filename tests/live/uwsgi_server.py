@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 UWSGI = Path(sys.executable).with_name("uwsgi")
-OPTIONS = "--module live.app:create_app() --enable-threads --threads 8 --need-app --die-on-term --disable-logging"
+OPTIONS = "--enable-threads --threads 8 --need-app --die-on-term --disable-logging"
 
 if __name__ == "__main__":
-    os.execv(UWSGI, [str(UWSGI), "--http-socket", f"127.0.0.1:{sys.argv[1]}", *OPTIONS.split(), *sys.argv[2:]])
+    port, app, *options = sys.argv[1:]
+    where = ["--http-socket", f"127.0.0.1:{port}", "--module", f"{app}()"]
+    os.execv(UWSGI, [str(UWSGI), *where, *OPTIONS.split(), *options])
