@@ -53,7 +53,7 @@ def shared_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     databases = started(KINDS[request.param])
     database = next(databases)
     folder = tmp_path_factory.mktemp("cluster")
-    nodes = [LiveApp(database, folder / "shared", "-w", "2", LEASE=10) for _ in range(2)]
+    nodes = [LiveApp(database, folder / "shared", "-w", "2", LEASE=1) for _ in range(2)]
     for node in nodes:
         node.start()
     nginx = Nginx(folder / "nginx", [node.port for node in nodes])
