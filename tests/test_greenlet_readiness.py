@@ -57,6 +57,7 @@ def test_a_greenlet_waits_for_data_again_and_again(ends: tuple[socket.socket, so
 
 
 def test_the_end_of_a_connection_ends_the_wait(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A client that disconnects is noticed at once, like content."""
     client, server = ends
     readiness = GreenletReadiness(server, LONG)
     greenlet = waiting(readiness)
@@ -66,6 +67,7 @@ def test_the_end_of_a_connection_ends_the_wait(ends: tuple[socket.socket, socket
 
 
 def test_a_wait_ends_after_its_time(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Each greenlet has a time of its own, so that a request can look around although nothing arrives."""
     _, server = ends
     readiness, other = GreenletReadiness(server, 0.01), GreenletReadiness(server, LONG)
     greenlet = waiting(other)
