@@ -43,7 +43,7 @@ class Files(Protocol):
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> Upload: ...
 
 
-# Weak on both sides: files refer to the app's database, and thus to the app, which would stay in memory for ever.
+# Weak on both sides: files refer to the app's database, and thus to the app, which would never be freed.
 _files_of: WeakKeyDictionary[Flask, ref[Files]] = WeakKeyDictionary()
 
 

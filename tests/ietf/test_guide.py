@@ -12,7 +12,7 @@ from flask_resumable.protocols.ietf.versions import Version
 from flask_resumable.protocols.ietf.versions import VERSIONS
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "ietf.md").read_text()
-TABLE = GUIDE.partition("## In what the versions differ\n\n")[2].partition("\n\n")[0]
+TABLE = GUIDE.partition("## How the versions differ\n\n")[2].partition("\n\n")[0]
 HEAD, _, *ROWS = ([cell.strip() for cell in line.strip("|").split(" |")] for line in TABLE.splitlines())
 COLUMNS = {number: column for column, name in enumerate(HEAD) for number in map(int, re.findall(r"\d+", name))}
 

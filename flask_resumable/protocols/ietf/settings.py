@@ -19,7 +19,7 @@ class IetfSettings(ProtocolSettings):
     upload_url: str = setting(
         checks.url,
         "/files/",
-        "The URL path of the IETF draft. If it is not set, `TUS_UPLOAD_URL` counts.",
+        "The URL path of the IETF draft. The default is the value of `TUS_UPLOAD_URL`.",
         is_common=False,
         otherwise="TUS_UPLOAD_URL",
     )
@@ -35,7 +35,7 @@ class IetfSettings(ProtocolSettings):
     min_size: int = setting(
         checks.whole(0, 10**15 - 1),
         0,
-        "The size from which uploads are announced to be resumable, in bytes. Smaller ones are accepted, too.",
+        "The smallest upload that is offered as resumable, in bytes. Smaller ones are still accepted.",
     )
     max_append_size: int | None = setting(
         checks.append_size, None, "The maximum size of the content of one request, in bytes. `None` means no limit."
