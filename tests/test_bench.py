@@ -96,7 +96,7 @@ def test_a_tiny_run_with_what_this_machine_has(tmp_path: Path, scenarios: list[s
         is_measured = (
             f"| {kind(server).title} (`{server}`) |" in done.stdout or f"({kind(server).title})" in done.stdout
         )
-        assert is_measured != (f"Left out: {kind(server).title}: " in done.stdout), done.stdout
+        assert is_measured != (f"Left out: {kind(server).title} (`{server}`): " in done.stdout), done.stdout
     assert not list((tmp_path / "data").iterdir())
 
 
