@@ -6,6 +6,7 @@
 # make test-without-linux: run the tests without everything that macOS and BSD lack
 # make coverage: run the tests without servers and browsers, and show what they reach; ARGS=... for other tests
 # make lint: run ruff and mypy
+# make docs: check the documentation and build it in docs/_build
 # make bench: compare uploads with other servers, up to 2 hours; make bench ARGS=--quick, 8 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 # Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint bench bench-flaky bench-peers clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs bench bench-flaky bench-peers clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -57,6 +58,11 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin flask_resumable  # nothing that macOS lacks is taken for granted
 
+# Every warning is an error, so a link that leads nowhere is one. The pages are in docs/_build.
+docs: $(VENV)/docs
+	$(BIN)/codespell --ignore-words-list nin README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md flask_resumable
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
 # Servers to compare with that cannot be installed are left out, with a message.
 bench: $(VENV)/bench bench/peers/node_modules/.installed
 	$(BIN)/python -m bench $(ARGS)
@@ -81,6 +87,10 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(VENV)/docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 $(OLDEST)/test: pyproject.toml tests/oldest.py
 	$(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) tests/oldest.py >$(OLDEST)/constraints.txt
@@ -102,4 +112,4 @@ demo/node_modules/.installed: demo/package.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin
+	rm -rf $(VENV) $(OLDEST) build docs/_build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin
