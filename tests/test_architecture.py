@@ -53,8 +53,19 @@ HASHES = {"blake3", "xxhash"}
 PURE = ("errors", "messages", "replies", "multipart", "versions", "structured_fields", "disposition", "digests")
 # Who may know which of the world outside.
 OUTSIDE = {
-    "flask": {"cli", "downloads", "extension", "hooks", "models", "protocols", "repositories", "state", "wsgi"},
-    "werkzeug": {"downloads", "hooks", "protocols", "wsgi"},
+    "flask": {
+        "cli",
+        "downloads",
+        "extension",
+        "hooks",
+        "models",
+        "protocols",
+        "repositories",
+        "state",
+        "testing",
+        "wsgi",
+    },
+    "werkzeug": {"downloads", "hooks", "protocols", "testing", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
     "flask_sqlalchemy": set(),
     "flask_sqlalchemy_lite": set(),

@@ -35,6 +35,9 @@ class MultipartParser:
         self._rest = b"\r\n"  # the first delimiter has no line end before it if the body begins with it
         self._preamble: int | None = 0  # bytes; None after the first delimiter
         self._is_in_head = False
+        # How much of the blank line after the headers is still to come. It may be missing before a delimiter: then the
+        # part is empty. Werkzeug's test client sends empty files like that.
+        self._blank = 0
         self.has_ended = False  # whether the closing delimiter was found; what follows has no meaning
 
     @property
@@ -51,11 +54,12 @@ class MultipartParser:
     @property
     def held(self) -> int:
         """The number of bytes at hand that are either content or the beginning of a delimiter."""
-        return len(self._rest)
+        return len(self._rest) - self._blank
 
     def take_held(self) -> bytes:
         """Return these bytes. The caller knows the size of the content, so it knows that they are content."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = self._rest[self._blank :], b""
+        self._blank = 0
         return rest
 
     def feed(self, piece: bytes | memoryview) -> list[PartEvent]:
@@ -67,7 +71,7 @@ class MultipartParser:
         events: list[PartEvent] = []
         at: int | None = 0
         while at is not None and not self.has_ended:
-            if self._is_in_head:  # which begins with the line end after a delimiter, and ends with a blank line
+            if self._is_in_head:  # which begins with the line end after a delimiter, and ends before a blank line
                 end = data.find(b"\r\n\r\n", at)
                 if (len(data) if end < 0 else end) - at > MAX_HEAD:
                     raise MalformedMultipart("The headers of a part have no end.")
@@ -76,7 +80,8 @@ class MultipartParser:
                     break
                 events.append(PartBegins(data[at + 2 : end]))
                 self._is_in_head = False
-                at = end + 4
+                self._blank = 2
+                at = end + 2
             at = self._content(data, at, events)
         return events
 
@@ -99,9 +104,13 @@ class MultipartParser:
             if self._preamble > MAX_HEAD:
                 raise MalformedMultipart("The first part does not begin.")
         elif stop > at:
-            events.append(memoryview(data)[at:stop])
+            skipped = min(self._blank, stop - at)
+            self._blank -= skipped
+            if stop > at + skipped:
+                events.append(memoryview(data)[at + skipped : stop])
         if after is not None:
             self._preamble = None
+            self._blank = 0
             self._is_in_head = True
             self.has_ended = after[1] == b"--"
         if go_on is None:

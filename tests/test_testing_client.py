@@ -1,0 +1,74 @@
+"""``flask_resumable.testing``: what apps use in their own tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_resumable import FlaskResumable
+from flask_resumable.testing import ManualClock
+from flask_resumable.testing import UploadClient
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def resumable() -> FlaskResumable:
+    return FlaskResumable()
+
+
+@pytest.fixture
+def app(tmp_path: Path, resumable: FlaskResumable, clock: ManualClock) -> Flask:
+    app = Flask(__name__, instance_path=str(tmp_path))
+    resumable._now = clock
+    resumable.init_app(app)
+    return app
+
+
+@pytest.mark.parametrize("protocol", ["tus", "flow", "ietf"])
+@pytest.mark.parametrize(("content", "chunk_size"), [(b"", None), (b"hello", None), (b"hello world", 3), (b"abc", 9)])
+def test_a_file_arrives(
+    app: Flask, resumable: FlaskResumable, protocol: str, content: bytes, chunk_size: int | None
+) -> None:
+    """In one piece or in several, with its name and what else is said about it."""
+    client = UploadClient(app.test_client(), protocol=protocol)
+    sent = client.upload(content, filename="grüße.txt", chunk_size=chunk_size, album="sea, and sand")
+    assert sent.status_code < 300, sent.response.text
+    with app.app_context():
+        upload = resumable.get(sent.id)
+        assert upload is not None and upload.complete
+        assert (upload.filename, upload.metadata["album"]) == ("grüße.txt", "sea, and sand")
+        with upload.open() as stream:
+            assert stream.read() == content
+
+
+def test_a_protocol_that_is_not_served_is_named(app: Flask) -> None:
+    """A typo in a test must not look like a refused upload."""
+    with pytest.raises(ValueError, match="tus, ietf, flow"):
+        UploadClient(app.test_client(), protocol="tos")
+
+
+def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
+    """All files on the page about tests, run as they are."""
+    page = (ROOT / "docs" / "testing.md").read_text()
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "6 passed" in done.stdout, done.stdout + done.stderr
