@@ -37,6 +37,7 @@ from .models.upload import Upload
 from .models.upload import UploadT
 from .protocols.blueprint import blueprints_for
 from .protocols.registry import PROTOCOLS
+from .protocols.responses import public_url_for
 from .repositories import model_for
 from .repositories import repository_for
 from .service.claims import Clock
@@ -166,6 +167,7 @@ class FlaskResumable(Generic[UploadT]):
             settings=settings,
             service=service,
             protocols={dialect.name: dialect.server for dialect in dialects},
+            endpoints={dialect.name: dialect.endpoint for dialect in dialects},
             blueprints=blueprints,
             owners=self,
             files=files,
@@ -270,18 +272,26 @@ class FlaskResumable(Generic[UploadT]):
         tus clients send every request about an upload to its URL. With ``RESUMABLE_DOWNLOADS``, browsers can download
         the file there, whichever protocol it was uploaded with. The URL for flow.js reports the progress of the upload.
 
+        With ``RESUMABLE_PUBLIC_URL``, the URL is a full one and begins with it, even without a request. Otherwise it is
+        a path, unless you pass ``_external=True``.
+
         :param upload: The upload or its id.
         :param protocol: ``"tus"``, ``"flow"`` or ``"ietf"``. The default is the first one that the app serves.
-        :param values: Passed on to :func:`flask.url_for`, such as ``_external=True``.
+        :param values: As for :func:`flask.url_for`: ``_external``, ``_anchor``, and values for the query string.
+            ``_external=False`` leaves out the scheme and host of ``RESUMABLE_PUBLIC_URL``.
         :raises ValueError: The app does not serve this protocol.
         """
-        blueprints = current_state().blueprints
+        state = current_state()
+        blueprints = state.blueprints
         served = protocol or next(iter(blueprints), "")
         if served not in blueprints:
             raise ValueError(f"protocol={served!r}: this app serves {', '.join(blueprints) or 'no protocol'}.")
-        if upload is None:
+        upload_id = upload if upload is None or isinstance(upload, str) else upload.id
+        endpoint = state.endpoints[served]
+        if endpoint is not None:
+            return public_url_for(endpoint, upload_id or "", **values)
+        if upload_id is None:
             return flask_url_for(f"{blueprints[served].name}.collection", **values)
-        upload_id = upload if isinstance(upload, str) else upload.id
         return flask_url_for(f"{blueprints[served].name}.resource", upload_id=upload_id, **values)
 
     # --- for subclasses to override; each may be async, and hooks may leave out the argument ---

@@ -33,6 +33,7 @@ class State:
     settings: Settings
     service: UploadService
     protocols: Mapping[str, object]  # by protocol, what its views work with
+    endpoints: Mapping[str, str | None]  # by protocol, the public URL, if the app has set one
     blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
     owners: KnowsOwner
     files: UploadFiles  # for models

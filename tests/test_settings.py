@@ -164,6 +164,15 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_CORS_ORIGINS": ["example.org", ["https://example.org/path"], [5]],
     "RESUMABLE_CORS_CREDENTIALS": [None],
     "RESUMABLE_CORS_MAX_AGE": [-1],
+    "RESUMABLE_PUBLIC_URL": [
+        *("example.org", "//example.org", "/api", "ftp://example.org", "https://", "https:///api", "", 5, b"http://x"),
+        *("https://example.org?a=b", "https://example.org/#top", "https://me:secret@example.org", "https://me@host"),
+        *("https://example.org:port", "https://example.org:99999", "https://example.org:0", "https://[::1"),
+        *("https://example.org/a b", "https://example.org/\n", "https://exämple.org", "https://example.org/a\\b"),
+        *("https://example.org/a//b", "https://example.org/../b", "https://example.org/./"),
+    ],
+    "TUS_PUBLIC_PATH": ["uploads", "", 5, "//evil/", "/a b", "/a?b", "/a#b", "/../a", "/a//b", "https://host/a", "/ä"],
+    "IETF_PUBLIC_PATH": ["uploads"],
     "RESUMABLE_DISABLED_EXTENSIONS": [["creatoin"], "creation"],
     "RESUMABLE_MAX_METADATA": [65536],
     "RESUMABLE_CREATE_TABLES": ["yes"],
@@ -240,6 +249,31 @@ def test_cookies_are_not_for_everybody() -> None:
     """Any origin with cookies is refused: browsers would refuse it too, and rightly."""
     with pytest.raises(ConfigurationError, match="CORS_CREDENTIALS"):
         _settings(RESUMABLE_CORS_ORIGINS="*", RESUMABLE_CORS_CREDENTIALS=True)
+
+
+@pytest.mark.parametrize("path", ["", "/api", "/a/b~c.d/@me", "/%C3%BC"])
+@pytest.mark.parametrize("host", ["https://example.org", "http://[::1]:8080", "https://127.0.0.1:8443"])
+def test_a_public_url_may_end_with_a_slash(host: str, path: str) -> None:
+    """It means the same with and without, and with more than one."""
+    for spelling in (host + path, host + path + "/", host + path + "//"):
+        app = Flask(__name__)
+        app.config["RESUMABLE_PUBLIC_URL"] = spelling
+        of_tus = read_settings(app.config, sections(app))[2]
+        assert (of_tus.public_url, of_tus.endpoint) == (host + path, f"{host}{path}/files/")
+
+
+def test_a_public_path_needs_a_public_url() -> None:
+    """Alone it would be a path of nothing, and two protocols at one place would be one too many."""
+    with pytest.raises(ConfigurationError, match="PUBLIC_PATH"):
+        _settings(TUS_PUBLIC_PATH="/uploads/")
+    with pytest.raises(ConfigurationError, match="PUBLIC_PATH: two protocols have .*https://example.org/uploads/"):
+        _settings(RESUMABLE_PUBLIC_URL="https://example.org", TUS_PUBLIC_PATH="/uploads", FLOW_PUBLIC_PATH="/uploads/")
+    _settings(
+        RESUMABLE_PUBLIC_URL="https://example.org",
+        TUS_PUBLIC_PATH="/uploads",
+        FLOW_PUBLIC_PATH="/uploads/",
+        FLOW_ENABLED=False,
+    )
 
 
 def test_the_sizes_of_requests_must_fit_each_other() -> None:

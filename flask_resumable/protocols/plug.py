@@ -39,6 +39,7 @@ class Dialect:
     on_http_error: Callable[[HTTPException], Response]  # for errors of Flask, Werkzeug and hooks
     on_lost: Callable[[int], Response]  # for requests below ``url`` whose routing failed with this status
     finish: Callable[[Response], Response]  # called for every response, including errors
+    endpoint: str | None = None  # the public URL, with a slash at its end, if the app has set one
     speaks: Callable[[Request], bool] | None = None  # ``None`` takes all requests that no other dialect speaks
     complement: Callable[[Response], Response] | None = None  # called for every response of another dialect at ``url``
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+from urllib.parse import urlencode
+from urllib.parse import urlsplit
+from urllib.parse import urlunsplit
+
 from flask import current_app
 from flask import request
 from flask import Response
@@ -57,11 +62,38 @@ def text_of(error: HTTPException) -> str:
     return error.description or error.name
 
 
-def location_of(upload_id: str, *, is_absolute: bool) -> str:
-    """Return the URL of an upload. By default, it is relative to the request's own, which is right behind any proxy."""
+def location_of(upload_id: str, *, endpoint: str | None, is_absolute: bool) -> str:
+    """Return the URL of an upload. By default, it is relative to the request's own, which is right behind any proxy.
+
+    :param endpoint: The public URL of the protocol, if the app has set one.
+    """
+    if endpoint is not None:
+        return endpoint + upload_id
     if is_absolute:
         return url_for(".resource", upload_id=upload_id, _external=True)
     return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
+
+
+def public_url_for(
+    endpoint: str,
+    upload_id: str,
+    *,
+    _external: bool = True,
+    _scheme: str | None = None,
+    _anchor: str | None = None,
+    _method: str | None = None,
+    **values: object,
+) -> str:
+    """Return a URL below a public one, which needs neither a request nor ``SERVER_NAME``.
+
+    The options are those of :func:`flask.url_for`. All methods have the same URL here.
+    """
+    url = urlsplit(endpoint + upload_id)
+    query = urlencode({name: value for name, value in values.items() if value is not None}, doseq=True)
+    fragment = "" if _anchor is None else quote(_anchor, safe="%!#$&'()*+,/:;=?@")
+    if not _external:
+        return urlunsplit(("", "", url.path, query, fragment))
+    return urlunsplit((_scheme or url.scheme, url.netloc, url.path, query, fragment))
 
 
 def is_misleading(response: Response, method: str) -> bool:

@@ -61,6 +61,18 @@ class ProtocolSettings:
 
     enabled: bool = setting(checks.flag, True, "Serve this protocol.", is_common=False)
     upload_url: str = setting(checks.url, "", "The URL path of this protocol.", is_common=False)
+    public_url: str | None = setting(
+        checks.public_url,
+        None,
+        'The URL at which clients reach the root of the app, such as `"https://uploads.example.org/api"`. All URLs of '
+        "uploads then begin with it. By default, they depend on the request.",
+    )
+    public_path: str | None = setting(
+        checks.public_path,
+        None,
+        "The path of this protocol below `PUBLIC_URL`, if a proxy renames it. By default, it is `UPLOAD_URL`.",
+        is_common=False,
+    )
     max_size: int | None = setting(
         checks.max_size, None, "The maximum size of an upload, in bytes. `None` means no limit."
     )
@@ -90,9 +102,26 @@ class ProtocolSettings:
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
         """List contradictions within this section, and with the sections that were read before it."""
+        found = []
         if self.cors_credentials and "*" in self.cors_origins:
-            return ["CORS_CREDENTIALS: browsers reject cookies with CORS_ORIGINS = '*'; list the origins instead"]
-        return []
+            found.append("CORS_CREDENTIALS: browsers reject cookies with CORS_ORIGINS = '*'; list the origins instead")
+        if self.public_path is not None and self.public_url is None:
+            found.append("PUBLIC_PATH: is a path below PUBLIC_URL; set both")
+        return found + self._taken_urls(read_before)
+
+    def _taken_urls(self, read_before: Sequence[Any]) -> list[str]:
+        """List the other protocols whose public URL is the same, although their URL in the app is not."""
+        others = [section for section in read_before if isinstance(section, ProtocolSettings) and section.enabled]
+        is_taken = self.enabled and any(
+            self.endpoint is not None and other.endpoint == self.endpoint and other.upload_url != self.upload_url
+            for other in others
+        )
+        return [f"PUBLIC_PATH: two protocols have the public URL {self.endpoint}; set another one"] if is_taken else []
+
+    @property
+    def endpoint(self) -> str | None:
+        """The URL of this protocol that ``PUBLIC_URL`` sets, with a slash at the end, or ``None``."""
+        return None if self.public_url is None else self.public_url + (self.public_path or self.upload_url)
 
     def limits(self) -> Limits:
         """Return the limits for uploads through this protocol."""

@@ -6,9 +6,11 @@ Each check returns the value to use, or raises ``ValueError`` with the text that
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import SplitResult
 from urllib.parse import urlsplit
 
 from ..core.upload import MAX_LENGTH
@@ -86,6 +88,43 @@ def url(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or "<" in value or "//" in value:
         raise ValueError("a path that starts with '/', such as '/files/'")
     return value.rstrip("/") + "/"
+
+
+def public_url(value: Any) -> str | None:
+    """Accept the URL at which clients reach the app, and make it end without a slash; or ``None``."""
+    if value is None:
+        return None
+    base = _split_url(value)
+    if base is None or not _is_plain_path(base.path):
+        raise ValueError("a URL such as 'https://example.org/api': only ASCII, no query, fragment or user, or None")
+    return f"{base.scheme}://{base.netloc}{base.path.rstrip('/')}"
+
+
+def _split_url(value: Any) -> SplitResult | None:
+    """Return the parts of an HTTP URL that names a place on a host, or ``None`` if it is something else."""
+    if not isinstance(value, str) or not value.isascii() or re.search(r"[^!-~]|[?#\\\"<>^`{|}]", value):
+        return None
+    try:
+        parts = urlsplit(value)
+        is_complete = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        return parts if is_complete and parts.port != 0 else None
+    except ValueError:  # for example, the port is not a number
+        return None
+
+
+def _is_plain_path(path: str) -> bool:
+    """Whether clients that normalize a URL leave this path as it is."""
+    return not {"", ".", ".."} & set(path.strip("/").split("/")) or not path.strip("/")
+
+
+def public_path(value: Any) -> str | None:
+    """Accept the path of a protocol as clients see it, and make it end with a slash; or ``None``."""
+    if value is None:
+        return None
+    is_path = isinstance(value, str) and value.startswith("/") and _split_url(f"http://host{value}") is not None
+    if not is_path or "//" in value or not _is_plain_path(value):
+        raise ValueError("a path that starts with '/', such as '/uploads/', or None")
+    return str(value).rstrip("/") + "/"
 
 
 def text(value: Any) -> str:

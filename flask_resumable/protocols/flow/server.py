@@ -42,6 +42,7 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
     return Dialect(
         name=NAME,
         url=settings.upload_url,
+        endpoint=settings.endpoint,
         server=server,
         rules=views.rules(),
         on_error=views.on_error,

@@ -23,8 +23,18 @@ class IetfSettings(ProtocolSettings):
         is_common=False,
         otherwise="TUS_UPLOAD_URL",
     )
+    public_path: str | None = setting(
+        checks.public_path,
+        None,
+        "The path of the IETF draft below `PUBLIC_URL`, if a proxy renames it. The default is the value of "
+        "`TUS_PUBLIC_PATH`, or else `UPLOAD_URL`.",
+        is_common=False,
+        otherwise="TUS_PUBLIC_PATH",
+    )
     absolute_location: bool = setting(
-        checks.flag, False, "Send a full URL as `Location`. The default, a relative URL, works without ProxyFix."
+        checks.flag,
+        False,
+        "Send a full URL as `Location`, made from the request. With `PUBLIC_URL`, it is always a full URL.",
     )
     interim_responses: str = setting(
         checks.choice("off", "auto", "on"),

@@ -72,7 +72,8 @@ class _Site:
         return ietf.limit_headers(self.server.policy, self.version, upload, self.state.service.now())
 
     def location(self, upload: Upload) -> str:
-        return location_of(upload.id, is_absolute=self.server.settings.absolute_location)
+        settings = self.server.settings
+        return location_of(upload.id, endpoint=settings.endpoint, is_absolute=settings.absolute_location)
 
 
 Views = dict[str, Callable[[_Site, str], Response]]

@@ -20,6 +20,7 @@ def _serve(settings: TusSettings, service: UploadService) -> Dialect:
     return Dialect(
         name=views.NAME,
         url=settings.upload_url,
+        endpoint=settings.endpoint,
         server=server,
         rules=views.rules_below(settings.upload_url),
         on_error=views.on_error,

@@ -25,7 +25,9 @@ class TusSettings(ProtocolSettings):
         "or sliding and shorter. Once the final upload contains the part, the part is removed within a day.",
     )
     absolute_location: bool = setting(
-        checks.flag, False, "Send a full URL as `Location`. The default, a relative URL, works without ProxyFix."
+        checks.flag,
+        False,
+        "Send a full URL as `Location`, made from the request. With `PUBLIC_URL`, it is always a full URL.",
     )
     require_checksum: bool = setting(checks.flag, False, "Refuse content without an `Upload-Checksum` header.")
     strict_head: bool = setting(checks.flag, False, "Refuse HEAD requests without a `Tus-Resumable` header, too.")

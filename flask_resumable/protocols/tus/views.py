@@ -133,7 +133,8 @@ def _create(site: _Site, upload_id: str) -> Response:
         content=None if content is None or body is None else (content, body),
         unfinished_parts=policy.offers("concatenation-unfinished"),
     )
-    location = location_of(upload.id, is_absolute=site.server.settings.absolute_location)
+    settings = site.server.settings
+    location = location_of(upload.id, endpoint=settings.endpoint, is_absolute=settings.absolute_location)
     return respond(tus.reply_created(upload, location, with_content=content is not None))
 
 
