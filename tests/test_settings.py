@@ -199,6 +199,7 @@ WRONG: dict[str, list[Any]] = {
     "FLOW_MAX_CHUNKS": [0],
     "FLOW_COMPLETED_TTL": [-1],
     "FLOW_CANCELLED_TTL": [0],
+    "FLOW_METADATA_PARAMETERS": ["album", 5, [5]],
     "FLOW_IDENTITY_PARAMETERS": ["album", 5, [5], [""], ["a", "a"], ["flowChunkNumber"], ["resumableIdentifier"]],
     "RESUMABLE_IDENTITY_PARAMETERS": [["album", "chunkNumber"], None],
     "FLOW_HASH_NAME_CALLBACK": ["sha1"],

@@ -1,19 +1,30 @@
-"""What a client says about its file: the ``Upload-Metadata`` header."""
+"""What a client says about its file: the ``Upload-Metadata`` header.
+
+Other protocols allow keys that the header cannot have, and several values for one key. They are kept in the same form:
+
+- In a key, characters that tus does not allow are percent-encoded as UTF-8, and so is a ``%`` that two hexadecimal
+  digits follow. A key that a tus client sent is only decoded if this rule would encode it in the same way.
+- The second value of ``tag`` has the key ``tag%+1``, the third ``tag%+2``.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidRequest
 
 # tus 1.0, "Creation": keys are ASCII, non-empty, without space or comma. Control characters could end up in logs.
 _KEY = re.compile(r"[!-+\--~]+")
+_ENCODED = re.compile(r"[^!-+\--~]|%(?=[0-9A-Fa-f]{2}|\+[1-9])")
+_FURTHER = re.compile(r"%\+[1-9][0-9]*\Z")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared as a mapping
@@ -26,7 +37,8 @@ class UploadMetadata(Mapping[str, str]):
         upload.metadata.get("album", "none")
 
     Values are decoded as UTF-8, and invalid bytes become U+FFFD. :meth:`value_bytes` returns them unchanged. ``raw`` is
-    the header as the client sent it. Clients can send anything here: never build a path, a header or SQL from it.
+    the header as the client sent it. If a client of flow.js sent several values for a key, this is the first one, and
+    :meth:`getlist` returns all. Clients can send anything here: never build a path, a header or SQL from it.
     """
 
     raw: str = ""
@@ -46,16 +58,27 @@ class UploadMetadata(Mapping[str, str]):
         for key, value in _pairs(raw):
             if not _KEY.fullmatch(key):
                 raise InvalidRequest("Upload-Metadata has a key that is empty or not printable ASCII.")
-            if key in seen:
+            if (name := _decode_key(key)) in seen:
                 raise InvalidRequest(f"Upload-Metadata has the key {key!r} more than once.")
-            seen.add(key)
+            seen.add(name)
             _decode(key, value)
         return cls(raw)
 
     @classmethod
-    def from_values(cls, values: Mapping[str, str]) -> Self:
-        """Return metadata with these values, for a client that did not send the header."""
-        return cls(",".join([f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()]))
+    def from_values(cls, values: Mapping[str, str] | Iterable[tuple[str, str]]) -> Self:
+        """Return metadata with these values, for a client that did not send the header.
+
+        :param values: A mapping, or pairs if a key may have several values. Keys are any text but the empty one.
+        """
+        pairs = values.items() if isinstance(values, Mapping) else values
+        counts: dict[str, int] = {}
+        items: list[str] = []
+        for key, value in pairs:
+            count = counts.get(key, 0)
+            counts[key] = count + 1
+            name = _encode_key(key) + (f"%+{count}" if count else "")
+            items.append(f"{name} {base64.b64encode(value.encode()).decode()}" if value else name)
+        return cls(",".join(items))
 
     def to_header(self) -> str:
         """Return the header as the client sent it."""
@@ -66,10 +89,30 @@ class UploadMetadata(Mapping[str, str]):
 
         :raises KeyError: There is no such key.
         """
+        encoded, literal = _encode_key(key), None
         for name, value in _pairs(self.raw):
-            if name == key:
+            if name == encoded:
                 return _decode(name, value)
-        raise KeyError(key)
+            if name == key:
+                literal = value
+        if literal is None:
+            raise KeyError(key)
+        return _decode(key, literal)
+
+    def getlist(self, key: str) -> list[str]:
+        """Return all values of a key in order, or an empty list. Only clients of flow.js can send more than one.
+
+        ::
+
+            tags = upload.metadata.getlist("tag[]")
+        """
+        if key not in self:
+            return []
+        further = _encode_key(key) + "%+"
+        more = [
+            pair for pair in _pairs(self.raw) if pair[0].startswith(further) and pair[0][len(further) :].isdecimal()
+        ]
+        return [self[key], *(_decode(name, value).decode("utf-8", "replace") for name, value in more)]
 
     @property
     def filename(self) -> str | None:
@@ -85,10 +128,28 @@ class UploadMetadata(Mapping[str, str]):
         return self.value_bytes(key).decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in _pairs(self.raw))
+        if "%" not in self.raw:
+            return (key for key, _ in _pairs(self.raw))
+        keys = [key for key, _ in _pairs(self.raw)]
+        return (_decode_key(key) for key in keys if _FURTHER.sub("", key) == key or _FURTHER.sub("", key) not in keys)
 
     def __len__(self) -> int:
-        return sum(1 for _ in _pairs(self.raw))
+        return sum(1 for _ in self)
+
+
+def _encode_key(key: str) -> str:
+    """Return a key as the header can have it."""
+    return _ENCODED.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")), key
+    )
+
+
+def _decode_key(key: str) -> str:
+    """Return the key that :func:`_encode_key` encoded, or ``key`` if it did not make it."""
+    if "%" not in key:
+        return key
+    decoded = unquote_to_bytes(key).decode("utf-8", "replace")
+    return decoded if _encode_key(decoded) == key else key
 
 
 def _pairs(raw: str) -> Iterator[tuple[str, str]]:

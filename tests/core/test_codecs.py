@@ -40,6 +40,51 @@ def test_metadata_of_any_text_comes_back(values: dict[str, str]) -> None:
     assert dict(UploadMetadata.from_header(UploadMetadata.from_values(values).to_header())) == values
 
 
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=5), st.text(max_size=5))))
+def test_metadata_of_other_protocols_comes_back(pairs: list[tuple[str, str]]) -> None:
+    """Keys that tus does not allow, and several values for a key, survive in a header that tus allows."""
+    metadata = UploadMetadata.from_header(UploadMetadata.from_values(pairs).to_header())
+    keys = list(dict.fromkeys(key for key, _ in pairs))
+    assert list(metadata) == keys
+    assert len(metadata) == len(keys)
+    for key in keys:
+        values = [value for name, value in pairs if name == key]
+        assert metadata[key] == values[0]
+        assert metadata.getlist(key) == values
+    assert metadata.to_header().isascii()
+    assert metadata.to_header().isprintable()
+
+
+@pytest.mark.parametrize(
+    ("raw", "keys"),
+    [
+        ("100%25 YQ==", ["100%25"]),
+        ("100% YQ==", ["100%"]),
+        ("x%41 YQ==", ["x%41"]),
+        ("%FF YQ==", ["%FF"]),
+        ("%c3%a9 YQ==", ["%c3%a9"]),
+        ("a%+1 YQ==", ["a%+1"]),
+        ("a%+1 YQ==,a%+1%+1 YQ==", ["a%+1"]),
+        ("%C3%A9 YQ==", ["é"]),
+        ("a%2Cb YQ==", ["a,b"]),
+        ("a,a%+1 YQ==,a%+2 YQ==", ["a"]),
+        ("a%25+1 YQ==", ["a%+1"]),
+    ],
+)
+def test_percent_signs_in_keys_of_tus_clients(raw: str, keys: list[str]) -> None:
+    """They are decoded only where another protocol's key would look like that. The client's own spelling works, too."""
+    metadata = UploadMetadata.from_header(raw)
+    assert list(metadata) == keys
+    assert metadata.to_header() == raw
+    assert all(metadata[pair.partition(" ")[0]] in ("", "a") for pair in raw.split(","))
+
+
+def test_keys_that_read_the_same_are_repeated() -> None:
+    """Two spellings of one key are as ambiguous as the same key twice."""
+    with pytest.raises(InvalidRequest, match="more than once"):
+        UploadMetadata.from_header("x%41 YQ==,x%2541 YQ==")
+
+
 @given(st.text())
 def test_any_metadata_header_parses_or_is_refused(raw: str) -> None:
     """No header can make the parser fail in another way."""

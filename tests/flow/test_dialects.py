@@ -190,8 +190,8 @@ def test_metadata_of_the_app_travels_along(site: Site) -> None:
     """``query`` of the client is in ``upload.metadata``, but neither the protocol's own names nor tokens."""
     seen: list[dict[str, str]] = []
     site.during("on_complete", lambda upload: seen.append(dict(upload.metadata)))
-    extra = {"album": "holiday", "csrf_token": "t0ken", "bad key": "x"}
+    extra = {"album": "holiday", "csrf_token": "t0ken", "any key": "x"}
     site.flow.send(Sample(b"abc", path="dir/a.txt", name="a.txt"), changes=extra)
-    assert seen == [{"album": "holiday", "filename": "a.txt", "relativePath": "dir/a.txt"}]
+    assert seen == [{"filename": "a.txt", "relativePath": "dir/a.txt", "album": "holiday", "any key": "x"}]
     long = Sample(b"abc", name="b.txt")
     assert site.flow.post(long, 1, changes={"note": "n" * 20_000}).status_code == 400

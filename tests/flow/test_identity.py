@@ -240,7 +240,7 @@ def test_the_app_is_asked_once_in_each_request(serve: Serve, settings: dict[str,
     once(lambda: flow.test(file, 3, method="HEAD"), "owner", "name")
     once(lambda: flow.post(empty, 1), "owner", "name")
     behind = ["name"] if not settings else []  # the first name is known before the file, and the file is another then
-    once(lambda: flow.form([*flow.parts(sample(20), 1), Part("token", b"behind")]), "owner", "name", *behind)
+    once(lambda: flow.form([*flow.parts(sample(20), 1), Part("note", b"behind")]), "owner", "name", *behind)
     once(lambda: flow.status(file), "owner", "name")
     upload_id = str((flow.status(file).json or {})["id"])
     once(lambda: flow.open("GET", path=upload_id), "owner")

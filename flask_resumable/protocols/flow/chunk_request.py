@@ -45,7 +45,7 @@ class ChunkRequest:
         self._query = list(request.args.items(multi=True))
         self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
         self._file: Iterator[Block] | None = None
-        self._parameters: dict[str, str] | None = None
+        self._parameters: flow.Parameters | None = None
         self.size = 0  # bytes of the chunk read so far
 
     @property
@@ -54,7 +54,7 @@ class ChunkRequest:
         return dict([*self._query, *self._content.fields, *self._content.later_fields])
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> flow.Parameters:
         """The parameters in the query and before the chunk; after :meth:`receive`, also those after the chunk.
 
         :raises InvalidRequest: They contradict each other.

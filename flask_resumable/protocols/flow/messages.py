@@ -19,13 +19,12 @@ from dataclasses import field
 from ...core.fields import whole_number
 from ...core.metadata import UploadMetadata
 from ...core.ranges import ChunkSpan
+from ...core.secrets import is_secret
 from ...errors import InvalidRequest
 from ...errors import TooLarge
 
-_METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
-_SECRETS = ("csrf_token", "csrfmiddlewaretoken", "_csrf", "_token")  # for the app only; not kept in the record
 
 
 PARAMETERS = (
@@ -78,6 +77,7 @@ class FlowPolicy:
     max_depth: int = 32  # folders
     max_metadata: int = 16 * 1024  # characters
     identity_parameters: tuple[str, ...] = ()  # the app's own, which distinguish uploads of the same file
+    metadata_parameters: tuple[str, ...] | None = None  # the app's own that are kept; None: all but secrets
 
     @property
     def max_body(self) -> int:
@@ -97,7 +97,8 @@ class File:
     total_size: int
     chunk_size: int  # 0 if there is only one chunk, because then it means nothing
     total_chunks: int
-    query: Mapping[str, str] = field(default_factory=dict)  # the app's own parameters
+    query: Mapping[str, str] = field(default_factory=dict)  # the app's own parameters, without secrets
+    further: tuple[tuple[str, str], ...] = ()  # names and values of those that were given more than once
     identity: tuple[str | None, ...] = ()  # the values of ``FlowPolicy.identity_parameters``
 
     def key(self, owner: str | None, name: str | None = None) -> str:
@@ -115,15 +116,17 @@ class File:
     def metadata(self, policy: FlowPolicy) -> UploadMetadata:
         """Return the metadata of the upload.
 
-        :raises InvalidRequest: It is too long.
+        :raises InvalidRequest: It is too long, or ``relativePath`` in the query has "..".
         """
-        values = {key: value for key, value in self.query.items() if value and _METADATA_KEY.fullmatch(key)}
         ours = {"filename": self.filename, "relativePath": self.relative_path, "filetype": self.filetype}
-        for key, value in ours.items():
-            if value:
-                values[key] = value
-            else:
-                values.pop(key, None)
+        values = [(key, value) for key, value in ours.items() if value]
+        # What the app adds comes second, but counts where the client has nothing: flow.js sends no type.
+        for key, value in (*self.query.items(), *self.further):
+            if not key or (policy.metadata_parameters is not None and key not in policy.metadata_parameters):
+                continue
+            kept = _path(key, value, policy) if key == "relativePath" else value
+            if ours.get(key) != kept:
+                values.append((key, kept))
         metadata = UploadMetadata.from_values(values)
         if len(metadata.raw) > policy.max_metadata:
             raise InvalidRequest(f"The parameters take more than {policy.max_metadata} characters.")
@@ -144,19 +147,29 @@ class Chunk:
         return ChunkSpan.of(self.number, file.chunk_size, file.total_chunks, file.total_size)
 
 
-def merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+class Parameters(dict[str, str]):
+    """The parameters of a request: the first value of each, and in ``further`` the other values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.further: dict[tuple[str, str], None] = {}  # names and values, in order
+
+
+def merge(pairs: Iterable[tuple[str, str]]) -> Parameters:
     """Return parameters from the query and the form as one mapping.
 
     :raises InvalidRequest: A parameter of the protocol is given twice with different values.
     """
-    merged: dict[str, str] = {}
+    merged = Parameters()
     for key, value in pairs:
-        if merged.setdefault(key, value) != value and key in _SPELLINGS:
-            raise InvalidRequest(f"{key[:64]} is given twice with different values.")
+        if merged.setdefault(key, value) != value:
+            if key in _SPELLINGS:
+                raise InvalidRequest(f"{key[:64]} is given twice with different values.")
+            merged.further[key, value] = None
     return merged
 
 
-def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int | None = None) -> File:
+def parse_file(parameters: Parameters, policy: FlowPolicy, *, whole: int | None = None) -> File:
     """Return the file that the parameters describe.
 
     :param whole: The size of the body, for a client that sends the whole file without numbers (fusty-flow).
@@ -172,19 +185,26 @@ def parse_file(parameters: Mapping[str, str], policy: FlowPolicy, *, whole: int 
         total_size = _number(dialect, parameters, "totalSize")
         chunk_size, total_chunks = _geometry(dialect, parameters, total_size, policy)
     _check_size(total_size, chunk_size, total_chunks, policy)
-    identifier = _text(dialect, parameters, "identifier", policy.max_identifier)
+    name = dialect.spelled
+    identifier = _text(name["identifier"], parameters.get(name["identifier"], ""), policy.max_identifier)
     if not identifier or _CONTROL.search(identifier):
-        raise InvalidRequest(f"{dialect.spelled['identifier']} is empty or contains control characters.")
+        raise InvalidRequest(f"{name['identifier']} is empty or contains control characters.")
+    own, listed = dialect.own, policy.metadata_parameters or ()
+
+    def may_keep(key: str, value: str) -> bool:
+        return key in listed or not is_secret(key, value)
+
     return File(
         dialect=dialect,
         identifier=identifier,
-        filename=_text(dialect, parameters, "filename", policy.max_name),
-        relative_path=_path(dialect, parameters, policy),
-        filetype=_text(dialect, parameters, "type", policy.max_name),
+        filename=_text(name["filename"], parameters.get(name["filename"], ""), policy.max_name),
+        relative_path=_path(name["relativePath"], parameters.get(name["relativePath"], ""), policy),
+        filetype=_text(name["type"], parameters.get(name["type"], ""), policy.max_name),
         total_size=total_size,
         chunk_size=chunk_size,
         total_chunks=total_chunks,
-        query={key: value for key, value in parameters.items() if key not in dialect.own and key not in _SECRETS},
+        query={key: value for key, value in parameters.items() if key not in own and may_keep(key, value)},
+        further=tuple(pair for pair in parameters.further if pair[0] not in own and may_keep(*pair)),
         identity=tuple(map(parameters.get, policy.identity_parameters)),
     )
 
@@ -202,7 +222,7 @@ def is_whole_file(parameters: Mapping[str, str]) -> bool:
     return FLOW.spelled["identifier"] in parameters and _NUMBERS.isdisjoint(parameters)
 
 
-def parse_chunk(parameters: Mapping[str, str], policy: FlowPolicy) -> Chunk:
+def parse_chunk(parameters: Parameters, policy: FlowPolicy) -> Chunk:
     """Return the chunk that the parameters describe.
 
     :raises InvalidRequest: As in :func:`parse_file`, or the file has no chunk with this number.
@@ -261,9 +281,7 @@ def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: Flo
         raise TooLarge(f"Chunks may have at most {policy.max_chunk_size} bytes.", policy.max_chunk_size)
 
 
-def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit: int) -> str:
-    name = dialect.spelled[parameter]
-    value = parameters.get(name, "")
+def _text(name: str, value: str, limit: int) -> str:
     if _NO_TEXT.search(value):
         raise InvalidRequest(f"{name} contains invalid characters.")
     if len(value.encode()) > limit:
@@ -271,12 +289,12 @@ def _text(dialect: Dialect, parameters: Mapping[str, str], parameter: str, limit
     return value
 
 
-def _path(dialect: Dialect, parameters: Mapping[str, str], policy: FlowPolicy) -> str:
+def _path(name: str, value: str, policy: FlowPolicy) -> str:
     """Return the normalized relative path. It is only metadata: no file is ever opened by it."""
-    text = _text(dialect, parameters, "relativePath", policy.max_name)
+    text = _text(name, value, policy.max_name)
     parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise InvalidRequest(f"{dialect.spelled['relativePath']} must not contain '..'.")
+        raise InvalidRequest(f"{name} must not contain '..'.")
     if len(parts) > policy.max_depth:
-        raise InvalidRequest(f"{dialect.spelled['relativePath']} is deeper than {policy.max_depth} folders.")
+        raise InvalidRequest(f"{name} is deeper than {policy.max_depth} folders.")
     return "/".join(parts)

@@ -27,7 +27,7 @@ from .chunk_request import ChunkRequest
 HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
 
 
-def respond_to_test(asker: Asker, parameters: Mapping[str, str]) -> Response:
+def respond_to_test(asker: Asker, parameters: flow.Parameters) -> Response:
     """Tell the client whether the server has a chunk."""
     chunk = flow.parse_chunk(parameters, asker.server.policy)
     upload = asker.look(chunk.file)
@@ -95,7 +95,7 @@ def _checksum() -> Checksum | None:
     return None if header is None else Checksum.from_header(header)
 
 
-def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | None:
+def _wish_before(asker: Asker, parameters: flow.Parameters) -> ChunkWrite | None:
     """Return what the client wants to write, or ``None`` if that is not known before the content was read."""
     if flow.dialect_of(parameters) is None or is_whole_file(parameters):
         return None
@@ -107,7 +107,7 @@ def _wish_before(asker: Asker, parameters: Mapping[str, str]) -> ChunkWrite | No
     return _wish(asker, chunk)
 
 
-def _wish_after(asker: Asker, parameters: Mapping[str, str], size: int) -> ChunkWrite:
+def _wish_after(asker: Asker, parameters: flow.Parameters, size: int) -> ChunkWrite:
     """Return what the client wants to write, after its content of ``size`` bytes was read."""
     if is_whole_file(parameters):
         file = flow.parse_file(parameters, asker.server.policy, whole=size)

@@ -33,6 +33,7 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
             max_chunk_size=settings.max_chunk_size,
             max_metadata=settings.max_metadata,
             identity_parameters=settings.identity_parameters,
+            metadata_parameters=settings.metadata_parameters,
         ),
         limits=settings.limits(),
         keys=keys,

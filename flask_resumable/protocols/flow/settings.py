@@ -21,6 +21,11 @@ def _identity_parameters(value: Any) -> tuple[str, ...]:
     return found
 
 
+def _metadata_parameters(value: Any) -> tuple[str, ...] | None:
+    """Accept a list of names, or ``None``."""
+    return None if value is None else checks.names()(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings(ProtocolSettings):
     """The settings of flow.js."""
@@ -42,6 +47,12 @@ class FlowSettings(ProtocolSettings):
         _identity_parameters,
         (),
         'A list of your own `query` parameters that distinguish uploads of the same file, such as `["album"]`.',
+    )
+    metadata_parameters: tuple[str, ...] | None = setting(
+        _metadata_parameters,
+        None,
+        "A list of your own `query` parameters to keep in `upload.metadata`. `None` keeps all except those that look "
+        "like passwords or tokens.",
     )
     hash_name_callback: Any = setting(
         checks.callback,

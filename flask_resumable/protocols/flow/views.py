@@ -56,7 +56,7 @@ def status() -> Response:
     """Return what is missing of the file that the parameters name, at ``/flow/status``."""
 
     def view(asker: Asker) -> Response:
-        file = flow.parse_file(request.args, asker.server.policy)
+        file = flow.parse_file(_query(), asker.server.policy)
         last = flow.Chunk(file=file, number=file.total_chunks).span
         return respond(flow_replies.reply_status(file.total_size, asker.look(file), last), JSON)
 
@@ -89,16 +89,20 @@ def _options(asker: Asker) -> Response:
 
 
 def _ask(asker: Asker) -> Response:
-    return respond_to_test(asker, flow.merge(request.args.items(multi=True)))
+    return respond_to_test(asker, _query())
 
 
 def _cancel(asker: Asker) -> Response:
-    file = flow.parse_file(request.args, asker.server.policy)
+    file = flow.parse_file(_query(), asker.server.policy)
     upload = asker.look(file)
     if upload is None:
         raise UploadNotFound(file.identifier)
     asker.cancel(upload)
     return respond(Reply(status=204))
+
+
+def _query() -> flow.Parameters:
+    return flow.merge(request.args.items(multi=True))
 
 
 def _parameters() -> Mapping[str, str]:
