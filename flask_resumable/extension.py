@@ -161,7 +161,7 @@ class FlaskResumable(Generic[UploadT]):
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         blueprints = blueprints_for(dialects)
-        files = UploadFiles(service, settings.digest_block_size)
+        files = UploadFiles(service, settings.digest_block_size, is_in_hook)
         app.extensions["resumable"] = State(
             model=mapped,
             settings=settings,
@@ -361,6 +361,21 @@ class FlaskResumable(Generic[UploadT]):
 
             def on_complete(self, upload: Upload) -> Answer:
                 return Answer(f"Thank you for {upload.filename}!", headers={"X-Upload": upload.id})
+        """
+
+    def post_complete(self, upload: UploadT) -> Awaitable[None] | None:
+        """Called after the upload is complete and committed: other processes now see what ``on_complete`` wrote.
+
+        This is the place to tell a task queue or another service::
+
+            def post_complete(self, upload: Upload) -> None:
+                make_thumbnail.delay(upload.id)
+
+        It is called at most once. If the server dies between the commit and this call, it is not called at all; and if
+        it raises an exception, the exception is logged, and the upload is complete all the same. For work that must
+        not be lost, write to an outbox table in ``on_complete``: see ``docs/after-completion.md``.
+
+        The client gets its response when this returns. It is not called for partial uploads (tus concatenation).
         """
 
     def pre_delete(self, upload: UploadT) -> Awaitable[None] | None:

@@ -14,6 +14,8 @@ from . import signals
 from .core.answer import Answer
 from .errors import UploadRejected
 
+NAMES = (*signals.BY_NAME, "post_complete")  # the last one comes with the signal on_complete
+
 
 class AppHooks:
     """Finds the app's hooks.
@@ -23,14 +25,14 @@ class AppHooks:
     """
 
     def __init__(self, extension: object, base: type[Any]) -> None:
-        self._hooks = {name: _answering(hook(extension, base, name)) for name in signals.BY_NAME}
+        self._hooks = {name: _answering(hook(extension, base, name)) for name in NAMES}
 
     def named(self, name: str) -> Callable[[Any], Answer | None] | None:
         return self._hooks[name]
 
     def observer(self, name: str) -> Callable[[Any], object] | None:
-        signal = signals.BY_NAME[name]
-        if not signal.receivers:
+        signal = signals.BY_NAME.get(name)
+        if signal is None or not signal.receivers:
             return None
 
         def send(upload: Any) -> None:

@@ -121,6 +121,8 @@ class Lifecycle:
                 until = self._remembered_as(upload).expires_at if upload.client_key else None
                 self.discard(claimed, remembered_until=until)
                 raise
+        if not upload.is_partial:
+            self._call_once("post_complete", claimed.upload)
         self._prolong_memory(done)
         if upload.is_partial and self._assemble_finals_of(upload.id):
             claimed.upload = self._repository.get(upload.id)  # its expiry has changed
@@ -321,6 +323,13 @@ class Lifecycle:
         if hook is not None:
             self._repository.call(upload, hook)
         self.observe(name, upload)
+
+    def _call_once(self, name: str, upload: Upload) -> None:
+        """Call a hook that reports what has happened. If it fails, nobody would call it again."""
+        try:
+            self.call_hook(name, upload)
+        except Exception:
+            logger.exception("%s of upload %s failed. It is not called again.", name, upload.id)
 
     def has_listeners(self, name: str) -> bool:
         """Whether the app has a hook or signal receivers of this name."""

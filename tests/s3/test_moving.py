@@ -17,6 +17,7 @@ from flask import Flask
 
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.models.interface import UploadView
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.multipart import StoreTraits
 from flask_resumable.storage.s3 import S3Storage
@@ -112,6 +113,29 @@ def test_an_object_goes_where_the_app_wants_it(
 
     site = Site(tmp_path, store, complete)
     site.is_right(site.send(content), key, content)
+
+
+@pytest.mark.parametrize("content", [SMALL, CONTENT], ids=["whole", "in parts"])
+@pytest.mark.parametrize("target", [None, "csv/a.csv"], ids=["stays", "moves"])
+def test_a_job_finds_the_object_before_the_commit(
+    tmp_path: Path, store: Store, target: str | None, content: bytes
+) -> None:
+    """A worker that loads the record while ``on_complete`` runs can read the object, then and after the commit."""
+    loaded: list[Any] = []
+
+    def complete(upload: Any) -> None:
+        if target is not None:
+            upload.move_to(target)
+        record = site.state.repository.get(upload.id)  # as another process sees it
+        loaded.append(UploadView(record))
+        with site.state.storage.open(record) as stream:
+            assert stream.read() == content
+
+    site = Site(tmp_path, store, complete)
+    site.send(content)
+    assert loaded[0].status == "finishing"
+    with site.app.app_context(), loaded[0].open() as stream:
+        assert stream.read() == content
 
 
 def test_a_store_that_wants_equal_parts_moves_too(tmp_path: Path, store: Store, refusing: RefusingStore) -> None:

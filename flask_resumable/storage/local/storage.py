@@ -301,10 +301,27 @@ class LocalStorage:
 
     def open(self, upload: Upload) -> BinaryIO:
         with file_errors:
-            return open(self._paths.current(upload), "rb")
+            try:
+                return open(self._paths.current(upload), "rb")
+            except FileNotFoundError:
+                if self._may_be_published(upload):
+                    return open(self._paths.published(upload), "rb")
+                raise
 
     def path(self, upload: Upload) -> Path:
-        return Path(self._paths.current(upload))
+        current = self._paths.current(upload)
+        if self._may_be_published(upload) and not os.path.exists(current):
+            published = self._paths.published(upload)
+            return Path(published if os.path.exists(published) else current)
+        return Path(current)
+
+    @staticmethod
+    def _may_be_published(upload: Upload) -> bool:
+        """Whether the file may be at its final place, although the record does not say so.
+
+        It gets there before ``on_complete`` is called, and the record is saved after that.
+        """
+        return upload.is_whole and not upload.is_partial and "path" not in upload.storage
 
     # --- moving ---
 

@@ -204,9 +204,16 @@ class MultipartStorage:
 
         :raises Unavailable: The upload is unfinished, and some of its bytes are in a multipart upload.
         """
-        if upload.storage.get("finished"):
+        if upload.storage.get("finished") or self._is_published(upload):
             return stream_of(self._store, [(self._keys.target(upload), upload.length or 0)])
-        return stream_of(self._store, self._unfinished_pieces(upload))
+        pieces = self._unfinished_pieces(upload)
+        if upload.status is Status.FINISHING and pieces and self._store.head(pieces[0][0]) is None:
+            raise Unavailable("This upload is being completed.")  # on_complete has moved it, as the record says soon
+        return stream_of(self._store, pieces)
+
+    def _is_published(self, upload: Upload) -> bool:
+        """Whether the object exists, although the record does not say so. It does while ``on_complete`` runs."""
+        return upload.status is Status.FINISHING and self._store.head(self._keys.published(upload)) is not None
 
     def _unfinished_pieces(self, upload: Upload) -> list[tuple[str, int]]:
         stored = upload.storage
