@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -439,15 +438,11 @@ def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
 
 def sections(app: Flask) -> list[Section]:
     """List all sections of settings: the app's own, then one for each protocol."""
-    defaults = {
-        "upload_dir": os.path.join(app.instance_path, "uploads"),
-        "database_uri": "sqlite:///" + os.path.join(app.instance_path, "resumable.sqlite"),
-    }
     of_the_app: list[type[Any]] = [Settings, ChunkSettings]
     return [
         *(
-            Section(kind, tuple(plug.prefix for plug in PROTOCOLS if kind in plug.also_sets), defaults)
+            Section(kind, app.instance_path, tuple(plug.prefix for plug in PROTOCOLS if kind in plug.also_sets))
             for kind in of_the_app
         ),
-        *(Section(plug.settings, (plug.prefix,)) for plug in PROTOCOLS),
+        *(Section(plug.settings, app.instance_path, (plug.prefix,)) for plug in PROTOCOLS),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from . import checks
+from . import paths
 from .base import setting
 from .storage import StorageSettings
 
@@ -15,7 +16,7 @@ class Settings(StorageSettings):
     """Where state and bytes are kept, and how finished uploads are served."""
 
     digest_block_size: int = setting(
-        checks.whole(1),
+        checks.size(1),
         64 * 1024,
         "How many bytes `md5` and `digest()` read at a time. `CHUNK_SIZE` is another name for it.",
         alias="chunk_size",
@@ -38,7 +39,7 @@ class Settings(StorageSettings):
         'How long the link of a `"redirect"` works, in seconds or as a `timedelta`.',
     )
     inline_types: tuple[str, ...] = setting(
-        checks.names(),
+        checks.media_types,
         (
             "application/pdf",
             "audio/mpeg",
@@ -58,9 +59,16 @@ class Settings(StorageSettings):
     )
     database_uri: str = setting(
         checks.text,
-        "",
-        "The SQLAlchemy URL of the embedded database. The default is `resumable.sqlite` in the instance folder.",
+        "sqlite:///resumable.sqlite",
+        "The SQLAlchemy URL of the embedded database. A relative path of SQLite is relative to the instance folder.",
+        resolve=paths.database_uri,
     )
     create_tables: bool | None = setting(
         checks.optional_flag, None, "Create the table of uploads. `None` creates it only for the ready-made models."
+    )
+    foreign_keys: tuple[str, ...] = setting(
+        checks.key_patterns,
+        (),
+        "A list of keys that only other code reads, although they begin like settings of this extension. `*` stands "
+        "for any characters.",
     )

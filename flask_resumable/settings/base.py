@@ -7,7 +7,6 @@ They are read once, and all problems are reported together. A *section* is a dat
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from dataclasses import Field
 from dataclasses import field
 from dataclasses import fields
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from ..core.upload import Limits
 from ..errors import ConfigurationError
 from . import checks
+from .unknown import unknown_keys
 
 COMMON = "RESUMABLE_"  # the prefix that works for every setting; a protocol's own, such as TUS_X, overrides RESUMABLE_X
 
@@ -34,6 +33,7 @@ def setting(
     is_common: bool = True,
     alias: str | None = None,
     otherwise: str | None = None,
+    resolve: Callable[[Any, str], Any] | None = None,
 ) -> Any:
     """Declare a setting as a field of a section.
 
@@ -43,6 +43,7 @@ def setting(
     :param is_common: Whether ``RESUMABLE_X`` sets it, too. Use ``False`` where protocols cannot share a value.
     :param alias: Another name for the setting, in lower case.
     :param otherwise: The key of another setting whose value counts if this one is not set.
+    :param resolve: Called with the checked value and the instance folder, which relative paths are relative to.
     """
     metadata = {
         "check": check,
@@ -51,6 +52,7 @@ def setting(
         "is_common": is_common,
         "names": () if alias is None else (alias,),
         "otherwise": () if otherwise is None else (otherwise,),
+        "resolve": resolve,
     }
     return field(default=default, repr=not is_secret, metadata=metadata)
 
@@ -74,12 +76,12 @@ class ProtocolSettings:
         is_common=False,
     )
     max_size: int | None = setting(
-        checks.max_size, None, "The maximum size of an upload, in bytes. `None` means no limit."
+        checks.optional_size(0), None, "The maximum size of an upload, in bytes. `None` means no limit."
     )
     expiration: timedelta | None = setting(
         checks.expiration,
         timedelta(days=1),
-        "How long to keep an unfinished upload, as a `timedelta`. `None` means that it never expires.",
+        "How long to keep an unfinished upload, in seconds or as a `timedelta`. `None` means that it never expires.",
     )
     idle_timeout: timedelta = setting(
         checks.seconds,
@@ -93,7 +95,7 @@ class ProtocolSettings:
     )
     cors_credentials: bool = setting(checks.flag, False, "Let pages from those origins send cookies.")
     cors_max_age: int = setting(
-        checks.whole(0, 2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
+        checks.whole_seconds(2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
     )
     sliding_expiration: bool = setting(checks.flag, False, "Restart the expiration time whenever content arrives.")
     max_metadata: int = setting(
@@ -130,11 +132,14 @@ class ProtocolSettings:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A dataclass of settings, and the prefixes it is looked up under besides ``RESUMABLE_``."""
+    """A dataclass of settings, and the prefixes it is looked up under besides ``RESUMABLE_``.
+
+    :param root: The instance folder, which relative paths are relative to.
+    """
 
     kind: type[Any]
+    root: str
     prefixes: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> list[Any]:
@@ -142,7 +147,7 @@ def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> lis
 
     :raises ConfigurationError: Something is wrong; the message lists every problem.
     """
-    mistakes = _unknown(config, sections)
+    mistakes: list[str] = []
     found: list[Any] = []
     for section in sections:
         values, wrong = _read(section, config)
@@ -151,6 +156,10 @@ def read_settings(config: Mapping[str, Any], sections: Sequence[Section]) -> lis
         instance = section.kind(**values)
         mistakes += instance.mistakes(found)
         found.append(instance)
+    prefixes = {COMMON, *(prefix for section in sections for prefix in section.prefixes)}
+    known = {key for section in sections for item in fields(section.kind) for key in _keys(section, item)}
+    foreign = [key for instance in found for key in getattr(instance, "foreign_keys", ())]
+    mistakes = unknown_keys(config, known, prefixes, foreign) + mistakes
     if mistakes:
         raise ConfigurationError("Invalid Flask-Resumable settings:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
     return found
@@ -160,17 +169,17 @@ def _read(section: Section, config: Mapping[str, Any]) -> tuple[dict[str, Any], 
     values: dict[str, Any] = {}
     mistakes: list[str] = []
     for item in fields(section.kind):
-        set_keys = [key for key in _keys(section, item) if key in config]
-        if not set_keys:
-            values[item.name] = section.defaults.get(item.name, item.default)
-            continue
-        key = set_keys[0]
         values[item.name] = item.default
-        try:
-            values[item.name] = item.metadata["check"](config[key])
-        except (TypeError, ValueError) as error:
-            shown = "..." if item.metadata["is_secret"] else repr(config[key])
-            mistakes.append(f"{key} = {shown}: must be {error}")
+        key = next((key for key in _keys(section, item) if key in config), None)
+        if key is not None:
+            try:
+                values[item.name] = item.metadata["check"](config[key])
+            except (TypeError, ValueError) as error:
+                shown = "..." if item.metadata["is_secret"] else repr(config[key])
+                mistakes.append(f"{key} = {shown}: must be {error}")
+        resolve = item.metadata["resolve"]
+        if resolve is not None and values[item.name] is not None:
+            values[item.name] = resolve(values[item.name], section.root)
     return values, mistakes
 
 
@@ -179,21 +188,3 @@ def _keys(section: Section, item: Field[Any]) -> list[str]:
     prefixes = [*section.prefixes, *([COMMON] if item.metadata["is_common"] else [])]
     own = [prefix + name.upper() for prefix in prefixes for name in (item.name, *item.metadata["names"])]
     return [*own, *item.metadata["otherwise"]]
-
-
-def _unknown(config: Mapping[str, Any], sections: Sequence[Section]) -> list[str]:
-    """List the keys that have one of our prefixes but set nothing. Most of them are typos."""
-    prefixes = {COMMON, *(prefix for section in sections for prefix in section.prefixes)}
-    known = {key for section in sections for item in fields(section.kind) for key in _keys(section, item)}
-    return [
-        f"{key}: unknown setting{_suggestion(key, known)}"
-        for key in config
-        if isinstance(key, str) and key not in known and any(key.startswith(prefix) for prefix in prefixes)
-    ]
-
-
-def _suggestion(key: str, known: Iterable[str]) -> str:
-    name = key.partition("_")[2]
-    elsewhere = sorted(candidate for candidate in known if candidate.partition("_")[2] == name)
-    near = elsewhere or get_close_matches(key, list(known), n=1, cutoff=0.75)
-    return f"; did you mean {' or '.join(near)}?" if near else ""

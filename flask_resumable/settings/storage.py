@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from . import checks
+from . import paths
 from .base import setting
 
 
@@ -17,9 +18,10 @@ class StorageSettings:
 
     upload_dir: str = setting(
         checks.text,
-        "",
-        "The folder for uploads. The default is `uploads` in the instance folder. `strftime` patterns are replaced "
+        "uploads",
+        "The folder for uploads. A relative path is relative to the instance folder. `strftime` patterns are replaced "
         "with the creation time in UTC. Use a folder with one database only.",
+        resolve=paths.in_folder,
     )
     durability: str = setting(
         checks.choice("none", "data", "full"),
@@ -44,17 +46,20 @@ class StorageSettings:
     )
     s3_secret_key: str | None = setting(checks.optional_text, None, "The secret access key.", is_secret=True)
     s3_part_size: int = setting(
-        checks.whole(5 * 2**20, 5 * 2**30),
+        checks.size(5 * 2**20, 5 * 2**30),
         8 * 2**20,
         "The size of the first parts of a multipart upload, in bytes. Later parts are larger.",
     )
     s3_memory: int = setting(
-        checks.whole(1),
+        checks.size(1),
         64 * 2**20,
         "How many bytes of parts a process keeps in memory. The rest goes to temporary files.",
     )
     s3_spool_directory: str | None = setting(
-        checks.folder, None, "The folder for temporary files of parts. `None` means the system's own folder."
+        checks.optional_text,
+        None,
+        "The folder for temporary files of parts. `None` means the system's own folder.",
+        resolve=paths.in_folder,
     )
     s3_equal_parts: bool | None = setting(
         checks.optional_flag,
@@ -91,9 +96,10 @@ class ChunkSettings:
         checks.seconds, timedelta(minutes=2), "How long late chunks of a cancelled file are refused."
     )
     temp_dir: str | None = setting(
-        checks.folder,
+        checks.optional_text,
         None,
         "A folder that keeps chunks until they are merged. By default, they are written straight to their file.",
+        resolve=paths.in_folder,
     )
     pre_process_callback: Any = setting(
         checks.callback,

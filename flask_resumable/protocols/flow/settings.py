@@ -23,7 +23,7 @@ def _identity_parameters(value: Any) -> tuple[str, ...]:
 
 def _metadata_parameters(value: Any) -> tuple[str, ...] | None:
     """Accept a list of names, or ``None``."""
-    return None if value is None else checks.names()(value)
+    return None if checks.is_none(value) else checks.names()(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class FlowSettings(ProtocolSettings):
         checks.flag, False, "Respond to bad requests with 415 instead of 400 or 413, so that clients stop retrying."
     )
     max_chunks: int = setting(checks.whole(1), 100_000, "The maximum number of chunks in a file.")
-    max_chunk_size: int = setting(checks.whole(1), 2**30, "The maximum size of a chunk, in bytes.")
+    max_chunk_size: int = setting(checks.size(1), 2**30, "The maximum size of a chunk, in bytes.")
     identity_parameters: tuple[str, ...] = setting(
         _identity_parameters,
         (),

@@ -43,15 +43,17 @@ class IetfSettings(ProtocolSettings):
         'request does not show any sign of a proxy, or `"on"`.',
     )
     min_size: int = setting(
-        checks.whole(0, 10**15 - 1),
+        checks.size(0, 10**15 - 1),
         0,
         "The smallest upload that is offered as resumable, in bytes. Smaller ones are still accepted.",
     )
     max_append_size: int | None = setting(
-        checks.append_size, None, "The maximum size of the content of one request, in bytes. `None` means no limit."
+        checks.optional_size(1, 10**15 - 1),
+        None,
+        "The maximum size of the content of one request, in bytes. `None` means no limit.",
     )
     min_append_size: int = setting(
-        checks.whole(0, 10**15 - 1), 0, "The minimum size of the content of each request but the last, in bytes."
+        checks.size(0, 10**15 - 1), 0, "The minimum size of the content of each request but the last, in bytes."
     )
 
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
