@@ -1,0 +1,116 @@
+"""The pages of the documentation: their examples, and what they list."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from flask_resumable import FlaskResumable
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = {page.name: page.read_text() for page in PAGES}
+
+# A page's whole app takes a file with tus and with flow.js.
+CHECK = """
+from app import app
+from flask_resumable.testing import UploadClient
+client = app.test_client()
+for protocol in ("tus", "flow", "ietf"):
+    sent = UploadClient(client, protocol=protocol).upload(b"hello world", filename="a.csv", filetype="text/csv")
+    assert sent.status_code < 300, sent.response.text
+"""
+WHOLE = ["quickstart.md"]  # the first Python example is a whole app.py
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The examples of a page in one language."""
+    return [textwrap.dedent(code) for code in re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXTS[page], re.M | re.S)]
+
+
+@pytest.mark.parametrize("page", sorted(TEXTS))
+def test_examples_are_python(page: str) -> None:
+    """Each example can be parsed, and imports what the package has."""
+    for code in blocks(page, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flask_resumable"):
+                module = importlib.import_module(node.module or "")
+                for name in node.names:
+                    assert hasattr(module, name.name), f"{node.module} has no {name.name}"
+
+
+@pytest.mark.parametrize("page", sorted(set(TEXTS) - {"index.md"}))
+def test_each_page_has_an_example(page: str) -> None:
+    """Or a table that one can use as such."""
+    assert "```" in TEXTS[page] or "|---|" in TEXTS[page]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WHOLE)
+def test_whole_apps_take_uploads(page: str, tmp_path: Path) -> None:
+    """They run in a folder of their own, as a reader would run them."""
+    (tmp_path / "app.py").write_text(blocks(page, "python")[0])
+    (tmp_path / "check.py").write_text(CHECK)
+    done = subprocess.run(
+        [sys.executable, "check.py"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tests_that_prove_promises_exist() -> None:
+    """The page names files and tests, which may be renamed."""
+    named = re.findall(r"`([a-z]+/test_\w+\.py)(?:::(\w+))?`", TEXTS["promises.md"])
+    assert len(named) > 10
+    for path, name in named:
+        text = (ROOT / "tests" / path).read_text()
+        assert not name or f"\ndef {name}(" in text, f"{path} has no {name}"
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[int]:
+    """The app on a port of its own."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["tuspy", "standard library", "curl"])
+def test_the_scripts_upload(way: str, tmp_path: Path) -> None:
+    """Each script sends a file to a server. That of the standard library continues what has begun."""
+    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
+    resumable = FlaskResumable(app)
+    content = bytes(range(256)) * 8192
+    (tmp_path / "movie.mp4").write_bytes(content)
+    with served(app) as port:
+        if way == "curl":
+            curls = [code for code in blocks("scripts.md", "console") if "-T movie.mp4" in code]
+            command = curls[0].removeprefix("$ ").replace("https://example.org", f"http://127.0.0.1:{port}")
+            subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+        else:
+            tuspy, plain = blocks("scripts.md", "python")
+            code = tuspy if way == "tuspy" else plain + "\nsend('movie.mp4', '127.0.0.1:8000')\n"
+            (tmp_path / "script.py").write_text(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"))
+            subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True)
+    with app.app_context():
+        (upload,) = resumable.uploads(status="complete")
+        with upload.open() as stream:
+            assert stream.read() == content
