@@ -10,6 +10,7 @@ from .upload import MAX_LENGTH
 
 # int() also accepts "+5", "1_0", " 7 " and digits of other scripts, which a header must not contain.
 _NUMBER = re.compile(r"[0-9]{1,19}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Fields(Protocol):
@@ -27,3 +28,8 @@ def whole_number(text: str, name: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > MAX_LENGTH:
         raise InvalidRequest(f"{name} must be an integer from 0 to {MAX_LENGTH}.")
     return int(text)
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be the name of a header. Spec: RFC 9110, "Tokens"."""
+    return _TOKEN.fullmatch(text) is not None

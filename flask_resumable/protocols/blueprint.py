@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import Any
 
+from flask import abort
 from flask import Blueprint
 from flask import request
 from flask import Response
@@ -15,6 +17,9 @@ from ..errors import ConfigurationError
 from ..errors import ResumableError
 from ..errors import UploadNotFound
 from ..wsgi.first_reader import watch_input
+from .cors import add_cors_headers_last
+from .cors import is_preflight
+from .cors import offer_cors
 from .plug import Dialect
 
 # All methods are routed, so that the protocol itself refuses the others. tus can also override the method in a header.
@@ -64,20 +69,40 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
             return response
         dialect = spoken()
         response = dialect.finish(dialect.on_lost(response.status_code) if is_lost else response)
+        offer_cors(request, dialect.cors)
         for other in dialects:
             if other is not dialect and other.complement is not None:
                 response = other.complement(response)
         return response
 
-    for rule in {rule: None for dialect in dialects for rule in dialect.rules}:
+    views = {rule: _view(rule, dialects, spoken) for dialect in dialects for rule in dialect.rules}
+
+    def answer_preflight(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        """Answer preflights before any ``before_request`` function: browsers send them without cookies and tokens."""
+        if not is_preflight(request):
+            return
+        origin = request.headers["Origin"]
+        if any(dialect.cors is not None and dialect.cors.origins.allow(origin) for dialect in dialects):
+            # Not the view that the app knows, which it may have wrapped to require a login.
+            (view,) = (view for view in views.values() if endpoint == f"{name}.{view.__name__}")
+            try:
+                response = view(**(values or {}))
+            except ResumableError as error:
+                response = on_error(error)
+            abort(response)
+
+    for rule, view in views.items():
         blueprint.add_url_rule(
             rule,
-            view_func=_view(rule, dialects, spoken),
+            view_func=view,
             methods=METHODS,
             provide_automatic_options=False,
             strict_slashes=False,  # both would answer a mistake with a redirect
             merge_slashes=False,
         )
+    if any(dialect.cors is not None for dialect in dialects):
+        blueprint.url_value_preprocessor(answer_preflight)
+        blueprint.record(lambda setup: add_cors_headers_last(setup.app))
     blueprint.url_value_preprocessor(watch_input)
     blueprint.register_error_handler(ResumableError, on_error)
     blueprint.register_error_handler(HTTPException, on_http_error)

@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import ResumableError
 from ..service.uploads import UploadService
 from ..settings.base import ProtocolSettings
+from .cors import CorsPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Dialect:
     on_lost: Callable[[int], Response]  # for requests below ``url`` whose routing failed with this status
     finish: Callable[[Response], Response]  # called for every response, including errors
     endpoint: str | None = None  # the public URL, with a slash at its end, if the app has set one
+    cors: CorsPolicy | None = None  # ``None`` if only the app's own pages may use it
     speaks: Callable[[Request], bool] | None = None  # ``None`` takes all requests that no other dialect speaks
     complement: Callable[[Response], Response] | None = None  # called for every response of another dialect at ``url``
 

@@ -6,6 +6,7 @@ They are read once, and all problems are reported together. A *section* is a dat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
+from ..core.origins import Origins
 from ..core.upload import Limits
 from ..errors import ConfigurationError
 from . import checks
@@ -88,12 +90,23 @@ class ProtocolSettings:
         timedelta(seconds=60),
         "How long to wait for data before ending a request, in seconds or as a `timedelta`.",
     )
-    cors_origins: tuple[str, ...] = setting(
+    cors_origins: tuple[str | re.Pattern[str], ...] = setting(
         checks.origins,
         (),
-        'A list of origins whose pages may upload, or `"*"`. By default, only the app\'s own pages may.',
+        'A list of origins whose pages may upload, such as `"https://example.org"` or `"https://*.example.org"`, or '
+        '`"*"`. By default, only the app\'s own pages may.',
     )
     cors_credentials: bool = setting(checks.flag, False, "Let pages from those origins send cookies.")
+    cors_headers: tuple[str, ...] = setting(
+        checks.header_names,
+        (),
+        'A list of further request headers that those pages may send, such as `"X-API-Key"`, or `"*"` for any.',
+    )
+    cors_expose_headers: tuple[str, ...] = setting(
+        checks.header_names,
+        (),
+        'A list of further response headers that those pages may read, such as `"X-Document"`, or `"*"` for all.',
+    )
     cors_max_age: int = setting(
         checks.whole_seconds(2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
     )
@@ -105,8 +118,9 @@ class ProtocolSettings:
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
         """List contradictions within this section, and with the sections that were read before it."""
         found = []
-        if self.cors_credentials and "*" in self.cors_origins:
-            found.append("CORS_CREDENTIALS: browsers reject cookies with CORS_ORIGINS = '*'; list the origins instead")
+        unsafe = Origins(self.cors_origins).why_unsafe() if self.cors_credentials else None
+        if unsafe is not None:
+            found.append(f"CORS_CREDENTIALS: {unsafe}")
         if self.public_path is not None and self.public_url is None:
             found.append("PUBLIC_PATH: is a path below PUBLIC_URL; set both")
         return found + self._taken_urls(read_before)

@@ -19,6 +19,8 @@ from typing import Any
 from urllib.parse import SplitResult
 from urllib.parse import urlsplit
 
+from ..core.fields import is_token
+from ..core.origins import normal_origin
 from ..core.upload import MAX_LENGTH
 
 LONGEST = timedelta(days=36525)  # a hundred years; a time that is much further away cannot be represented
@@ -35,6 +37,7 @@ _BYTES = {
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
 }
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+_ORIGINS = "a list of origins such as 'https://example.org', or '*'"
 
 
 def choice(*allowed: Any) -> Callable[[Any], Any]:
@@ -268,13 +271,27 @@ def media_types(value: Any) -> tuple[str, ...]:
     return found
 
 
-def origins(value: Any) -> tuple[str, ...]:
-    """Accept one origin, or a list of them."""
+def origins(value: Any) -> tuple[str | re.Pattern[str], ...]:
+    """Accept one origin, or a list of them, and return them as browsers write them."""
+    found = (value,) if isinstance(value, re.Pattern) else _items(value) if isinstance(value, str) else value
+    is_list = isinstance(found, Iterable) and not isinstance(found, bytes | Mapping)
+    if not is_list or not all(map(_is_text_or_pattern, found := tuple(found))):
+        raise ValueError(_ORIGINS)
+    try:
+        return tuple(normal_origin(origin) if isinstance(origin, str) else origin for origin in found)
+    except ValueError as error:
+        raise ValueError(f"{_ORIGINS}; {error}") from None
+
+
+def _is_text_or_pattern(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, re.Pattern) and isinstance(value.pattern, str))
+
+
+def header_names(value: Any) -> tuple[str, ...]:
+    """Accept a list of header names, or ``"*"``."""
     found = _items(value)
-    for origin in found:
-        scheme, separator, host = origin.partition("://")
-        if origin != "*" and not (scheme and separator and host and "/" not in host):
-            raise ValueError("a list of origins such as 'https://example.org' (without a path), or '*'")
+    if not all(map(is_token, found)):
+        raise ValueError("a list of header names such as ['X-API-Key'], or '*'")
     return found
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ...errors import ConfigurationError
 from ...service.chunks import ChunkService
 from ...service.client_keys import Keys
 from ...service.uploads import UploadService
 from ...settings.storage import ChunkSettings
+from ..blueprint import METHODS
+from ..cors import cors_policy
 from ..plug import Dialect
 from ..plug import Plug
 from . import views
@@ -49,7 +49,13 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
         on_error=views.on_error,
         on_http_error=views.on_http_error,
         on_lost=views.on_lost,
-        finish=partial(views.finish, settings),
+        finish=views.finish,
+        cors=cors_policy(
+            settings,
+            methods=METHODS,
+            request_headers=views.REQUEST_HEADERS,
+            response_headers=views.RESPONSE_HEADERS,
+        ),
     )
 
 

@@ -14,7 +14,6 @@ from ...errors import MethodNotAllowed
 from ...errors import ResumableError
 from ...errors import UploadNotFound
 from ..blueprint import METHODS
-from ..cors import allow_origin
 from ..reply import Reply
 from ..responses import is_misleading
 from ..responses import JSON
@@ -32,9 +31,9 @@ from .errors import reply_error
 from .receive import receive_chunk
 from .receive import respond_to_test
 from .receive import shaped
-from .settings import FlowSettings
 
 REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", "X-Requested-With", "X-Request-ID")
+RESPONSE_HEADERS = ("Allow",)
 
 
 def rules() -> dict[str, Callable[..., Response]]:
@@ -137,18 +136,10 @@ def on_lost(status: int) -> Response:
     return respond(Reply(status=404, body=message("No such URL.")), JSON)
 
 
-def finish(settings: FlowSettings, response: Response) -> Response:
+def finish(response: Response) -> Response:
     """Add the headers that every response has, including those to errors of the framework."""
     if is_misleading(response, ""):
         response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    allow_origin(
-        request,
-        response,
-        settings,
-        methods=METHODS,
-        request_headers=REQUEST_HEADERS,
-        response_headers=("Allow",),
-    )
     return response

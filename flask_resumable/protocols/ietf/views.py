@@ -28,7 +28,8 @@ from ...wsgi.body import announced_size
 from ...wsgi.body import proves_end
 from ...wsgi.body import RequestBody
 from ...wsgi.first_reader import body_of
-from ..cors import allow_origin
+from ..cors import CorsPolicy
+from ..cors import offer_cors
 from ..reply import Reply
 from ..responses import is_misleading
 from ..responses import location_of
@@ -266,28 +267,16 @@ def on_lost(status: int) -> Response:
     return respond(Reply(status=status, body=problem(status, f"{request.method} is not supported here.")), CONTENT_TYPE)
 
 
-def finish(settings: IetfSettings, response: Response) -> Response:
+def finish(response: Response) -> Response:
     """Add the headers of every response, including the framework's own errors."""
     if is_misleading(response, ""):
         response = respond(Reply(status=401, body=problem(401, "Sign in first.")), CONTENT_TYPE)
     for name, value in {**ietf.COMMON, **ietf.version_headers(request.headers)}.items():
         response.headers[name] = value
-    _allow_origin(settings, response)
     return response
 
 
-def _allow_origin(settings: IetfSettings, response: Response) -> None:
-    allow_origin(
-        request,
-        response,
-        settings,
-        methods=ietf.METHODS,
-        request_headers=ietf.REQUEST_HEADERS,
-        response_headers=ietf.RESPONSE_HEADERS,
-    )
-
-
-def complement(server: IetfServer, response: Response) -> Response:
+def complement(server: IetfServer, cors: CorsPolicy | None, response: Response) -> Response:
     """Add what clients of this protocol need in responses to requests that do not say which protocol they speak.
 
     These are preflights, other OPTIONS requests, and HEAD requests of clients of the RFC; and GET requests of theirs,
@@ -300,18 +289,13 @@ def complement(server: IetfServer, response: Response) -> Response:
     elif request.method == "HEAD" and response.status_code < 300:
         _add_state(server, response)
     elif request.method == "GET" and response.status_code == 405:
-        return _state_of_unfinished(server) or response
+        state = _state_of_unfinished(server)
+        if state is None:
+            return response
+        response = state
     else:
         return response
-    names = ("Access-Control-Allow-Headers", "Access-Control-Expose-Headers")
-    before = {name: response.headers.get(name, "") for name in names}
-    _allow_origin(server.settings, response)
-    for name, value in before.items():
-        own = response.headers.get(name, "")
-        if value and own != value:
-            known = {field.strip().lower() for field in own.split(",")}
-            more = [field for field in value.split(", ") if field.lower() not in known]
-            response.headers[name] = ", ".join([own, *more])
+    offer_cors(request, cors)
     return response
 
 
@@ -333,7 +317,7 @@ def _state_of_unfinished(server: IetfServer) -> Response | None:
     try:
         if not ID_PATTERN.fullmatch(upload_id) or _is_complete(site, upload_id):
             return None
-        return finish(server.settings, _head(site, upload_id))
+        return finish(_head(site, upload_id))
     except ResumableError:
         return None
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ...interfaces import Storage
 from ...service.uploads import UploadService
 from ...settings.app import Settings
+from ..blueprint import METHODS
+from ..cors import cors_policy
 from ..plug import Dialect
 from ..plug import Plug
 from . import views
 from .messages import EXTENSIONS
 from .messages import Policy
+from .messages import REQUEST_HEADERS
+from .messages import RESPONSE_HEADERS
 from .settings import TusSettings
 
 
@@ -26,7 +28,13 @@ def _serve(settings: TusSettings, service: UploadService) -> Dialect:
         on_error=views.on_error,
         on_http_error=views.on_http_error,
         on_lost=views.on_lost,
-        finish=partial(views.finish, settings),
+        finish=views.finish,
+        cors=cors_policy(
+            settings,
+            methods=METHODS,
+            request_headers=REQUEST_HEADERS,
+            response_headers=RESPONSE_HEADERS,
+        ),
     )
 
 

@@ -25,8 +25,6 @@ from ...state import State
 from ...wsgi.body import announced_size
 from ...wsgi.body import keeps_trailers
 from ...wsgi.first_reader import body_of
-from ..blueprint import METHODS
-from ..cors import allow_origin
 from ..reply import Reply
 from ..responses import is_misleading
 from ..responses import location_of
@@ -200,7 +198,7 @@ def on_lost(status: int) -> Response:
     return respond(Reply(status=405 if status == 405 else 404, body=f"{method} is not supported here.\n"))
 
 
-def finish(settings: TusSettings, response: Response) -> Response:
+def finish(response: Response) -> Response:
     """Add the headers of every response, including the framework's own errors."""
     method = tus.effective_method(request.method, request.headers)
     if method == "HEAD" and response.status_code >= 500:
@@ -210,12 +208,4 @@ def finish(settings: TusSettings, response: Response) -> Response:
         response = respond(Reply(status=401, body="Sign in first.\n"))
     for name, value in tus.common_headers(method, response.status_code).items():
         response.headers[name] = value
-    allow_origin(
-        request,
-        response,
-        settings,
-        methods=METHODS,
-        request_headers=tus.REQUEST_HEADERS,
-        response_headers=tus.RESPONSE_HEADERS,
-    )
     return response
