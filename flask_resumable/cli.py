@@ -150,6 +150,7 @@ def show(upload_id: str) -> None:
         "metadata": dict(upload.metadata),
         "offset": upload.offset,
         "length": upload.length,
+        "max_size": upload.max_size,
         "concat": None if upload.concat is None else upload.concat.raw,
         "created_at": _time(upload.created_at),
         "expires_at": _time(upload.expires_at),

@@ -79,6 +79,7 @@ class Upload:
     created_at: datetime
     updated_at: datetime | None = None  # when a request last claimed or saved it
     expires_at: datetime | None = None
+    max_size: int | None = None  # the app's limit for this upload, besides the one for all uploads
     awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
     answer: Answer | None = None  # what on_complete returned
     storage: JSONObject = field(default_factory=dict)  # only the storage that wrote it understands it
@@ -220,13 +221,21 @@ class Limits:
     sliding: bool = False  # whether each write postpones the expiry; read it only in slides()
     parts_expiration: timedelta | None = None  # the lifetime of a part whose final upload may wait longer for others
 
-    def check_length(self, length: int | None) -> None:
-        """Refuse an upload whose total length exceeds the maximum.
+    def check_length(self, length: int | None, upload: Upload | None = None) -> None:
+        """Refuse a total length that exceeds the maximum of all uploads, or of ``upload``.
 
-        :raises TooLarge: ``length`` exceeds ``max_size``.
+        :raises TooLarge: ``length`` exceeds the maximum.
         """
-        if length is not None and self.max_size is not None and length > self.max_size:
-            raise TooLarge(f"Uploads may be at most {self.max_size} bytes.", self.max_size)
+        limit = self.max_size if upload is None else self.max_size_of(upload)
+        if length is not None and limit is not None and length > limit:
+            which = "Uploads" if limit == self.max_size else "This upload"
+            raise TooLarge(f"{which} may have at most {limit} bytes.", limit)
+
+    def max_size_of(self, upload: Upload) -> int | None:
+        """Return the maximum size of an upload: the smaller one of that of all uploads and its own."""
+        if upload.max_size is None or self.max_size is None:
+            return self.max_size if upload.max_size is None else upload.max_size
+        return min(upload.max_size, self.max_size)
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """Return when an upload expires that a request works on at ``now``.
@@ -258,12 +267,28 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         concat=creation.concat,
         owner=owner,
         client_key=creation.client_key,
+        # Kept for the time when the lengths of all parts are known.
+        max_size=limits.max_size if creation.concat is not None and creation.concat.is_final else None,
         awaits_completion=creation.awaits_completion,
         storage=creation.storage,
         created_at=now,
         updated_at=now,
     )
     return replace(upload, expires_at=limits.expiry(upload, now))
+
+
+def limit_size(upload: Upload, max_size: object) -> Upload:
+    """Return a new upload with the maximum size that the app has set for it.
+
+    :raises ValueError: ``max_size`` is not a number of bytes.
+    :raises TooLarge: The upload has been declared to be larger.
+    """
+    if max_size is not None:
+        if isinstance(max_size, bool) or not isinstance(max_size, int) or not 0 <= max_size <= MAX_LENGTH:
+            raise ValueError(f"upload.max_size = {max_size!r}: must be an integer from 0 to {MAX_LENGTH}, or None.")
+    limited = replace(upload, max_size=max_size)
+    Limits().check_length(limited.length, limited)
+    return limited
 
 
 def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[Upload, int]:
@@ -278,7 +303,7 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
     :raises LengthConflict: ``write`` declares a length that is already known or smaller than the offset, or it
         completes the upload at another length.
     :raises BeyondLength: ``write`` exceeds the upload's length.
-    :raises TooLarge: ``write`` exceeds ``limits.max_size`` or its own maximum.
+    :raises TooLarge: ``write`` exceeds the upload's maximum size or its own.
 
     Spec: tus 1.0 "PATCH", "Upload-Defer-Length".
     """
@@ -298,8 +323,8 @@ def begin(upload: Upload, write: Write, limits: Limits, now: datetime) -> tuple[
         upload = _end_at(upload, write.start + write.size, limits)
     if upload.awaits_completion is not (write.completes is False):
         upload = replace(upload, awaits_completion=write.completes is False)
-    end = upload.length if upload.length is not None else limits.max_size
-    room = (MAX_LENGTH if end is None else end) - write.start
+    end = upload.length if upload.length is not None else limits.max_size_of(upload)
+    room = max(0, (MAX_LENGTH if end is None else end) - write.start)
     if write.size is not None and write.size > room:
         raise _too_large(upload, f"The body exceeds the {room} bytes remaining in this upload.", room)
     if write.at_most is not None:
@@ -325,7 +350,7 @@ def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
         raise LengthConflict(f"This upload has been declared to have {upload.length} bytes; leave out Upload-Length.")
     if length < upload.offset:
         raise LengthConflict(f"The upload already has {upload.offset} bytes; its length cannot be {length}.")
-    limits.check_length(length)
+    limits.check_length(length, upload)
     return replace(upload, length=length)
 
 
@@ -395,5 +420,5 @@ def assemble(upload: Upload, parts: list[Upload], limits: Limits) -> Upload:
     """
     lengths = [part.length for part in parts]
     length = sum(known for known in lengths if known is not None)
-    limits.check_length(length)
+    limits.check_length(length, upload)
     return upload if None in lengths else replace(upload, length=length)

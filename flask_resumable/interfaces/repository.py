@@ -164,7 +164,7 @@ class StateRepository(Protocol):
 
         If the database supports it, the save and what the hook wrote in the app's session are committed in one
         transaction. If the hook raises, both are rolled back, and the exception propagates. The hook may change
-        ``upload.storage``: save it as it is after the hook.
+        ``upload.storage``, and ``max_size`` of the instance: save both as they are after the hook.
 
         :raises ClaimLost: A newer claim was made.
         """

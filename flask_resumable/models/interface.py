@@ -129,7 +129,7 @@ class UploadInterface(_Promised):
 
 
 class UploadView(UploadInterface):
-    """A read-only upload, for repositories that do not use a model."""
+    """An upload for repositories that do not use a model. Only ``max_size`` can be set, and only in ``on_create``."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
@@ -138,6 +138,7 @@ class UploadView(UploadInterface):
         self.offset: int = upload.offset
         self.metadata: UploadMetadata = upload.metadata
         self.raw_metadata: str = upload.metadata.raw
+        self.max_size: int | None = upload.max_size
         self.owner: str | None = upload.owner
         self.status: str = upload.status.value
         self.created_at: datetime = upload.created_at

@@ -77,6 +77,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     answer = JSONField()  # what on_complete returned
     format = LongField(default=FORMAT)  # the version of the fields' formats
     storage = JSONField()  # the storage's own data
+    max_size = LongField()  # in bytes; on_create may set it
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)
     updated_at = UtcDateTimeField()  # when a request last claimed or saved it

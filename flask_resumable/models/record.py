@@ -31,6 +31,7 @@ FIELDS = (
     "answer",
     "format",
     "storage",
+    "max_size",
     "created_at",
     "updated_at",
     "expires_at",
@@ -80,6 +81,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         awaits_completion=bool(record["awaits_completion"]),
         answer=None if record["answer"] is None else Answer.from_record(record["answer"]),
         storage=record["storage"] or {},
+        max_size=record["max_size"],
         created_at=record["created_at"],
         updated_at=record["updated_at"],
         expires_at=record["expires_at"],
@@ -136,6 +138,7 @@ def values_of(upload: Upload) -> dict[str, Any]:
         "concat_kind": _concat_kind(upload),
         "answer": answer_of(upload),
         "format": FORMAT,
+        "max_size": upload.max_size,
         "created_at": upload.created_at,
     }
 

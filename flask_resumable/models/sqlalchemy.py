@@ -94,6 +94,7 @@ class SQLAlchemyMixin(UploadInterface):
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what on_complete returned
     format: Mapped[int] = mapped_column(SmallInteger, default=FORMAT)  # the version of the columns' formats
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own data
+    max_size: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; on_create may set it
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when a request last claimed or saved it

@@ -70,6 +70,23 @@ class Upload(Protocol):
         ...
 
     @property
+    def max_size(self) -> int | None:
+        """The maximum size of this upload in bytes, or ``None`` if only the setting ``MAX_SIZE`` limits it.
+
+        Set it in ``on_create``::
+
+            def on_create(self, upload: Upload) -> None:
+                upload.max_size = 2**30 if current_user.is_paying else 10 * 2**20
+
+        If the client has declared a greater length, the upload is refused with a 413. Otherwise, the limit applies to
+        everything that the client declares or sends later. It cannot raise the limit of the setting.
+        """
+        ...
+
+    @max_size.setter
+    def max_size(self, value: int | None) -> None: ...
+
+    @property
     def offset(self) -> int:
         """The number of bytes received from the start of the file, without a gap."""
         ...

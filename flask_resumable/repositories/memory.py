@@ -154,7 +154,8 @@ class MemoryRepository:
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         self._held(claim)
-        upload = replace(upload, answer=hook(UploadView(upload)))
+        view = UploadView(upload)
+        upload = replace(upload, answer=hook(view), max_size=view.max_size)
         self.save(upload, claim, until=until)
         return upload
 

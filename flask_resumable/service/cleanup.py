@@ -15,6 +15,7 @@ from ..core.upload import Upload
 from ..errors import ClaimLost
 from ..errors import RemovalRefused
 from ..errors import ResumableError
+from ..errors import TooLarge
 from ..errors import UploadExpired
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
@@ -123,7 +124,7 @@ def complete_pending(service: UploadService, report: Report, *, batch: int) -> I
         for upload in uploads:
             try:
                 report.completed += service.catch_up(upload.id).status is Status.COMPLETE
-            except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
+            except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected, TooLarge):
                 pass  # another request is at work, the upload is being removed, or on_complete has just refused it
             except Exception:
                 logger.exception("Upload %s could not be completed.", upload.id)

@@ -13,8 +13,10 @@ from contextlib import suppress
 from datetime import datetime
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from ..core import upload as rules
+from ..core.answer import Answer
 from ..core.checksum import announced_digest
 from ..core.replacing import replace
 from ..core.upload import Limits
@@ -24,6 +26,7 @@ from ..errors import BytesLost
 from ..errors import InvalidRequest
 from ..errors import RemovalRefused
 from ..errors import ResumableError
+from ..errors import TooLarge
 from ..errors import UploadExpired
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
@@ -156,6 +159,8 @@ class Lifecycle:
     def _step(self, claimed: ClaimedUpload, upload: Upload, name: str | None, *, last: bool = False) -> None:
         """Save the next status together with what the hook writes, or neither. Then send the signal."""
         hook = self._hooks.named(name) if name else None
+        if hook is not None and name == "on_create":
+            hook = _limiting(hook, upload)
         if hook is None:
             claimed.save(upload, last=last)
         else:
@@ -264,7 +269,11 @@ class Lifecycle:
             parts = self.parts_of(claimed.upload, unfinished=True)
         except (UploadNotFound, UploadExpired):
             raise UploadExpired("A part of this upload has expired or was removed; create a new one.") from None
-        upload = rules.assemble(claimed.upload, parts, Limits())
+        try:
+            upload = rules.assemble(claimed.upload, parts, Limits())
+        except TooLarge:  # the parts whose lengths were not known before
+            self.discard(claimed)
+            raise
         is_copied = all(part.status is Status.COMPLETE for part in parts)
         if is_copied:
             assert upload.length is not None
@@ -298,7 +307,7 @@ class Lifecycle:
                     with self._claims.take(final.id) as claimed:
                         is_used = True
                         self.catch_up(claimed)
-                except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected):
+                except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected, TooLarge):
                     continue  # of no concern to the client that sent this part, which gets its own response
                 except Exception:
                     logger.exception("Upload %s could not be completed; complete_pending tries again.", final.id)
@@ -311,9 +320,10 @@ class Lifecycle:
         """
         try:
             parts = self.parts_of(final, unfinished=True)
-        except (UploadNotFound, UploadExpired):
+            known = rules.assemble(final, parts, Limits())
+        except (UploadNotFound, UploadExpired, TooLarge):
             return final, True
-        return rules.assemble(final, parts, Limits()), all(part.status is Status.COMPLETE for part in parts)
+        return known, all(part.status is Status.COMPLETE for part in parts)
 
     # --- hooks ---
 
@@ -339,3 +349,14 @@ class Lifecycle:
         observer: Callable[[object], object] | None = self._hooks.observer(name)
         if observer is not None:
             self._repository.call(upload, observer)
+
+
+def _limiting(hook: Callable[[Any], Answer | None], upload: Upload) -> Callable[[Any], Answer | None]:
+    """Return ``on_create``, followed by a check of the maximum size that it has set."""
+
+    def call(instance: Any) -> Answer | None:
+        answer = hook(instance)
+        rules.limit_size(upload, instance.max_size)
+        return answer
+
+    return call

@@ -338,6 +338,12 @@ class UploadService:
 
     def _receive_first(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:
         """Receive the content of a creation. If it is cut off, respond anyway, because the client needs the URL."""
+        if claimed.upload.max_size is not None:  # set by on_create, after the content was found not to be too large
+            try:
+                rules.begin(claimed.upload, write, limits, self.now())
+            except TooLarge:
+                self._lifecycle.discard(claimed)
+                raise
         try:
             self._receive(claimed, write, body, limits)
         except BodyIncomplete:

@@ -230,6 +230,21 @@ class ClaimContract:
         repository.save_with_hook(done, claim, hook, until=None)
         assert repository.get(done.id).storage == {"path": "after"}
 
+    def test_a_limit_that_a_hook_sets_is_saved(self, repository: StateRepository) -> None:
+        """A hook may set the maximum size of its upload. Later saves, and hooks that do not set it, leave it alone."""
+        claim = repository.add(an_upload(status=Status.NEW, max_size=20), until=SOON)
+
+        def hook(instance: Any) -> None:
+            assert instance.max_size == 20
+            instance.max_size = 2**40
+
+        saved = repository.save_with_hook(an_upload(max_size=20), claim, hook, until=SOON)
+        assert (saved.max_size, repository.get(id_of(1)).max_size) == (2**40, 2**40)
+        repository.save(saved.with_status(Status.FINISHING), claim, until=SOON)
+        done = saved.with_status(Status.FINISHING).with_status(Status.COMPLETE)
+        assert repository.save_with_hook(done, claim, lambda instance: None, until=None).max_size == 2**40
+        assert repository.get(id_of(1)).max_size == 2**40
+
     def test_a_failing_hook_leaves_the_state(self, repository: StateRepository) -> None:
         """If the hook raises, the upload is unchanged and the exception propagates."""
         claim = repository.add(an_upload(status=Status.FINISHING), until=SOON)

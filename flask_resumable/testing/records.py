@@ -43,6 +43,7 @@ class RecordContract:
             request_key="cd" * 32,
             expires_at=LATER,
             awaits_completion=True,
+            max_size=MAX_LENGTH,
             answer=Answer("Grüße", {"X-File": "1"}, 201),
             storage={"path": "a/b", "parts": [1, {"n": None}]},
         )

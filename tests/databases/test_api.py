@@ -355,3 +355,26 @@ def test_what_a_hook_writes_to_others_is_seen(app: Flask, tmp_path: Path) -> Non
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hook_limits_an_upload(request: pytest.FixtureRequest, app: Flask, tmp_path: Path, kind: str) -> None:
+    """``on_create`` can set ``max_size`` on whatever it gets. It is there for later hooks, and enforced."""
+
+    class Limiting(FlaskResumable):
+        def on_create(self, upload: Upload) -> None:
+            upload.max_size = 4
+
+        def on_complete(self, upload: Upload) -> None:
+            seen.append(upload.max_size)
+
+    seen: list[int | None] = []
+    uri = request.getfixturevalue("mongo").uri if kind in MONGO else None
+    with wiring(kind, app, tmp_path, uri) as wired:
+        Limiting(app=app, **wired)
+        tus = Tus(app.test_client())
+        assert tus.create(5).status_code == 413
+        url = tus.new(None, {"Upload-Defer-Length": "1"})
+        assert tus.patch(url, 0, b"12345").status_code == 413
+        assert tus.patch(url, 0, b"1234", {"Upload-Length": "4"}).status_code == 204
+        assert seen == [4]

@@ -32,6 +32,8 @@ def describe(upload: Upload) -> dict[str, object]:
         "length": upload.length,
         "complete": upload.status is Status.COMPLETE,
     }
+    if upload.max_size is not None:
+        described["maxSize"] = upload.max_size
     if upload.answer is not None:
         described["answer"] = upload.answer.content.decode(errors="replace")
     return described

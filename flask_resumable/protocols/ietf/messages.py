@@ -264,8 +264,9 @@ def limit_headers(
     policy: Policy, version: Version = NEWEST, upload: Upload | None = None, now: datetime | None = None
 ) -> dict[str, str]:
     """Return ``Upload-Limit``, for all uploads or for one. Spec: "Limits"."""
+    sizes = [policy.max_size, None if upload is None else upload.max_size]
     limits: dict[str, int | None] = {
-        "max-size": policy.max_size,
+        "max-size": min((size for size in sizes if size is not None), default=None),
         "min-size": policy.min_size or None,
         "max-append-size": policy.max_append_size,
         "min-append-size": policy.min_append_size or None,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 from flask import Request
@@ -247,9 +248,14 @@ def on_error(error: ResumableError) -> Response:
     """Respond to one of our errors."""
     reply = reply_error(error, version_of(request.headers))
     response = respond_to_error(error, reply, CONTENT_TYPE)
-    if reply.status == 413 and NAME in current_state().protocols:
-        server = cast(IetfServer, current_state().protocols[NAME])
-        response.headers.update(ietf.limit_headers(server.policy, version_of(request.headers)))
+    state = current_state()
+    if reply.status == 413 and NAME in state.protocols:
+        server = cast(IetfServer, state.protocols[NAME])
+        known: tuple[Upload, datetime] | tuple[()] = ()
+        if upload_id := (request.view_args or {}).get("upload_id"):
+            with suppress(ResumableError):  # it may be gone, or not exist for this client
+                known = state.service.find(upload_id, owner=state.owner()), state.service.now()
+        response.headers.update(ietf.limit_headers(server.policy, version_of(request.headers), *known))
     return response
 
 

@@ -227,17 +227,18 @@ def reply_options(policy: Policy) -> Reply:
     return Reply(status=204, headers=headers)
 
 
-def reply_created(upload: Upload, location: str, *, with_content: bool) -> Reply:
+def reply_created(upload: Upload, location: str, policy: Policy, *, with_content: bool) -> Reply:
     """Reply that an upload was created. Spec: tus 1.0 "POST"."""
     headers = {**answer_headers(upload), "Location": location, **expiry_headers(upload)}
+    headers |= max_size_headers(upload, policy)
     if with_content:
         headers["Upload-Offset"] = str(upload.offset)
     return Reply(status=201, headers=headers)
 
 
-def reply_head(upload: Upload) -> Reply:
+def reply_head(upload: Upload, policy: Policy) -> Reply:
     """Reply with the progress of an upload. Spec: tus 1.0 "HEAD", "Concatenation"."""
-    headers = expiry_headers(upload)
+    headers = {**expiry_headers(upload), **max_size_headers(upload, policy)}
     if not upload.is_final or upload.status is Status.COMPLETE:
         headers["Upload-Offset"] = str(upload.offset)
     if upload.length is not None:
@@ -267,6 +268,14 @@ def expiry_headers(upload: Upload) -> dict[str, str]:
     if upload.expires_at is None or not upload.can_expire:
         return {}
     return {"Upload-Expires": http_date(upload.expires_at)}
+
+
+def max_size_headers(upload: Upload, policy: Policy) -> dict[str, str]:
+    """Return ``Tus-Max-Size``, if the upload has a limit of its own. OPTIONS tells the limit of all uploads."""
+    if upload.max_size is None:
+        return {}
+    limit = upload.max_size if policy.max_size is None else min(upload.max_size, policy.max_size)
+    return {"Tus-Max-Size": str(limit)}
 
 
 def answer_headers(upload: Upload) -> dict[str, str]:

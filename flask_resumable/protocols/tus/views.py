@@ -133,7 +133,7 @@ def _create(site: _Site, upload_id: str) -> Response:
     )
     settings = site.server.settings
     location = location_of(upload.id, endpoint=settings.endpoint, is_absolute=settings.absolute_location)
-    return respond(tus.reply_created(upload, location, with_content=content is not None))
+    return respond(tus.reply_created(upload, location, policy, with_content=content is not None))
 
 
 def _head(site: _Site, upload_id: str) -> Response:
@@ -145,7 +145,7 @@ def _head(site: _Site, upload_id: str) -> Response:
         may_have_overtaken=not is_alone,
         ends_at_length="Tus-Resumable" in request.headers,
     )
-    return respond(tus.reply_head(upload))
+    return respond(tus.reply_head(upload, site.policy))
 
 
 def _patch(site: _Site, upload_id: str) -> Response:

@@ -176,8 +176,9 @@ class MongoengineRepository:
         """
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
-        upload = replace(upload, answer=hook(instance))
-        values = state_of(upload) | {"answer": answer_of(upload), "claimed_until": until, "claim_message": None}
+        upload = replace(upload, answer=hook(instance), max_size=instance.max_size)
+        values = state_of(upload) | {"answer": answer_of(upload), "max_size": upload.max_size}
+        values |= {"claimed_until": until, "claim_message": None}
         self._change(claim, values, own.changes())
         return upload
 

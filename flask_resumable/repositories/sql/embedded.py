@@ -30,6 +30,7 @@ from .engines import LazyEngine
 from .prepared import can_prepare_for_sqlite
 from .records import Records
 from .sqlite import Direct
+from .tables import add_columns
 from .tables import create_table
 
 BUSY_TIMEOUT = 30  # seconds to wait for another process's write
@@ -58,8 +59,9 @@ class EmbeddedRepository(Records):
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
         with hook_db_errors():
-            answer = hook(UploadView(upload))
-        upload = upload if answer is None else replace(upload, answer=answer)
+            view = UploadView(upload)
+            answer = hook(view)
+        upload = replace(upload, max_size=view.max_size, answer=upload.answer if answer is None else answer)
         self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload
 
@@ -88,10 +90,15 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
 
     :param durable: Whether changes must survive a power failure. They survive ``kill -9`` in any case.
     """
-    engine = LazyEngine(lambda: _engine(uri, durable=durable), lambda found: create_table(found, EmbeddedUpload))
+    engine = LazyEngine(lambda: _engine(uri, durable=durable), _prepare)
     is_plain = make_url(uri).get_driver_name() == "pysqlite"  # other drivers may encrypt, or connect to a server
     database = Direct(engine, durable=durable) if is_plain and can_prepare_for_sqlite() else Pooled(engine)
     return EmbeddedRepository(EmbeddedUpload, database)
+
+
+def _prepare(engine: Engine) -> None:
+    create_table(engine, EmbeddedUpload)
+    add_columns(engine, EmbeddedUpload)
 
 
 def _engine(uri: str, *, durable: bool) -> Engine:

@@ -197,6 +197,7 @@ class Records:
     ) -> tuple[Any, Parameters]:
         """Return the save after a hook. It leaves digests alone, apart from those that the hook has requested."""
         values = state_of(upload) | {"claimed_until": until, "answer": answer_of(upload)}
+        values["max_size"] = upload.max_size
         if digests is None:
             return self._statements.save_with_hook, self._statements.under(claim, values)
         return self._statements.save_with_hook_and_digests, self._statements.under(claim, values | {"digests": digests})

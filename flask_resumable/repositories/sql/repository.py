@@ -51,19 +51,26 @@ class SQLAlchemyRepository(Records):
         with self._app_session() as session, self._digests.at_work(upload, session) as work:
             answer: Answer | None = None
             saved: list[Answer | None] = []
+            limit = upload.max_size
 
             def save() -> None:
+                nonlocal limit
                 saved.append(answer)
+                limit = instance.max_size
                 digests, work.digests = work.digests, None
-                statement, parameters = self._hook_save(replace(upload, answer=answer), claim, until, digests)
+                statement, parameters = self._hook_save(
+                    replace(upload, answer=answer, max_size=limit), claim, until, digests
+                )
                 # By the mapper, because a session that is bound by base classes finds no engine for a table.
                 connection = session.connection(bind_arguments={"mapper": self.model})
                 self._check(self._pool.change_in(connection, statement, parameters))
 
             with save_with_next_commit(session, save):
-                answer = hook(self._instances.attached(session, upload))
+                instance = self._instances.attached(session, upload)
+                answer = hook(instance)
+                limit = vars(instance).get("max_size", limit)  # a commit of the hook's may have expired it
                 session.commit()
-        upload = upload if answer is None else replace(upload, answer=answer)
+        upload = replace(upload, max_size=limit, answer=upload.answer if answer is None else answer)
         if saved[-1] != answer:  # the hook committed before it returned this
             self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload

@@ -61,7 +61,7 @@ class Statements:
         self.claim_owned = claim_free.where(c["owner"] == bindparam(_OWNER))
         saved = self._new(*STATE_FIELDS, "claimed_until") | grown | answered
         self.save = update(table).where(is_held).values(saved | self._new("digests"))
-        self.save_with_hook = update(table).where(is_held).values(saved | self._new("answer"))
+        self.save_with_hook = update(table).where(is_held).values(saved | self._new("answer", "max_size"))
         self.save_with_hook_and_digests = self.save_with_hook.values(self._new("digests"))
         self.save_progress = update(table).where(is_known).values(self._new("offset", "chunks", "digests", "version"))
         self.leave_message = update(table).where(is_held).values(self._new("claim_message"))

@@ -45,6 +45,7 @@ class Uploads(FlaskResumable[MyUpload]):
 
     def on_create(self, upload: MyUpload) -> None:
         upload.project = session.get(Project, 1)
+        upload.max_size = 10 * 2**20
 
     def on_complete(self, upload: MyUpload) -> None:
         upload.caption = f"{upload.filename}, {describe(upload)}"

@@ -33,6 +33,7 @@ class Uploads(FlaskResumable):
     def on_create(self, upload: Upload) -> None:
         if not (upload.filename or "").endswith(".csv"):
             raise UploadRejected(415, "Only CSV files, please.")
+        upload.max_size = 10 * 2**20
 
     def pre_save(self, upload: Upload) -> None:
         if upload.length is not None and upload.received > upload.length // 2:

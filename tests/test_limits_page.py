@@ -1,0 +1,41 @@
+"""The examples in ``docs/limits.md`` work as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conformance.tus_client import refused
+from tests.conformance.tus_client import Tus
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "limits.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def app_of(text: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """The app of the block of Python that contains a text."""
+    [code] = [code for language, code in BLOCKS if language == "python" and text in code]
+    made = Flask.__init__
+
+    def make(self: Flask, name: str, **options: Any) -> None:
+        made(self, name, instance_path=str(home), **options)
+
+    monkeypatch.setattr(Flask, "__init__", make)
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(code, names)
+    app: Flask = names["app"]
+    return app
+
+
+def test_max_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown of curl is what the app of that section says, to those whom its hook limits."""
+    client = app_of("upload.max_size =", tmp_path, monkeypatch).test_client()
+    [told] = [code.strip().splitlines() for language, code in BLOCKS if language == "console" and "3000000" in code]
+    response = Tus(client).create(3_000_000)
+    assert (f"HTTP/1.1 {response.status}", response.text.strip()) == (told[1], told[-1])
+    assert Tus(client, headers={"X-User": "alice"}).create(50_000_000).status_code == 201
+    refused(Tus(client, headers={"X-User": "alice"}).create(50_000_001), 413)
