@@ -16,6 +16,8 @@ from ..core.upload import Upload
 from ..state import State
 from .stream import Excerpt
 
+_MAX_NAME = 255  # characters
+_MAX_EXTENSION = 32  # characters
 DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -116,5 +118,10 @@ def _asked_for(request: Request, response: Response, length: int) -> tuple[int, 
 
 def _download_name(upload: Upload) -> str:
     """Return the client's name for the file, without folders or characters that could end a header."""
-    name = (upload.metadata.filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable())[:255] or upload.id
+    name = (upload.metadata.filename or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    shown = "".join(character for character in name if character.isprintable())
+    if len(shown) > _MAX_NAME:  # keep what tells the type
+        stem, dot, extension = shown.rpartition(".")
+        extension = dot + extension if stem and len(extension) < _MAX_EXTENSION else ""
+        shown = shown[: _MAX_NAME - len(extension)] + extension
+    return shown if shown.strip(". ") else upload.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import BinaryIO
@@ -11,8 +12,8 @@ from typing import Protocol
 from werkzeug.datastructures import FileStorage
 from werkzeug.datastructures import Headers
 from werkzeug.datastructures import MultiDict
-from werkzeug.http import parse_options_header
 
+from ...core.parameters import form_parameters
 from ...errors import BodyIncomplete
 from ...errors import InvalidRequest
 from ...errors import ResumableError
@@ -30,6 +31,8 @@ BLOCK_SIZE = 256 * 1024  # bytes
 MAX_PARTS = 100
 MAX_FIELDS_SIZE = 64 * 1024  # bytes of all fields together
 OVERHEAD = MAX_FIELDS_SIZE + 64 * 1024  # the maximum size of a form in bytes, without its file
+
+_FOLDED = re.compile(rb"\r\n[ \t]+")  # libraries for mail fold long headers
 
 Block = bytes | memoryview | Piped
 Fields = list[tuple[str, str]]  # names and values
@@ -243,10 +246,18 @@ def _check_files(names: list[str], file_field: str) -> None:
 @lru_cache(64)  # the forms of a client have the same headers
 def _described(head: bytes) -> tuple[str, bool, Headers]:
     """Parse a part's headers: return its name, whether it is a file, and all headers."""
-    lines = (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))
-    headers = Headers([(name.strip(), value.strip()) for name, _, value in lines])
-    value = headers.get("Content-Disposition")
-    if value is None:
+    headers = Headers()
+    disposition: str | None = None
+    for line in _FOLDED.sub(b" ", head).decode("utf-8", "replace").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-disposition":
+            disposition = value.strip()
+        elif "\n" in line or "\r" in line:
+            raise InvalidRequest("A part of the form has a header with a line break.")
+        else:
+            headers.add(name.strip(), value.strip())
+    if disposition is None:
         raise InvalidRequest("A part of the form has no Content-Disposition.")
-    options = parse_options_header(value)[1]
-    return options.get("name", ""), "filename" in options, headers
+    options = form_parameters(disposition)
+    is_file = any(name.partition("*")[0] == "filename" for name in options)
+    return options.get("name", ""), is_file, headers

@@ -72,7 +72,7 @@ class FlowPolicy:
     max_size: int | None = None  # of a file
     max_chunks: int = 100_000
     max_chunk_size: int = 2**30
-    max_identifier: int = 1024
+    max_identifier: int = 1024  # characters
     max_name: int = 1024
     max_depth: int = 32  # folders
     max_metadata: int = 16 * 1024  # characters
@@ -284,8 +284,8 @@ def _check_size(total_size: int, chunk_size: int, total_chunks: int, policy: Flo
 def _text(name: str, value: str, limit: int) -> str:
     if _NO_TEXT.search(value):
         raise InvalidRequest(f"{name} contains invalid characters.")
-    if len(value.encode()) > limit:
-        raise InvalidRequest(f"{name} is longer than {limit} bytes.")
+    if len(value) > limit:
+        raise InvalidRequest(f"{name} is longer than {limit} characters.")
     return value
 
 

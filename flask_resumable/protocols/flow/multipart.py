@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_HEAD = 16 * 1024  # the maximum size of a part's headers, and of the preamble, in bytes
+MAX_HEAD = 32 * 1024  # the maximum size of a part's headers, and of the preamble, in bytes
 _AFTER_DELIMITER = re.compile(rb"[ \t]{0,64}(--|\r\n)")
 _INCOMPLETE_AFTER = re.compile(rb"[ \t]{0,64}[-\r]?\Z")
 
