@@ -23,6 +23,7 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     │   └── BeyondLength        the content exceeds the upload's length
     ├── ChecksumMismatch        the content does not have the announced checksum
     ├── BodyIncomplete          the client disconnected or went silent in the middle of its body
+    │   └── ServerStopping          the server stops, and has saved what it received
     ├── UploadLocked            another request holds the upload and must not be interrupted
     ├── ClaimLost               a newer request took over the upload
     ├── BytesLost               the storage no longer has bytes that were saved
@@ -178,6 +179,14 @@ class BodyIncomplete(ResumableError):
     def __init__(self, offset: int) -> None:
         super().__init__("The request body was cut short; request the current offset and resume from there.")
         self.offset = offset
+
+
+class ServerStopping(BodyIncomplete):
+    """Raised when the server stops receiving a body because it is about to shut down or restart."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.args = ("The server is restarting; request the current offset and resume from there.",)
 
 
 class UploadLocked(ResumableError):

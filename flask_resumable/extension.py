@@ -50,6 +50,7 @@ from .state import current_state
 from .state import State
 from .storage.factory import storage_for
 from .storage.multiple import MultiStorage
+from .wsgi.stopping import is_stopping
 
 _PAGE = 100  # uploads held in memory at a time
 Storages = Storage | Mapping[str, Storage]
@@ -157,6 +158,7 @@ class FlaskResumable(Generic[UploadT]):
             completed_ttl=chunks.completed_ttl,
             cancelled_ttl=chunks.cancelled_ttl,
             now=self._now,
+            is_stopping=is_stopping,
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         blueprints = blueprints_for(dialects)

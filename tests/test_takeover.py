@@ -43,6 +43,8 @@ class Pipe:
 
     size: int | None = None
     unseen = 0
+    grace = 0.0
+    is_stopped = False
     counts_only_whole = False
     watch: Any = None
     is_overlong = False
@@ -99,6 +101,10 @@ class Pipe:
         with self._changed:
             self._is_interrupted = True
             self._changed.notify()
+
+    def stop(self) -> bool:
+        """Nothing stops."""
+        return True
 
     def close(self) -> None:
         """Nothing to do."""

@@ -65,6 +65,15 @@ class Incoming(Protocol):
         """
         ...
 
+    def stop(self) -> bool:
+        """End the body here, because the server stops, and make :meth:`wait` return soon, if that is safe.
+
+        Called by another thread, in its turn, after it took what has arrived.
+
+        :return: Whether it returns soon. If not, the body has not ended.
+        """
+        ...
+
     def close(self) -> None:
         """Stop reading. Called by the request's own thread, in its turn. The server must not wait for unread bytes."""
         ...
@@ -94,6 +103,13 @@ class Body(Protocol):
         ...
 
     counts_only_whole: bool  # whether this server may return garbage when a body is cut off
+
+    grace: float  # seconds that it may still take when the server stops, because nothing counts unless it is whole
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was cut off because the server stops. Valid after the end."""
+        ...
 
     @property
     def is_whole(self) -> bool:

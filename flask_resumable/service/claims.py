@@ -68,6 +68,10 @@ class Transfer(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """End the transfer soon, because the server stops; the request itself saves what has arrived."""
+        ...
+
 
 class ClaimedUpload:
     """A claimed upload, which this request may change until a newer request takes it over."""

@@ -198,11 +198,17 @@ class _Rest:
         self.unseen = 0
         self.counts_only_whole = body.counts_only_whole
         self.watch = body.watch
+        self.grace = body.grace
 
     @contextmanager
     def incoming(self, room: int) -> Iterator[Incoming]:
+        self._body.grace = self.grace
         with self._body.incoming(self._skipped + room) as incoming:
             yield _IncomingRest(self._body, incoming, self._skipped, self.unseen)
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._body.is_stopped
 
     @property
     def is_whole(self) -> bool:
@@ -228,6 +234,7 @@ class _IncomingRest:
         self.wait = incoming.wait
         self.pause = incoming.pause
         self.interrupt = incoming.interrupt
+        self.stop = incoming.stop
         self.close = incoming.close
 
     @property

@@ -204,13 +204,16 @@ class Takeover:
 class Listener:
     """Receives messages from other processes to the requests that are receiving content in this one.
 
+    When the server stops, all these requests are told to save and to leave.
+
     One thread serves them all. Short requests do not need it, but starting it would take longer than they do, so it
     stays for a while after the last one.
     """
 
-    def __init__(self, repository: StateRepository, claims: Claims) -> None:
+    def __init__(self, repository: StateRepository, claims: Claims, is_stopping: Callable[[], bool]) -> None:
         self._repository = repository
         self._claims = claims
+        self._is_stopping = is_stopping
         self._held: set[ClaimedUpload] = set()
         self._granting: set[ClaimedUpload] = set()
         self._lock = threading.Lock()
@@ -240,7 +243,12 @@ class Listener:
                     self._thread = None
                     return
                 last = now if self._held else last
-            if self._held:
+                held = tuple(self._held)
+            if held and self._is_stopping():
+                for claimed in held:
+                    if claimed.transfer is not None:
+                        claimed.transfer.stop()
+            elif held:
                 with suppress(ResumableError):  # tried again soon
                     self._hear()
 

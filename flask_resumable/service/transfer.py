@@ -29,6 +29,7 @@ from ..errors import ClaimLost
 from ..errors import InvalidRequest
 from ..errors import LengthConflict
 from ..errors import ResumableError
+from ..errors import ServerStopping
 from ..errors import TooLarge
 from ..errors import Unavailable
 from ..interfaces import Body
@@ -49,6 +50,8 @@ _DRAINING = 0.25  # the maximum number of seconds for that
 _SILENCE = 0.9  # seconds without content after which a request checks whether it still holds its upload
 _SHOW_EVERY = 1.0  # minimum seconds between two saves on request, which make a store keep less than a full part
 _YIELD = 0.001  # seconds
+_GRACE = 0.75  # seconds for the rest of a body when the server stops, if nothing counts before its checksum is verified
+_MESSAGES_FROM = 32 * 1024 * 1024  # bytes after which even a request that never waits for content receives messages
 
 
 class Receiver:
@@ -100,7 +103,7 @@ class Receiver:
         if body.is_overlong:
             raise rules.overlong(claimed.upload, write, room)
         if not body.is_whole and not claimed.upload.is_whole:
-            raise BodyIncomplete(claimed.upload.offset)
+            raise _cut_off(body, claimed.upload)
 
     @contextmanager
     def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer) -> Iterator[None]:
@@ -111,6 +114,11 @@ class Receiver:
         finally:
             claimed.is_receiving = False
             self._listener.discard(claimed)
+
+
+def _cut_off(body: Body, upload: Upload) -> BodyIncomplete:
+    """Return the error for a body that was cut off, after what counts of it was saved."""
+    return (ServerStopping if body.is_stopped else BodyIncomplete)(upload.offset)
 
 
 class _NoWriter:
@@ -155,6 +163,7 @@ class _Transfer:
         self._must_leave = False
         self._has_left = False
         self._has_ended = False
+        self._failure: BaseException | None = None  # of storing a block on behalf of another request
         self._shown_at = -_SHOW_EVERY
         self._watch: Watch | None = None
         self._told_at = time.monotonic()
@@ -171,6 +180,8 @@ class _Transfer:
             if not self._hashers and self._pipes is not None:
                 body.unseen = room
             self._watch = body.watch
+            if self._is_guarded:
+                body.grace = _GRACE
             with body.incoming(room) as incoming:
                 self._incoming = incoming
                 self._take_all(incoming, before_waiting)
@@ -205,6 +216,8 @@ class _Transfer:
             told = None
             with self._turn:
                 has_more = self._take_some(incoming)
+                if self._failure is not None:
+                    raise self._failure
                 if self._has_ended:
                     return
                 if self._watch is not None:
@@ -213,11 +226,13 @@ class _Transfer:
                 self._watch.tell(told)
             if self._waiting:
                 time.sleep(_YIELD)  # a lock alone is not fair
-            if has_more:
+            if has_more and not (is_first and self._position - self._write.start > _MESSAGES_FROM):
                 continue
             if is_first:
                 before_waiting()
                 is_first = False
+                if has_more:
+                    continue
             before = time.monotonic()
             incoming.wait()
             if time.monotonic() - before >= _SILENCE:
@@ -292,6 +307,17 @@ class _Transfer:
                 self._save_all(anyway=True)  # so that the request that asked sees that it was heard
             return self._claimed.upload
 
+    def stop(self) -> None:
+        """End the body here, because the server stops. What counts of it is then saved by the request itself.
+
+        If the request is busy, or needs all of its body, it finds out by itself.
+        """
+        if self._is_guarded:
+            return
+        with self._others_turn(0) as has_turn:
+            if has_turn and not self._is_over() and self._incoming is not None and not self._incoming.stop():
+                self._leave()  # the request may wait for a long time, but nobody has to wait for it
+
     @contextmanager
     def _others_turn(self, patience: float) -> Iterator[bool]:
         self._waiting.append(None)
@@ -320,7 +346,13 @@ class _Transfer:
             if not block:
                 self._has_ended = True
                 return True
-            self._store(block)
+            try:
+                self._store(block)
+            except BaseException as error:
+                # The block is lost. The next one must not be stored in its place.
+                self._has_ended, self._failure = True, error
+                incoming.interrupt()
+                return True
         return False
 
     def _leave(self) -> None:
@@ -401,7 +433,7 @@ class _Transfer:
         if body.is_overlong:
             raise rules.overlong(self._claimed.upload, self._write, room)
         if not body.is_whole:
-            raise BodyIncomplete(self._claimed.upload.offset)
+            raise _cut_off(body, self._claimed.upload)
         checksum = self._write.checksum or self._trailing_checksum(body)
         if checksum is not None:
             checksum.check(self._hashers[checksum.algorithm])

@@ -63,6 +63,7 @@ class UploadService:
         completed_ttl: timedelta,
         cancelled_ttl: timedelta,
         now: Clock,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.repository = repository
         self.storage = storage
@@ -75,7 +76,7 @@ class UploadService:
         )
         self._cancelled_ttl = cancelled_ttl
         self._takeover = Takeover(repository, storage, self._claims, now)
-        listener = Listener(repository, self._claims)
+        listener = Listener(repository, self._claims, is_stopping)
         self._receiver = Receiver(
             repository, storage, self._lifecycle.call_hook, self._lifecycle.has_listeners, listener, now
         )

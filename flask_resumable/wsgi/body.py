@@ -28,12 +28,14 @@ from .sources import is_plain
 from .sources import NetworkError
 from .sources import Source
 from .sources import Stream
+from .stopping import worker
 from .tls import GunicornRecords
 from .watched_input import server_input
 
 logger = logging.getLogger(__package__)
 
 TURN = 4 * 1024 * 1024  # bytes after which other greenlets get a chance to run
+_LAST = 0.25  # seconds in which a server that stops still takes what is there from a client that sends without a pause
 
 
 class RequestBody:
@@ -52,6 +54,8 @@ class RequestBody:
         self.is_whole = self.size == 0
         self.received = 0  # in bytes
         self.is_overlong = False
+        self.is_stopped = False
+        self.grace = 0.0
         self.unseen = 0
         self.watch: Watch | None = None
 
@@ -100,6 +104,8 @@ class RequestContent:
         self._is_open = True
         self._closing = threading.Lock()
         self._owner = threading.get_ident()
+        self._worker = worker()
+        self._stop_at: float | None = None  # when to end this body, because the server stops
 
     def __enter__(self) -> RequestContent:
         return self
@@ -110,7 +116,7 @@ class RequestContent:
     def wait(self) -> None:
         if self._interruption is not None:
             raise self._interruption
-        if self.has_ended:
+        if self.has_ended or not (self._worker.alive or self._may_go_on()):
             return
         try:
             self._source.wait()
@@ -123,6 +129,8 @@ class RequestContent:
     def take(self) -> bytes | memoryview | Piped | None:
         if self.has_ended:
             return b""
+        if self._stop_at is not None and time.monotonic() > self._stop_at + _LAST:
+            return self._stop()
         body, left = self._body, self._left
         try:
             if body.unseen and left:
@@ -133,7 +141,10 @@ class RequestContent:
             logger.debug("A body could not be read to its end.", exc_info=True)  # usually the client disconnected
             return self._end()
         if block is None:
-            if time.monotonic() - self._heard_at < self._idle_timeout:
+            now = time.monotonic()
+            if self._stop_at is not None and now >= self._stop_at:
+                return self._stop()
+            if now - self._heard_at < self._idle_timeout:
                 return None
             self._source.abandon()
             return self._end()
@@ -161,6 +172,8 @@ class RequestContent:
             self._end(is_whole=True)
         if before // TURN != body.received // TURN and threading.get_ident() == self._owner:
             _give_way()
+            if not self._worker.alive:
+                self._may_go_on()
 
     def _end(self, *, is_whole: bool = False) -> bytes:
         self.has_ended = True
@@ -168,6 +181,28 @@ class RequestContent:
         if threading.get_ident() != self._owner:
             self._source.wake()
         return b""
+
+    def _may_go_on(self) -> bool:
+        """Whether the request may still wait for content, although the server stops."""
+        now = time.monotonic()
+        if self._stop_at is None:
+            self._stop_at = now + self._body.grace
+        return now < self._stop_at
+
+    def _stop(self) -> bytes:
+        """End the body where it is."""
+        self._body.is_stopped = True
+        self._source.abandon()
+        return self._end()
+
+    def stop(self) -> bool:
+        with self._closing:
+            if self._is_open and not self.has_ended:
+                if not self._source.interrupt():
+                    return False
+                self._body.is_stopped = True
+                self._end()
+            return True
 
     def interrupt(self) -> None:
         with self._closing:
@@ -179,7 +214,7 @@ class RequestContent:
             if not self._is_open:
                 return
             self._is_open = False
-            if not self.has_ended:
+            if not self.has_ended or self._body.is_stopped:
                 self._source.abandon()
             self.has_ended = True
             self._source.close()

@@ -209,10 +209,12 @@ class GunicornSocket:
             self._buffer = None
         self._lend_pipe()
 
-    def interrupt(self) -> None:
-        give_up(self._reader.unreader, self._socket)
+    def interrupt(self) -> bool:
+        self.abandon()
+        return True
 
-    abandon = interrupt
+    def abandon(self) -> None:
+        give_up(self._reader.unreader, self._socket)
 
     def close(self) -> None:
         self.pause()
@@ -257,10 +259,12 @@ class GunicornFrames(ReadsAhead):
             return self._socket.pending() > _FRAMING
         return bytes_waiting(self._socket.fileno()) > _FRAMING
 
-    def interrupt(self) -> None:
-        give_up(getattr(self._reader.req, "unreader", None), self._socket)
+    def interrupt(self) -> bool:
+        self.abandon()
+        return is_plain(self._socket)
 
-    abandon = interrupt
+    def abandon(self) -> None:
+        give_up(getattr(self._reader.req, "unreader", None), self._socket)
 
     def close(self) -> None:
         self._reader.buf.write(self._ahead.take_all())

@@ -64,10 +64,12 @@ class Source(Protocol):
         """Return what is needed only while content arrives, such as a buffer. The last block is not valid any more."""
         ...
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Make :meth:`wait` in another thread return, if that is safe. Take what has arrived first.
 
         On macOS and BSD, shutting down a connection for reading discards it.
+
+        :return: Whether it returns within a ``TICK``.
         """
         ...
 
@@ -191,10 +193,12 @@ class BufferedSocket:
     def pause(self) -> None:
         """Do nothing: the buffer is the server's."""
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         shut(self._socket)
+        return True
 
-    abandon = interrupt
+    def abandon(self) -> None:
+        self.interrupt()
 
     def close(self) -> None:
         self._socket.settimeout(self._timeout)
@@ -257,11 +261,14 @@ class Stream(ReadsAhead):
             self._left -= len(block)
         return block
 
-    def interrupt(self) -> None:
-        if self._is_last and is_plain(self._socket):
-            shut(self._socket)
+    def interrupt(self) -> bool:
+        if not self._is_last or not is_plain(self._socket):
+            return False
+        shut(self._socket)
+        return True
 
-    abandon = interrupt
+    def abandon(self) -> None:
+        self.interrupt()
 
     def close(self) -> None:
         if self._socket is not None:

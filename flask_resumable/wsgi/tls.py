@@ -56,8 +56,9 @@ class GunicornRecords(ReadsAhead):
         self._ahead.put(block)
         return len(block)
 
-    def interrupt(self) -> None:
-        """Do nothing: a connection cannot be shut down without leaving TLS."""
+    def interrupt(self) -> bool:
+        """Do nothing: a connection cannot be shut down without leaving TLS. But it is never waited for very long."""
+        return True
 
     def abandon(self) -> None:
         give_up(self._reader.unreader, self._socket)

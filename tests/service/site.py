@@ -27,6 +27,8 @@ class Content:
 
     counts_only_whole = False
     is_overlong = False
+    is_stopped = False
+    grace = 0.0
     unseen = 0
     watch: Any = None
     withholds = False
@@ -55,6 +57,10 @@ class Content:
 
     def interrupt(self) -> None:
         """Nobody waits."""
+
+    def stop(self) -> bool:
+        """Nothing stops."""
+        return True
 
     def close(self) -> None:
         """Nothing is open."""

@@ -10,7 +10,6 @@ from flask import Request
 from werkzeug.http import parse_options_header
 
 from ...core.checksum import Hasher
-from ...errors import BodyIncomplete
 from ...errors import InvalidRequest
 from ...errors import ResumableError
 from ...errors import TooLarge
@@ -19,12 +18,14 @@ from ...wsgi.first_reader import is_parsed
 from ...wsgi.pipes import MIN_PIPED_SIZE
 from . import messages as flow
 from .form import Block
+from .form import cut_off
 from .form import Fields
 from .form import FormReader
 from .form import OVERHEAD
 from .form import ParsedForm
 from .form import Sink
 
+_GRACE = 0.75  # seconds for the rest of a chunk when the server stops; a chunk is sent again as a whole
 DRAIN = 16 * 1024 * 1024  # bytes to read after a refusal: browsers see no response before they have sent everything
 
 
@@ -42,6 +43,7 @@ class ChunkRequest:
         self._max_size = max_size
         if body.size is not None and body.size > max_size + OVERHEAD:
             raise self._too_large()
+        body.grace = _GRACE
         self._query = list(request.args.items(multi=True))
         self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
         self._file: Iterator[Block] | None = None
@@ -118,7 +120,7 @@ class ChunkRequest:
         if self._body.is_overlong:
             raise self._too_large()
         if not self._body.is_whole and not isinstance(self._content, ParsedForm):
-            raise BodyIncomplete(0)
+            raise cut_off(self._body)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"Chunks may have at most {self._max_size} bytes.", self._max_size)

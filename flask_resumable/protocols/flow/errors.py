@@ -19,7 +19,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadNotFound: 404,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
-    errors.BodyIncomplete: 503,  # the network's fault
+    errors.BodyIncomplete: 503,  # the network's fault, or the server stops
     errors.UploadExpired: 503,  # the next try creates a new upload
     errors.UploadClosed: 503,
     errors.BytesLost: 503,

@@ -17,6 +17,7 @@ from ...core.parameters import form_parameters
 from ...errors import BodyIncomplete
 from ...errors import InvalidRequest
 from ...errors import ResumableError
+from ...errors import ServerStopping
 from ...errors import TooLarge
 from ...errors import UnsupportedMediaType
 from ...interfaces import Piped
@@ -194,7 +195,7 @@ class FormReader:
             for _ in self._blocks:
                 pass
             if not body.is_whole:
-                return BodyIncomplete(0)
+                return cut_off(body)
         return error
 
 
@@ -234,6 +235,11 @@ class ParsedForm:
 
     def close(self) -> None:
         """Do nothing: Flask closes it."""
+
+
+def cut_off(body: RequestBody) -> BodyIncomplete:
+    """Return the error for a body that was cut off. None of the chunk counts."""
+    return ServerStopping(0) if body.is_stopped else BodyIncomplete(0)
 
 
 def _check_files(names: list[str], file_field: str) -> None:

@@ -29,7 +29,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.BeyondLength: 400,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 400,
-    errors.BodyIncomplete: 503,  # a client that still reads this should resume
+    errors.BodyIncomplete: 503,  # a client that still reads this should resume; so it should if the server stops
     errors.BytesLost: 503,
     errors.UploadLocked: 503,
     errors.ClaimLost: 503,

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.LengthConflict: 400,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
+    errors.ServerStopping: 503,
     errors.BodyIncomplete: 409,  # a client that still reads this should resume
     errors.BytesLost: 409,
     errors.UploadLocked: 423,
@@ -51,7 +52,8 @@ def _headers(error: errors.ResumableError) -> dict[str, str]:
     if isinstance(error, errors.OffsetMismatch):
         return {"Upload-Offset": str(error.expected)}
     if isinstance(error, errors.BodyIncomplete | errors.BytesLost):
-        return {"Upload-Offset": str(error.offset)}
+        retry = {"Retry-After": "1"} if isinstance(error, errors.ServerStopping) else {}
+        return {"Upload-Offset": str(error.offset), **retry}
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     if isinstance(error, errors.Unavailable | errors.UploadLocked) and not isinstance(error, errors.StorageRefuses):
