@@ -11,6 +11,7 @@ from datetime import UTC
 from typing import Any
 from typing import Generic
 
+from flask import Blueprint
 from flask import Flask
 from flask import url_for as flask_url_for
 
@@ -48,6 +49,7 @@ from .settings.base import Section
 from .settings.storage import ChunkSettings
 from .state import current_state
 from .state import State
+from .state import state_of
 from .storage.factory import storage_for
 from .storage.multiple import MultiStorage
 from .wsgi.stopping import is_stopping
@@ -261,6 +263,23 @@ class FlaskResumable(Generic[UploadT]):
         except UploadNotFound:
             return False
         return True
+
+    def blueprints(self, app: Flask | None = None) -> Mapping[str, Blueprint]:
+        """Return the blueprints that serve uploads, by protocol: ``"tus"``, ``"flow"`` and ``"ietf"``.
+
+        ::
+
+            csrf.exempt(uploads.blueprints(app)["tus"])
+            for blueprint in uploads.blueprints(app).values():
+                limiter.exempt(blueprint)
+
+        Pass them to extensions that treat some URLs differently, or compare their names with ``request.blueprint``.
+        Protocols at the same URL share a blueprint, as tus and the IETF draft do by default.
+
+        :param app: The app that serves them. The default is the current app.
+        :raises RuntimeError: FlaskResumable is not set up for the app, or there is no current app.
+        """
+        return (current_state() if app is None else state_of(app)).blueprints
 
     def url_for(self, upload: Upload | str | None = None, *, protocol: str | None = None, **values: Any) -> str:
         """Return the URL of an upload, or the URL for creating uploads if you pass none.

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from flask import Blueprint
 from flask import current_app
+from flask import Flask
 
 from .core.owner import owner_of
 from .interfaces import StateRepository
@@ -66,6 +67,14 @@ def current_state() -> State:
 
     :raises RuntimeError: There is no app context, or FlaskResumable is not set up for the app.
     """
-    if "resumable" not in current_app.extensions:
-        raise RuntimeError("FlaskResumable is not set up for the current app; call init_app(app) first.")
-    return cast(State, current_app.extensions["resumable"])
+    return state_of(current_app)
+
+
+def state_of(app: Flask) -> State:
+    """Return the state of an app.
+
+    :raises RuntimeError: FlaskResumable is not set up for the app.
+    """
+    if "resumable" not in app.extensions:
+        raise RuntimeError(f"FlaskResumable is not set up for {app.name!r}; call init_app(app) first.")
+    return cast(State, app.extensions["resumable"])

@@ -11,6 +11,7 @@ from flask import abort
 from flask import Blueprint
 from flask import request
 from flask import Response
+from werkzeug.exceptions import default_exceptions
 from werkzeug.exceptions import HTTPException
 
 from ..errors import ConfigurationError
@@ -63,6 +64,9 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
     def on_http_error(error: HTTPException) -> Response:
         return spoken().on_http_error(error)
 
+    def on_bug(error: Exception) -> Response:
+        raise error  # so Flask logs it, and asks on_http_error for the response
+
     def finish(response: Response) -> Response:
         is_lost = request.blueprint != name
         if is_lost and (request.routing_exception is None or not _is_below(url)):
@@ -106,6 +110,10 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
     blueprint.url_value_preprocessor(watch_input)
     blueprint.register_error_handler(ResumableError, on_error)
     blueprint.register_error_handler(HTTPException, on_http_error)
+    # Handlers of the app are for people, but Flask prefers them if they are for a status or for every exception.
+    for status in default_exceptions:
+        blueprint.register_error_handler(status, on_http_error)
+    blueprint.register_error_handler(Exception, on_bug)
     blueprint.after_app_request(finish)
     return blueprint
 

@@ -18,6 +18,7 @@ from ..errors import ResumableError
 from ..errors import Unavailable
 from .reply import Reply
 
+_TEMPORARY = (408, 425, 429)  # a timeout, too early, too many requests
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
@@ -99,3 +100,14 @@ def public_url_for(
 def is_misleading(response: Response, method: str) -> bool:
     """Whether this is a redirect, which a client would follow to some page and take its 200 for success."""
     return 300 <= response.status_code < 400 and method != "GET"
+
+
+def is_temporary(response: Response) -> bool:
+    """Whether the same request may succeed later, although the response says that there is a problem."""
+    return response.status_code >= 500 or response.status_code in _TEMPORARY
+
+
+def retry_as(response: Response, status: int) -> None:
+    """Give a response a status after which clients try again, and say when."""
+    response.status_code = status
+    response.headers.setdefault("Retry-After", "1")

@@ -33,9 +33,11 @@ from ..cors import CorsPolicy
 from ..cors import offer_cors
 from ..reply import Reply
 from ..responses import is_misleading
+from ..responses import is_temporary
 from ..responses import location_of
 from ..responses import respond
 from ..responses import respond_to_error
+from ..responses import retry_as
 from ..responses import text_of
 from ..responses import with_details
 from . import messages as ietf
@@ -277,6 +279,9 @@ def finish(response: Response) -> Response:
     """Add the headers of every response, including the framework's own errors."""
     if is_misleading(response, ""):
         response = respond(Reply(status=401, body=problem(401, "Sign in first.")), CONTENT_TYPE)
+    is_head = ietf.effective_method(request.method, request.headers) == "HEAD"
+    if is_head and response.status_code < 500 and is_temporary(response):
+        retry_as(response, 503)  # clients take a 4xx for the end of the upload
     for name, value in {**ietf.COMMON, **ietf.version_headers(request.headers)}.items():
         response.headers[name] = value
     return response

@@ -27,9 +27,11 @@ from ...wsgi.body import keeps_trailers
 from ...wsgi.first_reader import body_of
 from ..reply import Reply
 from ..responses import is_misleading
+from ..responses import is_temporary
 from ..responses import location_of
 from ..responses import respond
 from ..responses import respond_to_error
+from ..responses import retry_as
 from ..responses import text_of
 from ..responses import with_details
 from . import messages as tus
@@ -201,9 +203,9 @@ def on_lost(status: int) -> Response:
 def finish(response: Response) -> Response:
     """Add the headers of every response, including the framework's own errors."""
     method = tus.effective_method(request.method, request.headers)
-    if method == "HEAD" and response.status_code >= 500:
+    if method == "HEAD" and is_temporary(response):
         # tus-js-client takes any failure of HEAD but 423 for "gone", and starts over.
-        response.status_code = 423
+        retry_as(response, 423)
     if is_misleading(response, method):
         response = respond(Reply(status=401, body="Sign in first.\n"))
     for name, value in tus.common_headers(method, response.status_code).items():
