@@ -13,6 +13,7 @@ from typing import Generic
 
 from flask import Blueprint
 from flask import Flask
+from flask import Response
 from flask import url_for as flask_url_for
 
 from .cli import tus_commands
@@ -56,6 +57,7 @@ from .wsgi.stopping import is_stopping
 
 _PAGE = 100  # uploads held in memory at a time
 Storages = Storage | Mapping[str, Storage]
+Result = Answer | Response | str | bytes | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None  # of on_complete
 
 
 def utc_now() -> datetime:
@@ -366,7 +368,7 @@ class FlaskResumable(Generic[UploadT]):
     def post_save(self, upload: UploadT) -> Awaitable[None] | None:
         """Called after content was received and saved."""
 
-    def on_complete(self, upload: UploadT) -> Answer | Awaitable[Answer | None] | None:
+    def on_complete(self, upload: UploadT) -> Result | Awaitable[Result]:
         """Called when every byte has arrived, at ``upload.path``.
 
         What you write in your database session is committed together with the completion of the upload, or not at all.
@@ -377,10 +379,15 @@ class FlaskResumable(Generic[UploadT]):
         This runs within the request, so hand long work to a task queue. It is not called for partial uploads (tus
         concatenation).
 
-        Return an :class:`Answer` to send your own response to the client::
+        What you return is the response to the client, as from a view. It is stored with the upload and sent again if
+        the client missed it::
 
-            def on_complete(self, upload: Upload) -> Answer:
-                return Answer(f"Thank you for {upload.filename}!", headers={"X-Upload": upload.id})
+            def on_complete(self, upload: Upload) -> dict[str, str]:
+                return {"url": url_for("photo", photo_id=upload.id)}
+
+        It may be ``None``, ``str``, ``bytes``, ``dict``, ``list``, a tuple of one of these and a status, headers or
+        both, a ``Response`` that does not stream, or an :class:`Answer`, which says what is allowed. Anything else
+        raises :exc:`TypeError` or :exc:`ValueError`, as if the hook had raised it.
         """
 
     def post_complete(self, upload: UploadT) -> Awaitable[None] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import current_app
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
 
 from . import signals
 from .core.answer import Answer
@@ -25,7 +26,7 @@ class AppHooks:
     """
 
     def __init__(self, extension: object, base: type[Any]) -> None:
-        self._hooks = {name: _answering(hook(extension, base, name)) for name in NAMES}
+        self._hooks = {name: _answering(name, hook(extension, base, name)) for name in NAMES}
 
     def named(self, name: str) -> Callable[[Any], Answer | None] | None:
         return self._hooks[name]
@@ -53,16 +54,58 @@ def is_in_hook(upload_id: str) -> bool:
     return upload_id in _running.get()
 
 
-def _answering(method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | None] | None:
-    """Wrap a hook so that it returns an ``Answer`` or ``None``, whatever the app's method returns."""
+def _answering(name: str, method: Callable[[Any], Any] | None) -> Callable[[Any], Answer | None] | None:
+    """Wrap a hook so that it returns an ``Answer`` or ``None``. Only ``on_complete`` can answer."""
     if method is None:
         return None
 
     def call(upload: Any) -> Answer | None:
         result = method(upload)
-        return result if isinstance(result, Answer) else None
+        return answer_of(result) if name == "on_complete" else None
 
     return call
+
+
+def answer_of(result: Any) -> Answer | None:
+    """Convert what ``on_complete`` returned, which may be what a view may return, apart from streams.
+
+    :raises TypeError: It is something else.
+    :raises ValueError: It has a status or a header field that is not allowed, or it is too large.
+    """
+    if result is None or isinstance(result, Answer):
+        return result
+    status: Any = None
+    added: Any = {}
+    body = result
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict | list):
+        body, added = result
+    elif isinstance(result, tuple) and len(result) == 2:
+        body, status = result
+    elif isinstance(result, tuple) and len(result) == 3:
+        body, status, added = result
+    if not isinstance(status, int | None) or isinstance(status, bool):
+        raise TypeError(f"on_complete returned {status!r} as a status; return a number.")
+    headers = {} if isinstance(body, bytes) else {"Content-Type": "text/plain; charset=utf-8"}
+    if isinstance(body, Response):
+        if body.is_streamed or body.direct_passthrough:
+            raise TypeError("on_complete returned a response that streams, which cannot be stored; return its content.")
+        headers = {name: ", ".join(body.headers.getlist(name)) for name in body.headers.keys()}
+        status = body.status_code if status is None else status
+        body = body.get_data()
+    elif isinstance(body, dict | list):
+        headers = {"Content-Type": "application/json"}
+        body = current_app.json.dumps(body)
+    elif not isinstance(body, str | bytes):
+        raise TypeError(
+            f"on_complete returned {type(body).__name__}; return None, or what a view may return: a str, bytes, dict "
+            "or list, a tuple of that and a status, headers or both, or a Response."
+        )
+    if added:
+        given = {name.title() for name, _ in (added.items() if isinstance(added, dict) else added)}
+        headers = {name: value for name, value in headers.items() if name.title() not in given} | dict(added)
+    if not body:
+        headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
+    return Answer(body, headers, 200 if status is None else status)
 
 
 def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] | None:

@@ -35,16 +35,22 @@ def describe(upload: Upload) -> dict[str, object]:
     if upload.max_size is not None:
         described["maxSize"] = upload.max_size
     if upload.answer is not None:
-        described["answer"] = upload.answer.content.decode(errors="replace")
+        described["answer"] = upload.answer.value
     return described
 
 
 def reply_stored(upload: Upload) -> Reply:
     """Return the reply for a chunk that the server has.
 
-    It is always a 200. resumable.js accepts only that and 201, and flow.js retries after a 204.
+    It is a 200, or the 201 of the app's answer. resumable.js accepts only these, and flow.js retries after a 204.
     """
-    return Reply(status=200, body=json.dumps(describe(upload)) + "\n")
+    status = 201 if upload.answer is not None and upload.answer.status == 201 else 200
+    return Reply(status=status, headers=_headers(upload), body=json.dumps(describe(upload)) + "\n")
+
+
+def _headers(upload: Upload | None) -> dict[str, str]:
+    """Return the headers that the app adds when an upload is complete."""
+    return {} if upload is None or upload.answer is None else upload.answer.bare_headers
 
 
 def reply_missing() -> Reply:
@@ -71,4 +77,4 @@ def reply_status(length: int | None, upload: Upload | None, last: ChunkSpan | No
         known = describe(upload)
         is_open = upload.status in (Status.NEW, Status.ACTIVE)
         missing = list(upload.received.missing(upload.length or 0)) if is_open else []
-    return Reply(status=200, body=json.dumps({**known, "missing": missing}) + "\n")
+    return Reply(status=200, headers=_headers(upload), body=json.dumps({**known, "missing": missing}) + "\n")

@@ -306,7 +306,8 @@ def reply_options(limits: Mapping[str, str]) -> Reply:
 def reply_state(upload: Upload, version: Version, limits: Mapping[str, str]) -> Reply:
     """Reply with the progress of an upload. Spec: "Offset Retrieval"."""
     length = {} if upload.length is None else {"Upload-Length": str(upload.length)}
-    headers = {**file_headers(upload), **state_headers(upload, version), **length, **limits}
+    added = {} if upload.answer is None else upload.answer.bare_headers
+    headers = {**added, **file_headers(upload), **state_headers(upload, version), **length, **limits}
     return Reply(status=204, headers=headers)
 
 

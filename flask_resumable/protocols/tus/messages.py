@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from datetime import UTC
 from email.utils import format_datetime
@@ -229,11 +230,11 @@ def reply_options(policy: Policy) -> Reply:
 
 def reply_created(upload: Upload, location: str, policy: Policy, *, with_content: bool) -> Reply:
     """Reply that an upload was created. Spec: tus 1.0 "POST"."""
-    headers = {**answer_headers(upload), "Location": location, **expiry_headers(upload)}
+    headers = {"Location": location, **expiry_headers(upload)}
     headers |= max_size_headers(upload, policy)
     if with_content:
         headers["Upload-Offset"] = str(upload.offset)
-    return Reply(status=201, headers=headers)
+    return _answered(upload, Reply(status=201, headers=headers), status=201)
 
 
 def reply_head(upload: Upload, policy: Policy) -> Reply:
@@ -249,13 +250,27 @@ def reply_head(upload: Upload, policy: Policy) -> Reply:
         headers["Upload-Metadata"] = upload.metadata.to_header()
     if upload.concat is not None:
         headers["Upload-Concat"] = upload.concat.raw
-    return Reply(status=200, headers=headers)
+    return Reply(status=200, headers={**({} if upload.answer is None else upload.answer.bare_headers), **headers})
 
 
 def reply_written(upload: Upload) -> Reply:
     """Reply that content was added. Spec: tus 1.0 "PATCH"."""
     headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload)}
-    return Reply(status=204, headers={**answer_headers(upload), **headers})
+    return _answered(upload, Reply(status=204, headers=headers))
+
+
+def _answered(upload: Upload, reply: Reply, *, status: int | None = None) -> Reply:
+    """Add the app's answer, if there is one. tus 1.0 wants a 204 after content, which an answer with a body replaces.
+
+    Clients take any 2xx for success.
+    """
+    answer = upload.answer
+    if answer is None:
+        return reply
+    if not answer.content:
+        return replace(reply, headers={**answer.bare_headers, **reply.headers})
+    headers = {**answer.added_headers, **reply.headers}
+    return Reply(status=status or answer.status, headers=headers, content=answer.content)
 
 
 def reply_deleted() -> Reply:
@@ -276,11 +291,6 @@ def max_size_headers(upload: Upload, policy: Policy) -> dict[str, str]:
         return {}
     limit = upload.max_size if policy.max_size is None else min(upload.max_size, policy.max_size)
     return {"Tus-Max-Size": str(limit)}
-
-
-def answer_headers(upload: Upload) -> dict[str, str]:
-    """Return the headers that the app adds when an upload is complete. tus 1.0 does not allow a body there."""
-    return {} if upload.answer is None else upload.answer.added_headers
 
 
 @lru_cache(maxsize=1024)
