@@ -17,7 +17,11 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
+from flask_resumable import errors
 from flask_resumable import FlaskResumable
+from flask_resumable.protocols.flow import errors as flow_errors
+from flask_resumable.protocols.ietf import errors as ietf_errors
+from flask_resumable.protocols.tus import errors as tus_errors
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -51,7 +55,7 @@ def test_examples_are_python(page: str) -> None:
                     assert hasattr(module, name.name), f"{node.module} has no {name.name}"
 
 
-@pytest.mark.parametrize("page", sorted(set(TEXTS) - {"index.md"}))
+@pytest.mark.parametrize("page", sorted(set(TEXTS) - {"index.md", "glossary.md"}))
 def test_each_page_has_an_example(page: str) -> None:
     """Or a table that one can use as such."""
     assert "```" in TEXTS[page] or "|---|" in TEXTS[page]
@@ -114,3 +118,18 @@ def test_the_scripts_upload(way: str, tmp_path: Path) -> None:
         (upload,) = resumable.uploads(status="complete")
         with upload.open() as stream:
             assert stream.read() == content
+
+
+def test_the_page_of_errors_has_the_statuses_of_the_protocols() -> None:
+    """Each error is there, with the status that each protocol gives it, unless it does not occur there."""
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|", TEXTS["errors.md"], re.M)
+    tables = (tus_errors.STATUS, flow_errors.STATUS, ietf_errors.STATUS)
+    for name, *shown in rows:
+        kind = getattr(errors, name)
+        for status, table in zip(shown, tables, strict=True):
+            known = next((table[base] for base in kind.__mro__ if base in table), None)
+            assert status in ("–", str(known)) or known is None, name
+    listed = {name for name, *_ in rows}
+    for table in tables:
+        missing = {kind.__name__ for kind in table} - listed
+        assert missing <= {"UploadCompleted", "BeyondLength"}, missing
