@@ -14,6 +14,8 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
+from .core.processing import Processing
+from .core.processing import ProcessingState
 from .core.upload import Status
 from .core.upload import Upload
 from .errors import Unavailable
@@ -145,6 +147,7 @@ def show(upload_id: str) -> None:
     known: dict[str, Any] = {
         "id": upload.id,
         "status": upload.status.value,
+        **({} if upload.processing is None else {"processing": upload.processing.to_json()}),
         "owner": upload.owner,
         "filename": upload.metadata.filename,
         "metadata": dict(upload.metadata),
@@ -158,6 +161,20 @@ def show(upload_id: str) -> None:
         **_whereabouts(state.storage, upload),
     }
     click.echo(json.dumps(known, indent=2))
+
+
+@tus_commands.command("mark")
+@click.argument("upload_id", metavar="ID")
+@click.argument("state", type=click.Choice([state.value for state in ProcessingState]))
+@click.option("--reason", help="Why the processing has failed, for the person who uploads.")
+def mark(upload_id: str, state: str, reason: str | None) -> None:
+    """Say how far the app's processing of an upload is. Downloads wait for READY."""
+    try:
+        processing = Processing.of(state, reason)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if not current_state().repository.mark(upload_id, processing):
+        raise click.ClickException(f"There is no upload with the id {upload_id!r}.")
 
 
 def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
@@ -179,7 +196,10 @@ def _line(upload: Upload) -> str:
     expires = _time(upload.expires_at) if upload.can_expire else None
     # ascii: the client's file name may contain control sequences that the terminal would obey.
     name = ascii(upload.metadata.filename) if upload.metadata.filename else "-"
-    return f"{upload.id}  {upload.status.value:<9}  {upload.offset}/{length}  {expires or '-'}  {name}"
+    marked = "" if upload.processing is None else f"  {upload.processing.state.value}"
+    if upload.processing is not None and upload.processing.reason is not None:
+        marked += f" {ascii(upload.processing.reason)}"
+    return f"{upload.id}  {upload.status.value:<9}  {upload.offset}/{length}  {expires or '-'}  {name}{marked}"
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -23,6 +23,8 @@ from .core.ids import ID_PATTERN
 from .core.owner import ANYBODY
 from .core.owner import Anybody
 from .core.owner import owner_of
+from .core.processing import mark_in_hook
+from .core.processing import Processing
 from .core.upload import LEAVING
 from .core.upload import Status
 from .errors import ConfigurationError
@@ -33,6 +35,7 @@ from .hooks import is_in_hook
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .models.interface import bind_files
+from .models.interface import UploadInterface
 from .models.interface import UploadView
 from .models.upload import Upload
 from .models.upload import UploadT
@@ -282,6 +285,43 @@ class FlaskResumable(Generic[UploadT]):
         :raises RuntimeError: FlaskResumable is not set up for the app, or there is no current app.
         """
         return (current_state() if app is None else state_of(app)).blueprints
+
+    def mark(self, upload: Upload | str, state: str, reason: str | None = None) -> bool:
+        """Say how far your processing of an upload is, for clients and downloads.
+
+        ::
+
+            def on_complete(self, upload: Upload) -> None:
+                self.mark(upload, "processing")
+
+            def scan(upload_id: str) -> None:  # in a worker, within an app context
+                resumable.mark(upload_id, "failed", "A virus was found.")
+
+        Uploads have no state until you set one. While it is ``"processing"``, downloads get a 425 with ``Retry-After``.
+        When it is ``"failed"``, they get a 410 with the reason. HEAD and the status of flow.js show both.
+
+        In a hook, the state is saved when the hook returns, in the same transaction; unless another process has set
+        one in the meantime. Elsewhere this commits ``db.session`` first, and saves it at once.
+
+        :param upload: The upload or its id.
+        :param state: ``"processing"``, ``"ready"`` or ``"failed"``.
+        :param reason: Why it has failed, in one line of up to 500 characters for the person who uploads.
+        :return: Whether the upload exists.
+        :raises ValueError: There is no such state, or a reason without a failure.
+        :raises Unavailable: The database cannot be reached.
+        """
+        processing = Processing.of(state, reason)
+        upload_id = upload if isinstance(upload, str) else upload.id
+        if not ID_PATTERN.fullmatch(upload_id):
+            return False
+        if not mark_in_hook(upload_id, processing):
+            repository = current_state().repository
+            repository.release_connection()
+            if not repository.mark(upload_id, processing):
+                return False
+        if isinstance(upload, UploadInterface):
+            upload._set_processing(processing)
+        return True
 
     def url_for(self, upload: Upload | str | None = None, *, protocol: str | None = None, **values: Any) -> str:
         """Return the URL of an upload, or the URL for creating uploads if you pass none.

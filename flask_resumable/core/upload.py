@@ -27,6 +27,7 @@ from .answer import Answer
 from .checksum import Checksum
 from .concat import Concat
 from .metadata import UploadMetadata
+from .processing import Processing
 from .ranges import ByteRanges
 from .ranges import ChunkSpan
 from .replacing import replace
@@ -82,6 +83,7 @@ class Upload:
     max_size: int | None = None  # the app's limit for this upload, besides the one for all uploads
     awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
     answer: Answer | None = None  # what on_complete returned
+    processing: Processing | None = None  # what the app says about its processing; only mark() changes it
     storage: JSONObject = field(default_factory=dict)  # only the storage that wrote it understands it
     # Maintained by the repository:
     claimed_until: datetime | None = None  # when the claim of a request expires; None after its release

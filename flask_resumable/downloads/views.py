@@ -12,6 +12,9 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 
 from ..core.disposition import content_disposition
+from ..core.processing import Processing
+from ..core.processing import ProcessingState
+from ..core.processing import RETRY_AFTER
 from ..core.upload import Upload
 from ..state import State
 from .stream import Excerpt
@@ -26,6 +29,8 @@ def download(state: State, upload: Upload, request: Request) -> Response:
 
     Spec: RFC 9110 "Range Requests", "Conditional Requests".
     """
+    if upload.processing is not None and upload.processing.state is not ProcessingState.READY:
+        return _withheld(upload.processing)
     claimed = (upload.metadata.filetype or "").partition(";")[0].strip().lower()
     is_inline = claimed in state.settings.inline_types
     content_type = claimed if is_inline else DEFAULT_TYPE
@@ -39,6 +44,20 @@ def download(state: State, upload: Upload, request: Request) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     # Whatever the file is, it must not run scripts or load anything in the app's origin.
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
+
+
+def _withheld(processing: Processing) -> Response:
+    """Tell the client that the app does not offer the file yet, or never will. Spec: RFC 8470 "425 (Too Early)"."""
+    if processing.state is ProcessingState.PROCESSING:
+        response = Response("This file is being processed; try again later.\n", 425)
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    else:
+        response = Response(f"{processing.reason or 'This file could not be processed.'}\n", 410)
+    response.content_type = "text/plain; charset=utf-8"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(processing.headers())
     return response
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..core.answer import Answer
 from ..core.owner import Anybody
+from ..core.processing import Processing
 from ..core.upload import Upload
 
 
@@ -164,14 +165,26 @@ class StateRepository(Protocol):
 
         If the database supports it, the save and what the hook wrote in the app's session are committed in one
         transaction. If the hook raises, both are rolled back, and the exception propagates. The hook may change
-        ``upload.storage``, and ``max_size`` of the instance: save both as they are after the hook.
+        ``upload.storage``, and ``max_size`` of the instance: save both as they are after the hook. It may also mark the
+        upload: call it within :func:`~flask_resumable.core.processing.collecting_mark`, and save and return the mark as
+        well, unless the record has another one than ``upload`` by now.
 
         :raises ClaimLost: A newer claim was made.
         """
         ...
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        """Call ``hook`` with the app's own instance. Commit what it wrote in the app's session; roll back on errors."""
+        """Call ``hook`` with the app's own instance. Commit what it wrote in the app's session; roll back on errors.
+
+        A mark is treated as in :meth:`save_with_hook`.
+        """
+        ...
+
+    def mark(self, upload_id: str, processing: Processing) -> bool:
+        """Save what the app says about its processing. This needs no claim, and saves of the upload leave it alone.
+
+        :return: Whether there is such an upload.
+        """
         ...
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:

@@ -16,6 +16,7 @@ from flask import current_app
 from flask import Flask
 
 from ..core.metadata import UploadMetadata
+from ..core.processing import Processing
 from ..core.upload import JSONObject
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -68,6 +69,9 @@ class UploadInterface(_Promised):
 
         def _set_storage(self, stored: JSONObject) -> None:
             """Set where the bytes are now, without marking the instance as changed in the app's session."""
+
+        def _set_processing(self, processing: Processing) -> None:
+            """Set what the app says about its processing, in the same way."""
 
     @property
     def filename(self) -> str | None:
@@ -144,9 +148,15 @@ class UploadView(UploadInterface):
         self.created_at: datetime = upload.created_at
         self.updated_at: datetime | None = upload.updated_at
         self.expires_at: datetime | None = upload.expires_at
+        self.processing_state: str | None = None if upload.processing is None else upload.processing.state.value
+        self.processing_reason: str | None = None if upload.processing is None else upload.processing.reason
 
     def as_upload(self) -> Upload:
         return self._upload
 
     def _set_storage(self, stored: JSONObject) -> None:
         self._upload = replace(self._upload, storage=stored)
+
+    def _set_processing(self, processing: Processing) -> None:
+        self._upload = replace(self._upload, processing=processing)
+        self.processing_state, self.processing_reason = processing.state.value, processing.reason

@@ -15,11 +15,13 @@ from mongoengine import StringField
 from mongoengine.base import BaseField
 
 from ..core.metadata import UploadMetadata
+from ..core.processing import Processing
 from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
 from .record import FORMAT
+from .record import processing_of
 from .record import upload_from
 
 
@@ -75,6 +77,8 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     concat_kind = StringField()  # "partial", "final" or missing, taken from concat
     awaits_completion = BooleanField(default=False)  # true until a client says that the upload is complete
     answer = JSONField()  # what on_complete returned
+    processing_state = StringField()  # what the app says about its processing
+    processing_reason = StringField()
     format = LongField(default=FORMAT)  # the version of the fields' formats
     storage = JSONField()  # the storage's own data
     max_size = LongField()  # in bytes; on_create may set it
@@ -112,6 +116,9 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
 
     def _set_storage(self, stored: JSONObject) -> None:
         self._data["storage"] = dict(stored)  # bypasses change tracking: a save() in the hook must not write it
+
+    def _set_processing(self, processing: Processing) -> None:
+        self._data.update(processing_of(processing))
 
 
 class MongoengineModel(MongoengineBaseModel):

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
+from ..core.processing import Processing
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -29,6 +30,8 @@ FIELDS = (
     "concat",
     "awaits_completion",
     "answer",
+    "processing_state",
+    "processing_reason",
     "format",
     "storage",
     "max_size",
@@ -80,6 +83,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         concat=None if record["concat"] is None else Concat.from_header(record["concat"]),
         awaits_completion=bool(record["awaits_completion"]),
         answer=None if record["answer"] is None else Answer.from_record(record["answer"]),
+        processing=Processing.from_record(record["processing_state"], record["processing_reason"]),
         storage=record["storage"] or {},
         max_size=record["max_size"],
         created_at=record["created_at"],
@@ -137,6 +141,7 @@ def values_of(upload: Upload) -> dict[str, Any]:
         "concat": None if upload.concat is None else upload.concat.raw,
         "concat_kind": _concat_kind(upload),
         "answer": answer_of(upload),
+        **processing_of(upload.processing),
         "format": FORMAT,
         "max_size": upload.max_size,
         "created_at": upload.created_at,
@@ -158,6 +163,14 @@ def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None
     return "final" if upload.concat.is_final else "partial"
+
+
+def processing_of(processing: Processing | None) -> dict[str, Any]:
+    """Return the fields that say how far the app's processing is. No save of an upload writes them."""
+    return {
+        "processing_state": None if processing is None else processing.state.value,
+        "processing_reason": None if processing is None else processing.reason,
+    }
 
 
 def answer_of(upload: Upload) -> dict[str, Any] | None:

@@ -26,11 +26,13 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..core.metadata import UploadMetadata
+from ..core.processing import Processing
 from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .interface import UploadInterface
 from .record import FIELDS
 from .record import FORMAT
+from .record import processing_of
 from .record import upload_from
 
 
@@ -92,6 +94,8 @@ class SQLAlchemyMixin(UploadInterface):
     # True until a client says that the upload is complete, even if every byte has arrived.
     awaits_completion: Mapped[bool] = mapped_column(default=False)
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what on_complete returned
+    processing_state: Mapped[str | None] = mapped_column(String(16))  # what the app says about its processing
+    processing_reason: Mapped[str | None] = mapped_column(Text)
     format: Mapped[int] = mapped_column(SmallInteger, default=FORMAT)  # the version of the columns' formats
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own data
     max_size: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; on_create may set it
@@ -116,6 +120,10 @@ class SQLAlchemyMixin(UploadInterface):
 
     def _set_storage(self, stored: JSONObject) -> None:
         set_committed_value(self, "storage", dict(stored))
+
+    def _set_processing(self, processing: Processing) -> None:
+        for name, value in processing_of(processing).items():
+            set_committed_value(self, name, value)
 
 
 @event.listens_for(SQLAlchemyMixin, "instrument_class", propagate=True)

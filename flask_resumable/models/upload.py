@@ -151,6 +151,19 @@ class Upload(Protocol):
         ...
 
     @property
+    def processing_state(self) -> str | None:
+        """What the app has said about its processing: ``"processing"``, ``"ready"``, ``"failed"``, or ``None``.
+
+        :meth:`FlaskResumable.mark` sets it.
+        """
+        ...
+
+    @property
+    def processing_reason(self) -> str | None:
+        """Why the processing failed, in one line for the person who uploads."""
+        ...
+
+    @property
     def path(self) -> Path | None:
         """The file with the bytes, finished or not, or ``None`` if there is no local file.
 

@@ -15,6 +15,9 @@ from typing import Any
 from ..core.answer import Answer
 from ..core.owner import ANYBODY
 from ..core.owner import Anybody
+from ..core.processing import collecting_mark
+from ..core.processing import Mark
+from ..core.processing import Processing
 from ..core.upload import LEAVING
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -155,12 +158,31 @@ class MemoryRepository:
     ) -> Upload:
         self._held(claim)
         view = UploadView(upload)
-        upload = replace(upload, answer=hook(view), max_size=view.max_size)
+        with collecting_mark(upload.id) as mark:
+            answer = hook(view)
+        upload = replace(upload, answer=answer, max_size=view.max_size, processing=self._marked(upload, mark))
         self.save(upload, claim, until=until)
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        hook(UploadView(upload))
+        with collecting_mark(upload.id) as mark:
+            hook(UploadView(upload))
+        self._marked(upload, mark)
+
+    def mark(self, upload_id: str, processing: Processing) -> bool:
+        with self._lock:
+            record = self._records.get(upload_id)
+            if record is not None:
+                record.upload = replace(record.upload, processing=processing)
+            return record is not None
+
+    def _marked(self, upload: Upload, mark: Mark) -> Processing | None:
+        """Save a hook's mark, unless the upload was marked meanwhile."""
+        with self._lock:
+            record = self._records.get(upload.id)
+            if mark.processing is not None and record is not None and record.upload.processing == upload.processing:
+                record.upload = replace(record.upload, processing=mark.processing)
+            return upload.processing if record is None else record.upload.processing
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         start = _removal(after) if after else None
@@ -249,6 +271,7 @@ class MemoryRepository:
         before = record.upload
         record.upload = replace(
             upload,
+            processing=before.processing,
             claimed_until=until,
             claimed_by=by or before.claimed_by,
             fence=fence or before.fence,

@@ -13,6 +13,8 @@ from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
 from ..core.owner import ANYBODY
+from ..core.processing import mark_in_hook
+from ..core.processing import Processing
 from ..core.ranges import ByteRanges
 from ..core.upload import MAX_LENGTH
 from ..core.upload import Status
@@ -45,6 +47,7 @@ class RecordContract:
             awaits_completion=True,
             max_size=MAX_LENGTH,
             answer=Answer("Grüße", {"X-File": "1"}, 201),
+            processing=Processing.of("failed", "Grüße 🙂"),
             storage={"path": "a/b", "parts": [1, {"n": None}]},
         )
         repository.add(upload, until=None)
@@ -63,6 +66,63 @@ class RecordContract:
         assert settled.answer == answer
         repository.save(settled.with_status(Status.COMPLETE), claim, until=None)
         assert repository.get(upload.id).answer == answer
+
+    def test_a_mark_is_kept(self, repository: StateRepository) -> None:
+        """It needs no claim, saves leave it alone, and the last one counts."""
+        ready, failed = Processing.of("ready", None), Processing.of("failed", "It has a virus.")
+        repository.add(an_upload(status=Status.ACTIVE), until=None)
+        upload, claim = take(repository)
+        assert repository.mark(upload.id, failed) and repository.mark(upload.id, failed)
+        repository.save(upload, claim, until=None)
+        assert repository.get(upload.id).processing == failed
+        assert repository.mark(upload.id, ready)
+        assert repository.get(upload.id).processing == ready
+        instance = repository.instance(upload.id)
+        assert instance is not None
+        assert (instance.processing_state, instance.processing_reason) == ("ready", None)
+        assert not repository.mark(id_of(2), ready)
+
+    def test_a_hook_can_mark_its_upload(self, repository: StateRepository) -> None:
+        """The mark is saved when the hook returns, and not if it raises."""
+        repository.add(an_upload(status=Status.ACTIVE), until=None)
+        upload, claim = take(repository)
+
+        def hook(instance: Any) -> None:
+            assert mark_in_hook(instance.id, Processing.of("processing", None))
+
+        def fail(instance: Any) -> None:
+            hook(instance)
+            raise ZeroDivisionError
+
+        for call in (repository.call, lambda one, act: repository.save_with_hook(one, claim, act, until=SOON)):
+            with pytest.raises(ZeroDivisionError):
+                call(upload, fail)
+        assert repository.get(upload.id).processing is None
+        finished = upload.with_status(Status.FINISHING)
+        assert repository.save_with_hook(finished, claim, hook, until=SOON).processing is not None
+        saved = repository.get(upload.id)
+        assert saved.status is Status.FINISHING and saved.processing == Processing.of("processing", None)
+
+        def finish(instance: Any) -> None:
+            assert instance.processing_state == "processing"
+            assert mark_in_hook(instance.id, Processing.of("ready", None))
+
+        repository.call(saved, finish)
+        assert repository.get(upload.id).processing == Processing.of("ready", None)
+        assert not mark_in_hook(upload.id, Processing.of("ready", None))
+
+    def test_a_mark_of_another_process_is_newer_than_that_of_a_hook(self, repository: StateRepository) -> None:
+        """A worker may be done before the hook that started it returns."""
+        repository.add(an_upload(status=Status.ACTIVE), until=None)
+        upload, claim = take(repository)
+        ready = Processing.of("ready", None)
+
+        def hook(instance: Any) -> None:
+            mark_in_hook(instance.id, Processing.of("processing", None))
+            repository.mark(instance.id, ready)
+
+        repository.save_with_hook(upload.with_status(Status.FINISHING), claim, hook, until=SOON)
+        assert repository.get(upload.id).processing == ready
 
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
         """Neither reading nor claiming creates a record."""

@@ -36,6 +36,8 @@ def describe(upload: Upload) -> dict[str, object]:
         described["maxSize"] = upload.max_size
     if upload.answer is not None:
         described["answer"] = upload.answer.value
+    if upload.processing is not None:
+        described["processing"] = upload.processing.to_json()
     return described
 
 

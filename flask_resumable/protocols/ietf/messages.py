@@ -19,6 +19,8 @@ from ...core.checksum import OF_ALL
 from ...core.disposition import content_disposition
 from ...core.fields import Fields
 from ...core.metadata import UploadMetadata
+from ...core.processing import HEADERS
+from ...core.processing import processing_headers
 from ...core.upload import Creation
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -75,6 +77,7 @@ RESPONSE_HEADERS = (
     "Upload-Length",
     "Upload-Limit",
     "Upload-Offset",
+    *HEADERS,
 )
 COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _STATE = ("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length")
@@ -285,7 +288,8 @@ def limit_headers(
 
 def state_headers(upload: Upload, version: Version) -> dict[str, str]:
     """Return the offset, and whether the upload is complete."""
-    return {"Upload-Offset": str(upload.offset), **version.state(is_complete=upload.status is Status.COMPLETE)}
+    state = version.state(is_complete=upload.status is Status.COMPLETE)
+    return {"Upload-Offset": str(upload.offset), **state, **processing_headers(upload.processing)}
 
 
 def file_headers(upload: Upload) -> dict[str, str]:

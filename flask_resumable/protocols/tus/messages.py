@@ -21,6 +21,8 @@ from ...core.concat import Concat
 from ...core.fields import Fields
 from ...core.fields import whole_number
 from ...core.metadata import UploadMetadata
+from ...core.processing import HEADERS
+from ...core.processing import processing_headers
 from ...core.upload import Creation
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -77,6 +79,7 @@ RESPONSE_HEADERS = (
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
+    *HEADERS,
 )
 _COMMON = {"Tus-Resumable": VERSION, "X-Content-Type-Options": "nosniff"}
 _UNCACHED = {**_COMMON, "Cache-Control": "no-store"}
@@ -230,7 +233,7 @@ def reply_options(policy: Policy) -> Reply:
 
 def reply_created(upload: Upload, location: str, policy: Policy, *, with_content: bool) -> Reply:
     """Reply that an upload was created. Spec: tus 1.0 "POST"."""
-    headers = {"Location": location, **expiry_headers(upload)}
+    headers = {"Location": location, **expiry_headers(upload), **processing_headers(upload.processing)}
     headers |= max_size_headers(upload, policy)
     if with_content:
         headers["Upload-Offset"] = str(upload.offset)
@@ -239,7 +242,7 @@ def reply_created(upload: Upload, location: str, policy: Policy, *, with_content
 
 def reply_head(upload: Upload, policy: Policy) -> Reply:
     """Reply with the progress of an upload. Spec: tus 1.0 "HEAD", "Concatenation"."""
-    headers = {**expiry_headers(upload), **max_size_headers(upload, policy)}
+    headers = {**expiry_headers(upload), **max_size_headers(upload, policy), **processing_headers(upload.processing)}
     if not upload.is_final or upload.status is Status.COMPLETE:
         headers["Upload-Offset"] = str(upload.offset)
     if upload.length is not None:
@@ -255,7 +258,7 @@ def reply_head(upload: Upload, policy: Policy) -> Reply:
 
 def reply_written(upload: Upload) -> Reply:
     """Reply that content was added. Spec: tus 1.0 "PATCH"."""
-    headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload)}
+    headers = {"Upload-Offset": str(upload.offset), **expiry_headers(upload), **processing_headers(upload.processing)}
     return _answered(upload, Reply(status=204, headers=headers))
 
 

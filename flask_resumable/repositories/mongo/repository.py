@@ -18,6 +18,9 @@ from pymongo.errors import DuplicateKeyError
 from ...core.answer import Answer
 from ...core.owner import ANYBODY
 from ...core.owner import Anybody
+from ...core.processing import collecting_mark
+from ...core.processing import Mark
+from ...core.processing import Processing
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -28,6 +31,7 @@ from ...errors import UploadNotFound
 from ...interfaces import Claim
 from ...models.record import answer_of
 from ...models.record import FIELDS
+from ...models.record import processing_of
 from ...models.record import state_of
 from ...models.record import upload_from
 from ...models.record import values_of
@@ -176,7 +180,11 @@ class MongoengineRepository:
         """
         instance = self._documents.instance(self._found(_held(claim)), upload)
         own = self._documents.watch(instance)
-        upload = replace(upload, answer=hook(instance), max_size=instance.max_size)
+        with collecting_mark(upload.id) as mark:
+            answer = hook(instance)
+        self._mark_if(upload, mark)  # first, because the hook is called again if a crash prevents the save
+        marked = mark.processing or upload.processing
+        upload = replace(upload, answer=answer, max_size=instance.max_size, processing=marked)
         values = state_of(upload) | {"answer": answer_of(upload), "max_size": upload.max_size}
         values |= {"claimed_until": until, "claim_message": None}
         self._change(claim, values, own.changes())
@@ -186,9 +194,20 @@ class MongoengineRepository:
         document = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}))
         instance = self._documents.instance(document or {}, upload)
         own = self._documents.watch(instance)
-        hook(instance)
+        with collecting_mark(upload.id) as mark:
+            hook(instance)
+        self._mark_if(upload, mark)
         if changes := own.changes():
             self._update({"_id": upload.id}, changes)
+
+    def mark(self, upload_id: str, processing: Processing) -> bool:
+        return self._update({"_id": upload_id}, self._documents.change(processing_of(processing), grows=()))
+
+    def _mark_if(self, upload: Upload, mark: Mark) -> None:
+        """Save a hook's mark, unless another process has marked the upload meanwhile."""
+        if mark.processing is not None:
+            known = {"_id": upload.id, "processing_state": processing_of(upload.processing)["processing_state"]}
+            self._update(known, self._documents.change(processing_of(mark.processing), grows=()))
 
     def release_connection(self) -> None:
         """Do nothing, because no connection is held between operations."""

@@ -18,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 from ...core.answer import Answer
 from ...core.owner import Anybody
+from ...core.processing import collecting_mark
 from ...core.replacing import replace
 from ...core.upload import Upload
 from ...errors import UploadNotFound
@@ -58,16 +59,21 @@ class EmbeddedRepository(Records):
     def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
-        with hook_db_errors():
-            view = UploadView(upload)
+        view = UploadView(upload)
+        with hook_db_errors(), collecting_mark(upload.id) as mark:
             answer = hook(view)
-        upload = replace(upload, max_size=view.max_size, answer=upload.answer if answer is None else answer)
+        if mark.processing is not None:  # first, because the hook is called again if a crash prevents the save
+            self._database.change(*self._hook_mark(upload, mark.processing))
+        marked = mark.processing or upload.processing
+        upload = replace(upload, max_size=view.max_size, answer=answer or upload.answer, processing=marked)
         self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        with hook_db_errors():
+        with hook_db_errors(), collecting_mark(upload.id) as mark:
             hook(UploadView(upload))
+        if mark.processing is not None:
+            self._database.change(*self._hook_mark(upload, mark.processing))
 
     def instance(self, upload_id: str) -> UploadView | None:
         try:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ...core.owner import ANYBODY
 from ...core.owner import Anybody
+from ...core.processing import Processing
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -30,6 +31,7 @@ from ...interfaces import Claim
 from ...models.record import answer_of
 from ...models.record import FIELDS
 from ...models.record import OWN_FIELDS
+from ...models.record import processing_of
 from ...models.record import state_of
 from ...models.record import upload_from
 from ...models.record import values_of
@@ -201,6 +203,18 @@ class Records:
         if digests is None:
             return self._statements.save_with_hook, self._statements.under(claim, values)
         return self._statements.save_with_hook_and_digests, self._statements.under(claim, values | {"digests": digests})
+
+    def mark(self, upload_id: str, processing: Processing) -> bool:
+        parameters = self._statements.marking(upload_id, processing_of(processing))
+        if self._database.change(self._statements.mark, parameters) == 1:
+            return True
+        # Some databases count a row only if it has changed.
+        return self._database.first(self._statements.get, self._statements.by_id(upload_id)) is not None
+
+    def _hook_mark(self, upload: Upload, processing: Processing) -> tuple[Any, Parameters]:
+        """Return the statement that saves a hook's mark, unless another process has marked the upload meanwhile."""
+        known = processing_of(upload.processing)["processing_state"]
+        return self._statements.mark_if, self._statements.marking_if(upload.id, known, processing_of(processing))
 
     def rehearse_removal(self, upload: Upload, claim: Claim) -> None:
         with telling_refusals():

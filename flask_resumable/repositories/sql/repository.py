@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from ...core.answer import Answer
 from ...core.owner import Anybody
+from ...core.processing import collecting_mark
+from ...core.processing import Processing
 from ...core.replacing import replace
 from ...core.upload import Upload
 from ...interfaces import Claim
@@ -48,14 +50,18 @@ class SQLAlchemyRepository(Records):
     def save_with_hook(
         self, upload: Upload, claim: Claim, hook: Callable[[Any], Answer | None], *, until: datetime | None
     ) -> Upload:
-        with self._app_session() as session, self._digests.at_work(upload, session) as work:
+        with (
+            self._app_session() as session,
+            self._digests.at_work(upload, session) as work,
+            collecting_mark(upload.id) as mark,
+        ):
             answer: Answer | None = None
-            saved: list[Answer | None] = []
+            saved: list[tuple[Answer | None, Processing | None]] = []
             limit = upload.max_size
 
             def save() -> None:
                 nonlocal limit
-                saved.append(answer)
+                saved.append((answer, mark.processing))
                 limit = instance.max_size
                 digests, work.digests = work.digests, None
                 statement, parameters = self._hook_save(
@@ -64,20 +70,34 @@ class SQLAlchemyRepository(Records):
                 # By the mapper, because a session that is bound by base classes finds no engine for a table.
                 connection = session.connection(bind_arguments={"mapper": self.model})
                 self._check(self._pool.change_in(connection, statement, parameters))
+                if mark.processing is not None:
+                    self._pool.change_in(connection, *self._hook_mark(upload, mark.processing))
 
             with save_with_next_commit(session, save):
                 instance = self._instances.attached(session, upload)
                 answer = hook(instance)
                 limit = vars(instance).get("max_size", limit)  # a commit of the hook's may have expired it
                 session.commit()
-        upload = replace(upload, max_size=limit, answer=upload.answer if answer is None else answer)
-        if saved[-1] != answer:  # the hook committed before it returned this
+        saved_answer, saved_mark = saved[-1]
+        if saved_mark is not mark.processing and mark.processing is not None:
+            known = replace(upload, processing=saved_mark or upload.processing)
+            self._database.change(*self._hook_mark(known, mark.processing))
+        marked = mark.processing or upload.processing
+        upload = replace(upload, max_size=limit, answer=answer or upload.answer, processing=marked)
+        if saved_answer != answer:  # the hook committed before it returned this
             self._check(self._database.change(*self._hook_save(upload, claim, until)))
         return upload
 
     def call(self, upload: Upload, hook: Callable[[Any], object]) -> None:
-        with self._app_session() as session, self._digests.at_work(upload, session):
+        with (
+            self._app_session() as session,
+            self._digests.at_work(upload, session),
+            collecting_mark(upload.id) as mark,
+        ):
             hook(self._instances.attached(session, upload))
+            if mark.processing is not None:
+                connection = session.connection(bind_arguments={"mapper": self.model})
+                self._pool.change_in(connection, *self._hook_mark(upload, mark.processing))
             session.commit()
 
     def instance(self, upload_id: str) -> Any | None:

@@ -22,7 +22,7 @@ from ...models.record import STATE_FIELDS
 
 # Parameters must not have the names of columns, because SQLAlchemy would take them for new values.
 _ID, _OWNER, _VERSION, _FENCE = "the_id", "the_owner", "the_version", "the_fence"
-_KEY, _OFFSET, _NOW = "the_key", "the_offset", "the_time"
+_KEY, _OFFSET, _NOW, _STATE = "the_key", "the_offset", "the_time", "the_state"
 _NEW = "new_"
 
 Parameters = dict[str, Any]
@@ -73,6 +73,10 @@ class Statements:
         self.renew = update(table).where(is_held).values(until | grown)
         self.release = self.renew.values(answered)
         self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
+        marked = update(table).values(self._new("processing_state", "processing_reason"))
+        self.mark = marked.where(has_id)
+        known_state = bindparam(_STATE, type_=c["processing_state"].type)
+        self.mark_if = self.mark.where(c["processing_state"].is_not_distinct_from(known_state))
         self.remove = delete(table).where(is_held)
 
     def _new(self, *names: str) -> dict[Any, Any]:
@@ -110,6 +114,16 @@ class Statements:
     def at(upload_id: str, offset: int, values: Mapping[str, Any]) -> Parameters:
         """Return parameters for ``remember``, which requires the same number of bytes."""
         return {_ID: upload_id, _OFFSET: offset, **new(values)}
+
+    @staticmethod
+    def marking(upload_id: str, values: Mapping[str, Any]) -> Parameters:
+        """Return parameters for ``mark``."""
+        return {_ID: upload_id, **new(values)}
+
+    @staticmethod
+    def marking_if(upload_id: str, state: str | None, values: Mapping[str, Any]) -> Parameters:
+        """Return parameters for ``mark_if``, which requires the state that was read."""
+        return {_ID: upload_id, _STATE: state, **new(values)}
 
     @staticmethod
     def under(claim: Claim, values: Mapping[str, Any] | None = None) -> Parameters:
