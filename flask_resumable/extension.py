@@ -405,6 +405,27 @@ class FlaskResumable(Generic[UploadT]):
     def pre_save(self, upload: UploadT) -> Awaitable[None] | None:
         """Called before content is received. Raise :exc:`UploadRejected` to refuse it; the upload stays unchanged."""
 
+    def on_progress(self, upload: UploadT) -> Awaitable[None] | None:
+        """Called while content arrives, at most once a second for each upload and process.
+
+        ::
+
+            def on_progress(self, upload: Upload) -> None:
+                redis.setex(f"progress:{upload.id}", 60, f"{upload.offset}/{upload.length}")
+                if is_blocked(upload.owner):
+                    raise UploadRejected(403, "Your account is blocked.")
+
+        ``upload.offset`` is how far the content has arrived in this process, in bytes. It is ahead of what is saved.
+        For flow.js, chunks that arrive side by side count together, whichever part of the file they are. The first call
+        is made when the first content arrives, and none once every byte has arrived.
+
+        Raise :exc:`UploadRejected` to end the request with that status. What has arrived is kept, unless a checksum
+        covers it, or it is part of an incomplete chunk of flow.js. The client can continue later, if this lets it.
+
+        This runs in the request that receives the content, which waits for it. What you write in your database session
+        is committed when it returns. No connection is held in between. If you don't override this, nothing is done.
+        """
+
     def post_save(self, upload: UploadT) -> Awaitable[None] | None:
         """Called after content was received and saved."""
 

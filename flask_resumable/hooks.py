@@ -15,7 +15,7 @@ from . import signals
 from .core.answer import Answer
 from .errors import UploadRejected
 
-NAMES = (*signals.BY_NAME, "post_complete")  # the last one comes with the signal on_complete
+NAMES = (*signals.BY_NAME, "on_progress", "post_complete")  # post_complete comes with the signal on_complete
 
 
 class AppHooks:

@@ -24,6 +24,7 @@ from ..interfaces.chunks import IncomingChunk
 from ..interfaces.chunks import PlacesChunks
 from .client_keys import Keys
 from .client_keys import patiently
+from .progress import ArrivingChunk
 from .uploads import UploadService
 
 LEAST_IN_PLACE = 64 * 1024  # bytes; smaller chunks arrive at once, and are received before they are placed
@@ -33,7 +34,11 @@ _OVERTAKEN = (ClaimLost, UploadNotFound, UploadExpired)
 class ChunkTransfer(Protocol):
     """The transfer of one chunk. Write all of its content, then call :meth:`finish`, and always :meth:`close`."""
 
-    room: int  # how many of the next bytes may come as ``Piped``; 0 if they must be inspected and stay unchanged
+    @property
+    def room(self) -> int:
+        """How many of the next bytes may come as ``Piped``; 0 if they must be inspected and stay unchanged."""
+        ...
+
     is_kept: bool  # whether the content can still be stored elsewhere
 
     def write(self, block: bytes | memoryview | Piped) -> None:
@@ -87,10 +92,17 @@ class ChunkService:
         if size > 0 and upload.received.has(span):
             return _Skipped(self, upload)
         self._repository.release_connection()
-        if in_place and size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
-            incoming = self._storage.receiving(upload, span.number, span.start, size)
+        transfer = self._transfer(upload, span, owner, limits, in_place=in_place)
+        progress = self._service.progress
+        return transfer if progress is None else _Reported(transfer, progress.begin_chunk(upload))
+
+    def _transfer(
+        self, upload: Upload, span: ChunkSpan, owner: str | None, limits: Limits, *, in_place: bool
+    ) -> ChunkTransfer:
+        if in_place and span.size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
+            incoming = self._storage.receiving(upload, span.number, span.start, span.size)
             if incoming is not None and self._is_admitted(upload, span, incoming):
-                return _InPlace(self, upload, incoming, size, limits)
+                return _InPlace(self, upload, incoming, span.size, limits)
         return _Spooled(self, self._storage.spool(), upload, owner, limits)
 
     def prepare(self, wish: ChunkWrite, owner: str | None, limits: Limits) -> Upload:
@@ -281,3 +293,29 @@ class _InPlace:
 
     def close(self) -> None:
         self._incoming.close()
+
+
+class _Reported:
+    """A chunk whose arrival is reported to the app."""
+
+    def __init__(self, transfer: ChunkTransfer, chunk: ArrivingChunk) -> None:
+        self.is_kept = transfer.is_kept
+        self._transfer = transfer
+        self._chunk = chunk
+
+    @property
+    def room(self) -> int:
+        return self._transfer.room
+
+    def write(self, block: bytes | memoryview | Piped) -> None:
+        self._transfer.write(block)
+        self._chunk.add(len(block))
+
+    def finish(self, wish: ChunkWrite) -> Upload:
+        upload = self._transfer.finish(wish)
+        self._chunk.end(upload)
+        return upload
+
+    def close(self) -> None:
+        self._chunk.end()
+        self._transfer.close()

@@ -42,6 +42,7 @@ from ..interfaces import Writer
 from ..interfaces import WriterCapabilities
 from .claims import ClaimedUpload
 from .claims import Clock
+from .progress import Progress
 from .takeover import Listener
 
 _LARGE = 64 * 1024  # a block of this size suggests that more can be taken without waiting
@@ -65,7 +66,9 @@ class Receiver:
         has_listeners: Callable[[str], bool],
         listener: Listener,
         now: Clock,
+        progress: Progress | None = None,
     ) -> None:
+        self._progress = progress
         self._repository = repository
         self._storage = storage
         self._call_hook = call_hook
@@ -89,7 +92,7 @@ class Receiver:
             self._call_hook("pre_save", claimed.upload)
         self._repository.release_connection()
         with self._storage.writer(upload, write.start, claimed.claim.fence) if has_content else _no_writer() as writer:
-            transfer = _Transfer(claimed, upload, write, writer, limits, self._now)
+            transfer = _Transfer(claimed, upload, write, writer, limits, self._now, self._progress)
             with self._receiving(claimed, transfer):
                 upload = transfer.run(body, room, lambda: self._listener.add(claimed))
         if upload != claimed.upload:
@@ -145,7 +148,14 @@ class _Transfer:
     """
 
     def __init__(
-        self, claimed: ClaimedUpload, upload: Upload, write: Write, writer: Writer, limits: Limits, now: Clock
+        self,
+        claimed: ClaimedUpload,
+        upload: Upload,
+        write: Write,
+        writer: Writer,
+        limits: Limits,
+        now: Clock,
+        progress: Progress | None,
     ) -> None:
         self._claimed = claimed
         self._upload = upload  # with the length that the write declares, which is not saved yet
@@ -165,7 +175,8 @@ class _Transfer:
         self._has_ended = False
         self._failure: BaseException | None = None  # of storing a block on behalf of another request
         self._shown_at = -_SHOW_EVERY
-        self._watch: Watch | None = None
+        self._progress = progress
+        self._reported = write.start  # the position that on_progress was told last
         self._told_at = time.monotonic()
 
     def run(self, body: Body, room: int, before_waiting: Callable[[], object]) -> Upload:
@@ -179,12 +190,12 @@ class _Transfer:
                 self._noting.is_counted = not self._is_guarded
             if not self._hashers and self._pipes is not None:
                 body.unseen = room
-            self._watch = body.watch
+            between = self._between(body.watch)
             if self._is_guarded:
                 body.grace = _GRACE
             with body.incoming(room) as incoming:
                 self._incoming = incoming
-                self._take_all(incoming, before_waiting)
+                self._take_all(incoming, before_waiting, between)
         except ClaimLost:
             raise
         except BaseException:
@@ -210,20 +221,19 @@ class _Transfer:
             self._claimed.save(upload)  # the bytes count, only what the client says about them is wrong
             raise
 
-    def _take_all(self, incoming: Incoming, before_waiting: Callable[[], object]) -> None:
+    def _take_all(
+        self, incoming: Incoming, before_waiting: Callable[[], object], between: Callable[[], object] | None
+    ) -> None:
         is_first = True
         while True:
-            told = None
             with self._turn:
                 has_more = self._take_some(incoming)
                 if self._failure is not None:
                     raise self._failure
                 if self._has_ended:
                     return
-                if self._watch is not None:
-                    told = self._saved_for_watch(self._watch)
-            if told is not None and self._watch is not None:
-                self._watch.tell(told)
+            if between is not None:
+                between()
             if self._waiting:
                 time.sleep(_YIELD)  # a lock alone is not fair
             if has_more and not (is_first and self._position - self._write.start > _MESSAGES_FROM):
@@ -238,13 +248,32 @@ class _Transfer:
             if time.monotonic() - before >= _SILENCE:
                 self._look_around()
 
-    def _saved_for_watch(self, watch: Watch) -> Upload | None:
-        """Save and return the upload, if it is time to report progress."""
-        if time.monotonic() - self._told_at < watch.every or self._is_guarded:
+    def _between(self, watch: Watch | None) -> Callable[[], object] | None:
+        """Return what to call after each block, without the turn, if anybody wants to know the progress."""
+        progress = self._progress
+        if watch is None and progress is None:
             return None
-        self._told_at = time.monotonic()
-        self._save_all()
-        return self._claimed.upload
+
+        def tell() -> None:
+            if watch is not None:
+                self._tell_watch(watch)
+            if progress is not None and self._position != self._reported:
+                self._reported = self._position
+                progress.report(self._upload, self._write, self._reported, self._limits)
+
+        return tell
+
+    def _tell_watch(self, watch: Watch) -> None:
+        """Save the upload and report its progress, if it is time to."""
+        if time.monotonic() - self._told_at < watch.every or self._is_guarded:
+            return
+        with self._turn:
+            if self._has_left or self._has_ended:
+                return
+            self._told_at = time.monotonic()
+            self._save_all()
+            told = self._claimed.upload
+        watch.tell(told)
 
     def _take_some(self, incoming: Incoming) -> bool:
         """Take the next block, if this thread has the turn. Return whether another one is likely to be there."""

@@ -44,6 +44,7 @@ from .claims import Clock
 from .claims import LeaseKeeper
 from .digests import digest_of
 from .lifecycle import Lifecycle
+from .progress import Progress
 from .repeats import Repeats
 from .takeover import Listener
 from .takeover import Takeover
@@ -77,8 +78,16 @@ class UploadService:
         self._cancelled_ttl = cancelled_ttl
         self._takeover = Takeover(repository, storage, self._claims, now)
         listener = Listener(repository, self._claims, is_stopping)
+        #: What calls on_progress, or ``None`` if the app has no such hook.
+        self.progress = None if hooks.named("on_progress") is None else Progress(self._report_progress, now)
         self._receiver = Receiver(
-            repository, storage, self._lifecycle.call_hook, self._lifecycle.has_listeners, listener, now
+            repository,
+            storage,
+            self._lifecycle.call_hook,
+            self._lifecycle.has_listeners,
+            listener,
+            now,
+            self.progress,
         )
         self.call_hook = self._lifecycle.call_hook
         self.discard_stray = self._claims.discard_stray
@@ -298,6 +307,12 @@ class UploadService:
             after = uploads[-1].id
 
     # --- internals ---
+
+    def _report_progress(self, upload: Upload) -> None:
+        try:
+            self.call_hook("on_progress", upload)
+        finally:
+            self.repository.release_connection()  # more content is awaited
 
     def _placed(self, upload: Upload) -> Upload:
         """Return the upload with the place that the app chose for its bytes, if there is a choice."""

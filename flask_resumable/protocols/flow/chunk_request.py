@@ -106,6 +106,7 @@ class ChunkRequest:
 
     def drain(self) -> None:
         """Read and discard content after a refusal, up to a limit."""
+        self._body.unseen = 0  # what is discarded must not fill the pipe
         with suppress(ResumableError):
             for block in self._file or self._content.file(_Nowhere()):
                 self.size += len(block)

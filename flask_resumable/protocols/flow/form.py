@@ -42,7 +42,10 @@ Fields = list[tuple[str, str]]  # names and values
 class Sink(Protocol):
     """The destination of a request's content."""
 
-    room: int  # how many of the next bytes may come as ``Piped``; 0 if all of them must be inspected
+    @property
+    def room(self) -> int:
+        """How many of the next bytes may come as ``Piped``; 0 if all of them must be inspected."""
+        ...
 
     def write(self, block: Block) -> None:
         """Accept a block. If there is no ``room``, the caller must not change the block afterwards."""

@@ -15,6 +15,7 @@ from ...core.upload import ChunkWrite
 from ...core.upload import Creation
 from ...core.upload import Upload
 from ...errors import InvalidRequest
+from ...errors import UploadRejected
 from ...wsgi.first_reader import body_of
 from ..reply import Reply
 from ..responses import JSON
@@ -72,7 +73,11 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
         raise
     with closing(transfer):
         hasher = None if checksum is None else checksum.hasher()
-        arriving.receive(transfer, hasher)
+        try:
+            arriving.receive(transfer, hasher)
+        except UploadRejected:  # by on_progress
+            arriving.drain()
+            raise
         if wish is None:
             wish = _wish_after(asker, arriving.parameters, arriving.size)
         elif arriving.has_later_parameters:
