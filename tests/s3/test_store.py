@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,6 +25,7 @@ from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import TooLarge
 from flask_resumable.errors import Unavailable
 from flask_resumable.storage.s3 import S3Storage
+from flask_resumable.storage.s3.store import region_of
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.storage import finish
 from flask_resumable.testing.storage import put
@@ -128,6 +131,67 @@ def test_a_link_gives_out_the_file(storage: S3Storage, done: Upload) -> None:
         storage.presigned_url(unfinished, expires=timedelta(1), filename="a", content_type="a/b", disposition="inline")
         is None
     )
+
+
+def test_links_have_a_signature_that_every_store_takes(storage: S3Storage, done: Upload, store: Store) -> None:
+    """Version 4, for the region of the bucket. It expires as asked, and holds for this key and these headers only."""
+    url = storage.presigned_url(
+        done, expires=timedelta(minutes=1), filename="a", content_type="text/plain", disposition="inline"
+    )
+    assert url is not None
+    said = dict(parse_qsl(urlsplit(url).query))
+    assert said["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert said["X-Amz-Credential"].split("/")[2:] == ["us-east-1", "s3", "aws4_request"]
+    assert said["X-Amz-Expires"] == "60"
+    assert store.server.secret_key not in url
+    assert not {"AWSAccessKeyId", "Signature", "Expires"} & {*said}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [
+        (None, None),
+        ("https://s3.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("https://s3.dualstack.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("https://s3.amazonaws.com", "us-east-1"),
+        ("https://s3-accelerate.amazonaws.com", "us-east-1"),
+        ("https://s3.us-west-004.backblazeb2.com", "us-west-004"),
+        ("https://0123456789abcdef.r2.cloudflarestorage.com", "auto"),
+        ("https://0123456789abcdef.eu.r2.cloudflarestorage.com", "auto"),
+        ("https://s3.fr-par.scw.cloud", "fr-par"),
+        ("https://fra1.digitaloceanspaces.com", "fra1"),
+        ("http://minio.eu-west-1.example.org:9000", "us-east-1"),
+        ("http://127.0.0.1:9000", "us-east-1"),
+    ],
+)
+def test_the_region_is_in_the_name_of_the_endpoint(endpoint: str | None, region: str | None) -> None:
+    """Where providers put it there. A setting comes first, and other stores have no regions."""
+    assert region_of(endpoint) == region
+    if endpoint is not None:
+        for given in (None, "eu-north-1"):
+            kind = S3Storage("b", endpoint_url=endpoint, region=given, access_key="a", secret_key="s")
+            assert kind._bucket.client.meta.region_name == (given or region)
+
+
+def test_the_region_of_a_bucket_is_asked_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Amazon, if nobody says where the bucket is: for a link, unlike for requests, nobody corrects the region."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = f"test-{secrets.token_hex(8)}"
+    storage = S3Storage(bucket, access_key=server.access_key, secret_key=server.secret_key)
+    client = storage._bucket.client
+    try:
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    except client.exceptions.ClientError:
+        pytest.skip("This store has no regions.")
+    done = finish(storage, put(storage, an_upload(length=5), b"hello"))
+    url = storage.presigned_url(
+        done, expires=timedelta(minutes=1), filename="a", content_type="text/plain", disposition="inline"
+    )
+    assert url is not None
+    assert "/eu-west-1/s3/" in dict(parse_qsl(urlsplit(url).query))["X-Amz-Credential"]
+    assert _fetch(url)[1] == b"hello"
 
 
 def test_the_largest_object_is_the_limit(storage: S3Storage) -> None:

@@ -181,7 +181,7 @@ class ObjectStore(ABC):
         """Return all objects whose keys begin with ``prefix``, sorted by key. Fetch them a page at a time."""
 
     def link(self, key: str, *, seconds: int, content_type: str, content_disposition: str) -> str:
-        """Return a URL that lets anybody download an object for ``seconds``. This sends no request.
+        """Return a URL that lets anybody download an object for ``seconds``.
 
         Called only if ``traits.signs_links``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from .errors import code_of
 from .errors import Config
 
 _CONFIG: Mapping[str, Any] = {
+    # boto3 would sign links with version 2, which R2, B2, newer AWS regions and objects encrypted with KMS refuse.
+    "signature_version": "s3v4",
     # Newer clients add checksums in trailers, which some stores refuse or store as part of the file.
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
@@ -40,6 +43,10 @@ _CONFIG: Mapping[str, Any] = {
 # The properties that a copy keeps, by the names of the client's parameters.
 _PROPERTIES = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
 _TAKES_ANY_PARTS = (".amazonaws.com", ".amazonaws.com.cn")
+_HAS_REGION = re.compile(
+    r"s3[.-](?:dualstack\.)?([a-z]{2,3}(?:-[a-z]+)*-[0-9]+)\.(?:amazonaws\.com(?:\.cn)?|backblazeb2\.com|wasabisys\.com)"
+    r"|s3\.([a-z]{2}-[a-z]{3})\.scw\.cloud|([a-z]{3}[0-9])\.digitaloceanspaces\.com"
+)
 _WANTS_EQUAL_PARTS = (".r2.cloudflarestorage.com",)
 
 
@@ -66,13 +73,15 @@ class S3Store(ObjectStore):
         self._equal_parts = equal_parts
         self._options = {
             "endpoint_url": endpoint_url,
-            "region_name": region or ("us-east-1" if endpoint_url else None),  # other stores have no regions
+            "region_name": region or region_of(endpoint_url),
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
         }
         self._style = {"s3": {"addressing_style": "path"}} if endpoint_url else {}
         self._given = client
         self._opened: tuple[int, Any] | None = None
+        self._linking: tuple[int, Any] | None = None
+        self._has_region = bool(region or endpoint_url)
         self._lock = threading.Lock()
 
     @property
@@ -82,11 +91,32 @@ class S3Store(ObjectStore):
         if self._opened is None or self._opened[0] != os.getpid():
             with self._lock:
                 if self._opened is None or self._opened[0] != os.getpid():
-                    # Not the default session, which two threads must not use at once.
-                    config = Config(**_CONFIG, **self._style)
-                    client = boto3.session.Session().client("s3", config=config, **self._options)
-                    self._opened = os.getpid(), client
+                    self._opened = os.getpid(), self._new_client()
         return self._opened[1]
+
+    def _new_client(self, **options: str) -> Any:
+        # Not the default session, which two threads must not use at once.
+        config = Config(**_CONFIG, **self._style)
+        return boto3.session.Session().client("s3", config=config, **{**self._options, **options})
+
+    @property
+    def _link_client(self) -> Any:
+        """The client that signs links.
+
+        It must know the bucket's region, because nobody follows the store's advice for a link, as boto3 does for its
+        own requests. If the region is not configured, the store is asked once.
+        """
+        if self._given is not None or self._has_region:
+            return self.client
+        if self._linking is None or self._linking[0] != os.getpid():
+            try:
+                answer = self.client.head_bucket(Bucket=self.name)
+            except ClientError:
+                return self.client  # it may be right, and nothing better is known
+            region = answer.get("BucketRegion") or self.client.meta.region_name
+            is_known = region == self.client.meta.region_name
+            self._linking = os.getpid(), self.client if is_known else self._new_client(region_name=region)
+        return self._linking[1]
 
     @property
     def equal_parts(self) -> bool | None:
@@ -163,7 +193,7 @@ class S3Store(ObjectStore):
             "ResponseContentDisposition": content_disposition,
         }
         with asking("get_object", key):
-            url: str = self.client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=seconds)
+            url: str = self._link_client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=seconds)
             return url
 
     # --- multipart uploads ---
@@ -250,6 +280,17 @@ class S3Store(ObjectStore):
             if page is None:
                 return
             yield page
+
+
+def region_of(endpoint_url: str | None) -> str | None:
+    """Return the region for an endpoint: the one in its name, if the provider puts it there."""
+    if endpoint_url is None:
+        return None
+    host = urlsplit(endpoint_url).hostname or ""
+    if host.endswith(_WANTS_EQUAL_PARTS):
+        return "auto"
+    found = _HAS_REGION.fullmatch(host)
+    return found[found.lastindex or 0] if found else "us-east-1"  # other stores have no regions
 
 
 def _bare(etag: str) -> str:
