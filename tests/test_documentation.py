@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -133,3 +134,21 @@ def test_the_page_of_errors_has_the_statuses_of_the_protocols() -> None:
     for table in tables:
         missing = {kind.__name__ for kind in table} - listed
         assert missing <= {"UploadCompleted", "BeyondLength"}, missing
+
+
+@pytest.mark.slow
+def test_the_tutorial_works(tmp_path: Path) -> None:
+    """All of its files in one folder, and its own tests."""
+    for language, name in (("python", r"# (\S+)"), ("html", r"<!-- (\S+) -->")):
+        for code in blocks("tutorial.md", language):
+            path = tmp_path / re.findall(name, code)[0]
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
