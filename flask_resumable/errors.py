@@ -217,6 +217,8 @@ class BytesLost(ResumableError):
 class Unavailable(ResumableError):
     """Raised when the database or the storage cannot be reached. The upload is unchanged."""
 
+    is_logged = False  # whether the cause is in the log already
+
     def __init__(self, message: str = "The server cannot store uploads right now; try again later.") -> None:
         super().__init__(message)
 

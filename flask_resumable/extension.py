@@ -34,6 +34,7 @@ from .hooks import hook
 from .hooks import is_in_hook
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .logs import UploadLog
 from .models.interface import bind_files
 from .models.interface import UploadInterface
 from .models.interface import UploadView
@@ -59,6 +60,7 @@ from .storage.multiple import MultiStorage
 from .wsgi.stopping import is_stopping
 
 _PAGE = 100  # uploads held in memory at a time
+_MAIN = "main"  # the name of the only storage
 Storages = Storage | Mapping[str, Storage]
 Result = Answer | Response | str | bytes | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None  # of on_complete
 
@@ -157,15 +159,17 @@ class FlaskResumable(Generic[UploadT]):
             mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
+        given = _given(given, chunks) or storage_for(settings, chunks)
         service = UploadService(
             repository,
-            _choice(self, _given(given, chunks) or storage_for(settings, chunks)),
+            _choice(self, given),
             AppHooks(self, FlaskResumable),
             lease=settings.lease,
             completed_ttl=chunks.completed_ttl,
             cancelled_ttl=chunks.cancelled_ttl,
             now=self._now,
             is_stopping=is_stopping,
+            observer=UploadLog(_default_name(given)),
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         blueprints = blueprints_for(dialects)
@@ -521,8 +525,13 @@ def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
     if not isinstance(storage, Mapping):
         if choose_storage is choose_folder is None:
             return storage
-        storage = {"main": storage}
+        storage = {_MAIN: storage}
     return MultiStorage(storage, storage=choose_storage, folder=choose_folder)
+
+
+def _default_name(storage: Storages) -> str:
+    """Return what the storage of most uploads is called, in logs and metrics."""
+    return next(iter(storage)) if isinstance(storage, Mapping) else _MAIN
 
 
 def sections(app: Flask) -> list[Section]:

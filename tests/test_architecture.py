@@ -38,6 +38,7 @@ ALLOWED = {
     "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},
     "cli": {"core", "interfaces", "service", "state"},
     "hooks": {"core", "signals"},
+    "logs": {"core", "interfaces"},
     "testing": {"core", "interfaces", "storage"},
 }
 # Folders that have nothing to do with one another, and files beside them that nobody in them may import.

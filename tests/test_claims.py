@@ -18,6 +18,7 @@ from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadLocked
 from flask_resumable.interfaces import Claim
+from flask_resumable.interfaces.observer import Observer
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service.claims import ClaimedUpload
 from flask_resumable.service.claims import Claims
@@ -43,7 +44,7 @@ def repository() -> MemoryRepository:
 @pytest.fixture
 def claims(repository: MemoryRepository, tmp_path: Path) -> Claims:
     """Claims that live for a moment."""
-    return Claims(repository, LocalStorage(tmp_path), lease=LEASE, now=_now)
+    return Claims(repository, LocalStorage(tmp_path), lease=LEASE, now=_now, observer=Observer())
 
 
 def _eventually(is_true: Callable[[], bool]) -> None:

@@ -50,3 +50,8 @@ class Place:
 def keep(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the storage's new data ``after``, with the place that was recorded in ``before``."""
     return {**after, KEY: before[KEY]} if KEY in before else after
+
+
+def storage_of(notes: Mapping[str, Any]) -> str | None:
+    """Return the name of the storage that has an upload, as ``Place.of`` does, but check nothing."""
+    return (notes.get(KEY) or {}).get("storage")

@@ -74,6 +74,7 @@ class Upload:
     metadata: UploadMetadata = field(default_factory=UploadMetadata)
     concat: Concat | None = None
     owner: str | None = None  # None if it has no owner
+    protocol: str | None = None  # the name of the protocol that created it
     client_key: str | None = None  # unique; finds the upload for clients that choose their own identifier
     request_key: str | None = None  # unique; finds the upload for a creation that is sent again
     status: Status = Status.NEW
@@ -84,6 +85,7 @@ class Upload:
     awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
     answer: Answer | None = None  # what on_complete returned
     processing: Processing | None = None  # what the app says about its processing; only mark() changes it
+    request_count: int = 0  # how many requests have added content
     storage: JSONObject = field(default_factory=dict)  # only the storage that wrote it understands it
     # Maintained by the repository:
     claimed_until: datetime | None = None  # when the claim of a request expires; None after its release
@@ -181,6 +183,7 @@ class Creation:
     client_key: str | None = None  # the identifier that the client will find the upload by
     idempotency_key: str | None = None  # the same in all repetitions of this request
     awaits_completion: bool = False  # whether content must say that it is the last; see Write.completes
+    protocol: str | None = None  # the name of the protocol
     storage: JSONObject = field(default_factory=dict)  # what the storage needs to know from the start
 
 
@@ -272,6 +275,7 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         # Kept for the time when the lengths of all parts are known.
         max_size=limits.max_size if creation.concat is not None and creation.concat.is_final else None,
         awaits_completion=creation.awaits_completion,
+        protocol=creation.protocol,
         storage=creation.storage,
         created_at=now,
         updated_at=now,

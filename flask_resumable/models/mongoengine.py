@@ -67,6 +67,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     client_key = StringField()  # finds the upload for clients that choose their own identifier
     request_key = StringField()  # finds the upload for a creation that is sent again
     owner = StringField()
+    protocol = StringField()  # that created it: "tus", "flow" or "ietf"
     status = StringField(required=True)
     length = LongField()  # in bytes; missing until the client declares it
     offset = LongField(default=0)  # bytes received from the start, without a gap
@@ -76,6 +77,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     concat = StringField()  # the Upload-Concat header
     concat_kind = StringField()  # "partial", "final" or missing, taken from concat
     awaits_completion = BooleanField(default=False)  # true until a client says that the upload is complete
+    request_count = LongField(default=0)  # requests that have added content
     answer = JSONField()  # what on_complete returned
     processing_state = StringField()  # what the app says about its processing
     processing_reason = StringField()

@@ -82,6 +82,7 @@ class SQLAlchemyMixin(UploadInterface):
     client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # finds the upload for a repeated creation
     owner: Mapped[str | None] = mapped_column(String(255))
+    protocol: Mapped[str | None] = mapped_column(String(16))  # that created it: "tus", "flow" or "ietf"
     status: Mapped[str] = mapped_column(String(16))
     length: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; NULL until the client declares it
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start, without a gap
@@ -93,6 +94,7 @@ class SQLAlchemyMixin(UploadInterface):
     concat_kind: Mapped[str | None] = mapped_column(String(8))  # "partial", "final" or NULL, taken from concat
     # True until a client says that the upload is complete, even if every byte has arrived.
     awaits_completion: Mapped[bool] = mapped_column(default=False)
+    request_count: Mapped[int] = mapped_column(default=0)  # requests that have added content
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what on_complete returned
     processing_state: Mapped[str | None] = mapped_column(String(16))  # what the app says about its processing
     processing_reason: Mapped[str | None] = mapped_column(Text)

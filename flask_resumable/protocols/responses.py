@@ -14,6 +14,7 @@ from flask import url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import InternalServerError
 
+from ..core.printable import printable
 from ..errors import ResumableError
 from ..errors import Unavailable
 from .reply import Reply
@@ -40,8 +41,9 @@ def respond(reply: Reply, content_type: str = TEXT) -> Response:
 
 def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TEXT) -> Response:
     """Return ``reply`` as the response to an error. A response that a hook passed to ``abort()`` takes precedence."""
-    if isinstance(error, Unavailable):
-        current_app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+    if isinstance(error, Unavailable) and not error.is_logged:
+        method, path = printable(request.method), printable(request.path)
+        current_app.logger.error("%s %s: %s", method, path, printable(error), exc_info=error)
     if isinstance(error.__cause__, HTTPException):
         return with_details(error.__cause__, reply, content_type)
     return respond(reply, content_type)

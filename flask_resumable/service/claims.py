@@ -26,6 +26,7 @@ from ..errors import UploadNotFound
 from ..interfaces import Claim
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from ..interfaces.observer import Observer
 from ..processes import is_dead
 from ..processes import is_here
 from ..processes import ProcessName
@@ -162,9 +163,12 @@ class Claims:
     It knows all claims of this process, and can tell which claims of others are abandoned.
     """
 
-    def __init__(self, repository: StateRepository, storage: Storage, *, lease: timedelta, now: Clock) -> None:
+    def __init__(
+        self, repository: StateRepository, storage: Storage, *, lease: timedelta, now: Clock, observer: Observer
+    ) -> None:
         self._repository = repository
         self._storage = storage
+        self._observer = observer
         self._progress = storage.capabilities.progress
         self._lease = lease
         self._now = now
@@ -205,8 +209,16 @@ class Claims:
         with self.keep(claimed):
             if claimed.upload.status is Status.ACTIVE and not claimed.upload.is_released:
                 self._recover(claimed)
+            if is_receiving and known is not None and known.is_receiving:
+                self._tell(known, claimed.upload)
             claimed.show(str(self._name))
             yield claimed
+
+    def _tell(self, before: Upload, taken: Upload) -> None:
+        """Tell that an upload was taken over, which looked like ``before`` when the newer request came."""
+        self._observer.took_over(taken)
+        if taken.offset > before.offset:
+            self._observer.rescued(taken, taken.offset - before.offset)
 
     def take_free(self, upload_id: str, *, owner: str | None) -> ClaimedUpload | None:
         """Claim an upload for content that is about to arrive, if nothing else is to be done before.

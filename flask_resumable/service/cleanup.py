@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from datetime import timedelta
 
+from ..core.printable import printable
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
@@ -20,6 +22,8 @@ from ..errors import UploadExpired
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..errors import UploadRejected
+from ..interfaces.observer import Cleanup
+from ..interfaces.observer import Removal
 from .uploads import UploadService
 
 logger = logging.getLogger(__package__)
@@ -56,10 +60,20 @@ class Cleaner:
 
         :param orphans_after: The age from which unfinished bytes without a record count as orphans.
         """
+        began = time.monotonic()
         for upload in self.expired():
             self._delete(upload, report)
             yield upload.id
         yield from self._delete_orphans(report, orphans_after)
+        self._service.observer.cleaned(
+            Cleanup(
+                removed=report.removed,
+                bytes=report.bytes,
+                orphans=report.orphans,
+                failed=len(report.failed),
+                seconds=time.monotonic() - began,
+            )
+        )
 
     def _delete(self, upload: Upload, report: Report) -> None:
         service = self._service
@@ -69,7 +83,7 @@ class Cleaner:
                 if not claimed.upload.is_expired(service.now()):
                     report.busy += 1
                     return
-                service.remove(claimed)
+                service.remove(claimed, Removal.EXPIRED)
         except UploadNotFound:
             if upload.can_expire:  # otherwise claiming() raised this after it removed what was left of the upload
                 report.busy += 1
@@ -78,7 +92,9 @@ class Cleaner:
             report.busy += 1
             return
         except RemovalRefused as error:
-            logger.error("Upload %s has expired, but the database keeps its record: %s", upload.id, error.reason)
+            logger.error(
+                "Upload %s has expired, but the database keeps its record: %s", upload.id, printable(error.reason)
+            )
             report.failed.append(upload.id)
             return
         except Exception:

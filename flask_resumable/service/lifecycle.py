@@ -18,6 +18,7 @@ from typing import Any
 from ..core import upload as rules
 from ..core.answer import Answer
 from ..core.checksum import announced_digest
+from ..core.printable import printable
 from ..core.replacing import replace
 from ..core.upload import Limits
 from ..core.upload import Status
@@ -34,6 +35,8 @@ from ..errors import UploadRejected
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from ..interfaces.observer import Observer
+from ..interfaces.observer import Removal
 from .claims import ClaimedUpload
 from .claims import Claims
 from .claims import Clock
@@ -60,6 +63,7 @@ class Lifecycle:
         claims: Claims,
         keeper: LeaseKeeper,
         now: Clock,
+        observer: Observer,
         *,
         completed_ttl: timedelta,
     ) -> None:
@@ -69,6 +73,7 @@ class Lifecycle:
         self._claims = claims
         self._keeper = keeper
         self._now = now
+        self._observer = observer
         self._completed_ttl = completed_ttl
         self._mover = Mover(repository, storage, now)
 
@@ -80,6 +85,7 @@ class Lifecycle:
         except Exception:
             self._unmake(claimed)
             raise
+        self._observer.created(claimed.upload)
 
     def _unmake(self, claimed: ClaimedUpload) -> None:
         """Remove an upload that has no bytes yet."""
@@ -124,6 +130,7 @@ class Lifecycle:
                 until = self._remembered_as(upload).expires_at if upload.client_key else None
                 self.discard(claimed, remembered_until=until)
                 raise
+        self._observer.completed(claimed.upload)
         if not upload.is_partial:
             self._call_once("post_complete", claimed.upload)
         self._prolong_memory(done)
@@ -168,9 +175,10 @@ class Lifecycle:
         if name:
             self.observe(name, claimed.upload)
 
-    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
+    def remove(self, claimed: ClaimedUpload, why: Removal, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload for good. After a crash it is in DELETING, and the cleaner continues.
 
+        :param why: What observers are told.
         :param remembered_until: Keep the record as a tombstone until then.
         :raises RemovalRefused: The database refuses to delete the record; the upload is unchanged.
         """
@@ -179,7 +187,7 @@ class Lifecycle:
         if claimed.upload.status is not Status.DELETING:
             # Removed bytes cannot be restored, so ask the database first.
             self._repository.rehearse_removal(claimed.upload, claimed.claim)
-        self._remove(claimed, remembered_until)
+        self._remove(claimed, why, remembered_until)
 
     def discard(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload that was refused: its bytes in any case, and its record if the database allows it.
@@ -187,7 +195,7 @@ class Lifecycle:
         ``pre_delete`` cannot prevent that. It is called only because it may remove rows that refer to the record.
         """
         try:
-            return self.remove(claimed, remembered_until=remembered_until)
+            return self.remove(claimed, Removal.REFUSED, remembered_until=remembered_until)
         except RemovalRefused:
             with self._keeper.keeping(claimed):
                 try:
@@ -196,9 +204,13 @@ class Lifecycle:
                     pass
                 except Exception:
                     logger.exception("pre_delete of upload %s failed; the upload is removed anyway.", claimed.upload.id)
-        self._remove(claimed, remembered_until)
+        self._remove(claimed, Removal.REFUSED, remembered_until)
 
-    def _remove(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
+    def _remove(self, claimed: ClaimedUpload, why: Removal, remembered_until: datetime | None) -> None:
+        self._remove_bytes_and_record(claimed, remembered_until)
+        self._observer.removed(claimed.upload, why)
+
+    def _remove_bytes_and_record(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
         if claimed.upload.status is not Status.DELETING:
             claimed.save(self._leaving(claimed.upload, remembered_until))
         with self._keeper.keeping(claimed):
@@ -216,7 +228,9 @@ class Lifecycle:
 
     def _keep_tombstone(self, claimed: ClaimedUpload, upload: Upload, error: RemovalRefused) -> None:
         """Keep the record of a removed upload, for the rows that refer to it, until the database can delete it."""
-        logger.warning("Upload %s was removed, but its record could not be deleted yet: %s", upload.id, error.reason)
+        logger.warning(
+            "Upload %s was removed, but its record could not be deleted yet: %s", upload.id, printable(error.reason)
+        )
         self._remember(claimed, upload, self._now())
 
     @staticmethod
@@ -235,10 +249,12 @@ class Lifecycle:
     def resume_removal(self, claimed: ClaimedUpload) -> None:
         """Continue a removal that was interrupted, and leave a tombstone if one was wanted."""
         upload = claimed.upload
-        if upload.client_key is None or upload.expires_at is None or upload.expires_at <= self._now():
-            self.remove(claimed)
+        is_over = upload.expires_at is not None and upload.expires_at <= self._now()
+        why = Removal.EXPIRED if is_over and upload.client_key is None else Removal.DELETED  # the best guess
+        if upload.client_key is None or upload.expires_at is None or is_over:
+            self.remove(claimed, why)
         elif upload.status is Status.DELETING:
-            self.remove(claimed, remembered_until=upload.expires_at)
+            self.remove(claimed, why, remembered_until=upload.expires_at)
 
     # --- concatenation ---
 

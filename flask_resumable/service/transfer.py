@@ -19,6 +19,7 @@ from ..core import upload as rules
 from ..core.checksum import ALGORITHMS
 from ..core.checksum import Checksum
 from ..core.checksum import Hasher
+from ..core.replacing import replace
 from ..core.upload import JSONObject
 from ..core.upload import Limits
 from ..core.upload import Status
@@ -87,6 +88,8 @@ class Receiver:
         """
         upload, room = rules.begin(claimed.upload, write, limits, self._now())
         has_content = write.size != 0 and room > 0
+        if has_content:
+            upload = replace(upload, request_count=upload.request_count + 1)
         is_repeated = not has_content and upload == claimed.upload  # the client lost the response to an earlier request
         if not is_repeated:
             self._call_hook("pre_save", claimed.upload)

@@ -38,6 +38,8 @@ from ..interfaces import Body
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
 from ..interfaces import Storage
+from ..interfaces.observer import Observer
+from ..interfaces.observer import Removal
 from .claims import ClaimedUpload
 from .claims import Claims
 from .claims import Clock
@@ -65,15 +67,17 @@ class UploadService:
         cancelled_ttl: timedelta,
         now: Clock,
         is_stopping: Callable[[], bool] = lambda: False,
+        observer: Observer | None = None,
     ) -> None:
         self.repository = repository
         self.storage = storage
         self.now = now
+        self.observer = observer = observer or Observer()
         self._hooks = hooks
-        self._claims = Claims(repository, storage, lease=lease, now=now)
+        self._claims = Claims(repository, storage, lease=lease, now=now, observer=observer)
         self._keeper = LeaseKeeper(lease)
         self._lifecycle = Lifecycle(
-            repository, storage, hooks, self._claims, self._keeper, now, completed_ttl=completed_ttl
+            repository, storage, hooks, self._claims, self._keeper, now, observer, completed_ttl=completed_ttl
         )
         self._cancelled_ttl = cancelled_ttl
         self._takeover = Takeover(repository, storage, self._claims, now)
@@ -178,7 +182,9 @@ class UploadService:
             if not is_due or upload.is_claimed(self.now()):  # a claimed one is being assembled
                 return upload
         elif upload.is_receiving:
-            upload = self._takeover.look(upload)
+            before, upload = upload, self._takeover.look(upload)
+            if upload.offset > before.offset:
+                self.observer.rescued(upload, upload.offset - before.offset)
             if upload.status is Status.ACTIVE and self._is_busy(upload):
                 return upload
         is_ended = ends_at_length and upload.awaits_completion and upload.is_whole
@@ -235,7 +241,7 @@ class UploadService:
         upload = self.find(upload_id, owner=owner)
         with self.claiming(upload_id, known=upload, make_way=partial(self._takeover.make_way, None)) as claimed:
             until = None if upload.client_key is None else self.now() + self._cancelled_ttl
-            self.remove(claimed, remembered_until=until)
+            self.remove(claimed, Removal.DELETED, remembered_until=until)
 
     def find(self, upload_id: str, *, owner: str | None) -> Upload:
         """Return the upload as it is recorded.
@@ -283,15 +289,16 @@ class UploadService:
                 raise UploadNotFound(upload_id)
             yield claimed
 
-    def remove(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
+    def remove(self, claimed: ClaimedUpload, why: Removal, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload, if ``pre_delete`` agrees.
 
+        :param why: What observers are told.
         :param remembered_until: Keep the record as a tombstone until then.
         :raises UploadRejected: ``pre_delete`` or the database refused.
         """
         with self._keeper.keeping(claimed):
             self.call_hook("pre_delete", claimed.upload)
-        self._lifecycle.remove(claimed, remembered_until=remembered_until)
+        self._lifecycle.remove(claimed, why, remembered_until=remembered_until)
 
     def catch_up(self, upload_id: str) -> Upload:
         """Complete the steps that a crash or a failed hook interrupted."""
@@ -333,6 +340,7 @@ class UploadService:
         with self._claims.keep(born) as claimed:
             if not has_hook:
                 self._lifecycle.observe("on_create", upload)
+                self.observer.created(upload)
             yield claimed
 
     def _receive(self, claimed: ClaimedUpload, write: Write, body: Body, limits: Limits) -> None:

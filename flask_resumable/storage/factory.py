@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from ..core.printable import printable
 from ..errors import Unavailable
 from ..interfaces import Storage
 from ..settings.storage import ChunkSettings
@@ -46,7 +47,7 @@ def _s3_storage(settings: StorageSettings) -> Storage:
             logger.warning(
                 "The bucket %r does not answer, so uploads fail until it does: %s",
                 settings.s3_bucket,
-                error.__cause__ or error,
+                printable(error.__cause__ or error),
             )
     return storage
 

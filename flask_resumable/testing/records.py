@@ -46,6 +46,8 @@ class RecordContract:
             expires_at=LATER,
             awaits_completion=True,
             max_size=MAX_LENGTH,
+            protocol="tus",
+            request_count=3,
             answer=Answer("Grüße", {"X-File": "1"}, 201),
             processing=Processing.of("failed", "Grüße 🙂"),
             storage={"path": "a/b", "parts": [1, {"n": None}]},

@@ -14,6 +14,7 @@ from flask import current_app
 from flask import Request
 from flask import request
 
+from ..core.printable import printable
 from ..errors import InvalidRequest
 from ..errors import LengthRequired
 from .body import announced_size
@@ -72,7 +73,7 @@ def body_of(request: Request, idle_timeout: timedelta) -> RequestBody:
     elif not fault and watched.was_read and not (is_parsed(request) and (request.form or request.files)):
         fault = f"{watched.count} bytes were read from {INPUT}"
     if fault:
-        current_app.logger.error(CAUSE, request.method, request.path, fault)
+        current_app.logger.error(CAUSE, printable(request.method), printable(request.path), fault)
         raise InvalidRequest("The app read this content before it could be stored; see the server's log.")
     return RequestBody(environ, idle_timeout, stream)
 

@@ -15,6 +15,9 @@ from flask_resumable.core.upload import Creation
 from flask_resumable.core.upload import Limits
 from flask_resumable.core.upload import Upload
 from flask_resumable.core.upload import Write
+from flask_resumable.interfaces.observer import Cleanup
+from flask_resumable.interfaces.observer import Observer
+from flask_resumable.interfaces.observer import Removal
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service.uploads import UploadService
 from tests.memory_storage import MemoryStorage
@@ -69,6 +72,31 @@ class Content:
         return None
 
 
+class Facts(Observer):
+    """Notes what an observer is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[object, ...]] = []
+
+    def created(self, upload: Upload) -> None:
+        self.noted.append(("created", upload.status.value))
+
+    def completed(self, upload: Upload) -> None:
+        self.noted.append(("completed", upload.status.value, upload.request_count))
+
+    def removed(self, upload: Upload, why: Removal) -> None:
+        self.noted.append(("removed", why.value))
+
+    def took_over(self, upload: Upload) -> None:
+        self.noted.append(("took over", upload.offset))
+
+    def rescued(self, upload: Upload, size: int) -> None:
+        self.noted.append(("rescued", size))
+
+    def cleaned(self, run: Cleanup) -> None:
+        self.noted.append(("cleaned", run.removed, run.bytes, run.orphans, run.failed))
+
+
 class Site:
     """One app."""
 
@@ -77,6 +105,7 @@ class Site:
         self.called: list[str] = []  # hooks, in order
         self.told: list[str] = []  # observers, in order
         self.during: dict[str, Callable[[Any], Answer | None]] = {}  # what hooks do
+        self.facts = Facts()
         self.repository = MemoryRepository()
         self.storage = MemoryStorage()
         self.limits = Limits(expiration=HOUR)
@@ -92,6 +121,7 @@ class Site:
             completed_ttl=timedelta(minutes=5),
             cancelled_ttl=timedelta(minutes=2),
             now=lambda: self.now,
+            observer=self.facts,
         )
         return self.service
 

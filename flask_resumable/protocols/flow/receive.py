@@ -126,6 +126,7 @@ def _wish(asker: Asker, chunk: flow.Chunk) -> ChunkWrite:
         length=file.total_size,
         metadata=file.metadata(asker.server.policy),
         client_key=asker.key(file),
+        protocol="flow",
         storage=asker.server.layout(file.chunk_size, file.total_chunks),
     )
     return ChunkWrite(creation=creation, span=chunk.span)

@@ -175,6 +175,7 @@ def parse_creation(
     creation = Creation(
         length=length,
         metadata=_metadata(fields, policy),
+        protocol="ietf",
         idempotency_key=None if key is None else repeats.parse_key(key),
         awaits_completion=write.completes is False,
     )

@@ -141,6 +141,7 @@ def parse_creation(fields: Fields, size: int | None, policy: Policy) -> tuple[Cr
         length=length,
         metadata=metadata,
         concat=concat,
+        protocol="tus",
         idempotency_key=None if key is None else repeats.parse_key(key),
     )
     # Creation With Upload: a body of any other type, which HTML forms send and clients without a body, is not content.

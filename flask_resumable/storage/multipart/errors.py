@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ...core.printable import printable
 from ...errors import StorageRefuses
 
 logger = logging.getLogger(__package__)
@@ -31,4 +32,4 @@ def log_refusal(operation: str, key: str, error: BaseException | None) -> None:
     :param operation: What the store was asked to do, in its own terms.
     :param error: The store's own error.
     """
-    logger.error("The store refuses %s for %r, and retrying does not help: %s", operation, key, error)
+    logger.error("The store refuses %s for %r, and retrying does not help: %s", operation, key, printable(error))

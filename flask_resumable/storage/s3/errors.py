@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ...core.printable import printable
 from ...errors import ConfigurationError
 from ...errors import StorageFull
 from ...errors import StorageRefuses
@@ -75,20 +76,26 @@ def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[N
             raise StorageFull from error
         if may_pass(error):
             if not is_expected:
-                logger.warning("The store refused %s for %r: %s", operation, key, error)
-            raise Unavailable from error
+                logger.warning("The store refused %s for %r: %s", operation, key, printable(error))
+            raise _as_logged(Unavailable()) from error
         if not is_expected:
             log_refusal(operation, key, error)
         if operation == "complete_multipart_upload" and code in _ABOUT_PARTS:
-            raise PartsRefused from error
-        raise StorageRefuses from error
+            raise _as_logged(PartsRefused()) from error
+        raise _as_logged(StorageRefuses()) from error
     except ParamValidationError as error:
         log_refusal(operation, key, error)
-        raise StorageRefuses from error
+        raise _as_logged(StorageRefuses()) from error
     except (BotoCoreError, OSError) as error:
         if not is_expected:
-            logger.warning("The store did not answer %s for %r: %s", operation, key, error)
-        raise Unavailable from error
+            logger.warning("The store did not answer %s for %r: %s", operation, key, printable(error))
+        raise _as_logged(Unavailable()) from error
+
+
+def _as_logged(error: Unavailable) -> Unavailable:
+    """Mark an error whose cause is in the log, so that the response to it is not logged as well."""
+    error.is_logged = True
+    return error
 
 
 def code_of(error: ClientError) -> str:
