@@ -18,6 +18,7 @@ from ..errors import ConfigurationError
 from ..errors import ResumableError
 from ..errors import UploadNotFound
 from ..wsgi.first_reader import watch_input
+from ..wsgi.unread import rest_of
 from .cors import add_cors_headers_last
 from .cors import is_preflight
 from .cors import offer_cors
@@ -77,6 +78,8 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
         for other in dialects:
             if other is not dialect and other.complement is not None:
                 response = other.complement(response)
+        if (skip_rest := rest_of(request.environ)) is not None:
+            response.call_on_close(skip_rest)
         return response
 
     views = {rule: _view(rule, dialects, spoken) for dialect in dialects for rule in dialect.rules}

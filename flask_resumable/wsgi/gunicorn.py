@@ -36,7 +36,6 @@ from .sources import shut
 from .sources import TICK
 
 MAX_SPARE_BUFFERS = 64
-DRAIN = 16 * 1024 * 1024  # bytes of an unwanted body to skip
 SLOW = 0.03  # seconds without content after which a client is slow, until it sends a large block
 _FRAMING = 64  # more bytes than this contain content, and not only the end of a frame
 
@@ -210,11 +209,12 @@ class GunicornSocket:
         self._lend_pipe()
 
     def interrupt(self) -> bool:
+        shut(self._socket)
         self.abandon()
         return True
 
     def abandon(self) -> None:
-        give_up(self._reader.unreader, self._socket)
+        give_up(self._reader.unreader)
 
     def close(self) -> None:
         self.pause()
@@ -260,11 +260,14 @@ class GunicornFrames(ReadsAhead):
         return bytes_waiting(self._socket.fileno()) > _FRAMING
 
     def interrupt(self) -> bool:
+        is_shut = is_plain(self._socket)
+        if is_shut:
+            shut(self._socket)
         self.abandon()
-        return is_plain(self._socket)
+        return is_shut
 
     def abandon(self) -> None:
-        give_up(getattr(self._reader.req, "unreader", None), self._socket)
+        give_up(getattr(self._reader.req, "unreader", None))
 
     def close(self) -> None:
         self._reader.buf.write(self._ahead.take_all())
@@ -283,21 +286,16 @@ def take_ahead(reader: Any, size: int) -> bytes:
     return ahead[:size]
 
 
-def give_up(unreader: Any, sock: socket.socket) -> None:
+def give_up(unreader: Any) -> None:
     """Make gunicorn find nothing more on this connection, and close it, because the rest of the body will not be read.
 
     gunicorn takes a body that ended early for one that was read completely, and whatever follows for the next request.
-    The rest is skipped after the response, since closing the connection without that could discard the response.
+    What still arrives is skipped after the response; see ``unread.py``.
     """
-    is_shut = is_plain(sock)
-    if is_shut:
-        shut(sock)
-
-    def find_nothing(size_hint: int | None = None) -> bytes:
-        left = DRAIN if is_shut else 0
-        while left > 0 and (block := sock.recv(BLOCK_SIZE)):
-            left -= len(block)
-        return b""
-
     if unreader is not None:
         unreader.chunk = find_nothing
+
+
+def find_nothing(size_hint: int | None = None) -> bytes:
+    """Stand in for the ``chunk`` of an unreader whose connection gunicorn must not read."""
+    return b""

@@ -61,7 +61,7 @@ class GunicornRecords(ReadsAhead):
         return True
 
     def abandon(self) -> None:
-        give_up(self._reader.unreader, self._socket)
+        give_up(self._reader.unreader)
 
     def close(self) -> None:
         self._socket.settimeout(self._timeout)

@@ -24,11 +24,11 @@ def require_nginx() -> str:
 class Nginx:
     """A proxy that knows no stickiness: each request may go to any of the ports."""
 
-    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+    def __init__(self, folder: Path, ports: Sequence[int], configuration: str | None = None) -> None:
         program = require_nginx()
         self.port = free_port()
         folder.mkdir()
-        (folder / "nginx.conf").write_text(self._configured(folder, ports))
+        (folder / "nginx.conf").write_text(self._configured(folder, ports, configuration))
         command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -38,9 +38,9 @@ class Nginx:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def _configured(self, folder: Path, ports: Sequence[int]) -> str:
-        """The demo's configuration, but for names and places."""
-        text = CONFIGURATION.read_text()
+    def _configured(self, folder: Path, ports: Sequence[int], configuration: str | None) -> str:
+        """The demo's configuration, or another one, but for names and places."""
+        text = configuration or CONFIGURATION.read_text()
         servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         for pattern, replacement in (
             (r"server app:8000;", servers),
