@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import abort
 from flask import Flask
+from flask import redirect
 from flask import request
 from werkzeug.exceptions import BadRequest
 from werkzeug.exceptions import HTTPException
@@ -143,6 +144,45 @@ def test_nor_do_they_hide_failures(app: Flask, protocol: str, kind: Any, caplog:
     assert response.mimetype == CREATIONS[protocol][2]
     assert "a secret" not in response.text
     assert "a secret" in caplog.text
+
+
+PAGES: list[tuple[Any, int]] = [
+    (("<html>Sign in</html>", 200), 401),
+    ({"maintenance": True}, 401),
+    (redirect("/login"), 401),
+    (("<html>Sign in</html>", 403), 403),
+    (("<html>Back soon</html>", 503, {"Retry-After": "60", "Set-Cookie": "a=b"}), 503),
+    (("<html>Too many</html>", 429, {"Retry-After": "60"}), 429),
+]
+
+
+@every_protocol
+@pytest.mark.parametrize("is_aborted", [True, False])
+@pytest.mark.parametrize(("page", "status"), PAGES, ids=str)
+def test_pages_become_errors(app: Flask, protocol: str, page: Any, status: int, is_aborted: bool) -> None:
+    """A function of the app may return a page or pass one to ``abort``: clients cannot see it, and flow.js would take a
+    200 for success. Headers such as cookies are kept.
+    """
+
+    @app.before_request
+    def guard() -> Any:
+        return abort(app.make_response(page)) if is_aborted else page
+
+    response = create(app, protocol)
+    assert (response.status_code, response.mimetype) == (status, CREATIONS[protocol][2])
+    assert "<html>" not in response.text
+    assert "Location" not in response.headers
+    if "Set-Cookie" in str(page):
+        assert (response.headers["Set-Cookie"], response.headers["Retry-After"]) == ("a=b", "60")
+    assert app.test_client().head(URL, headers=TUS).status_code == (423 if status in (429, 503) else status)
+
+
+@every_protocol
+def test_preflights_may_be_answered_by_the_app(app: Flask, protocol: str) -> None:
+    """Some apps do so in a function for all requests."""
+    app.before_request(lambda: ("", 200, {"X-Mine": "1"}) if request.method == "OPTIONS" else None)
+    response = app.test_client().options(CREATIONS[protocol][0])
+    assert (response.status_code, response.headers["X-Mine"]) == (200, "1")
 
 
 def test_failures_reach_the_debugger(app: Flask) -> None:

@@ -26,6 +26,8 @@ from .plug import Dialect
 
 # All methods are routed, so that the protocol itself refuses the others. tus can also override the method in a header.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_REACHED = "flask_resumable.reached"  # in the environ: whether a view was called
+_OF_CONTENT = ("Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "ETag", "Location")
 
 
 def blueprints_for(dialects: Iterable[Dialect]) -> dict[str, Blueprint]:
@@ -73,7 +75,11 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
         if is_lost and (request.routing_exception is None or not _is_below(url)):
             return response
         dialect = spoken()
-        response = dialect.finish(dialect.on_lost(response.status_code) if is_lost else response)
+        if is_lost:
+            response = dialect.on_lost(response.status_code)
+        elif _is_page(response):
+            response = _as_error(response, dialect)
+        response = dialect.finish(response)
         offer_cors(request, dialect.cors)
         for other in dialects:
             if other is not dialect and other.complement is not None:
@@ -144,10 +150,9 @@ def _chooser(dialects: Sequence[Dialect]) -> Callable[[], Dialect]:
 def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect]) -> Callable[..., Response]:
     """Return the view for a rule. Its name becomes the endpoint's name."""
     views = {dialect.name: dialect.rules[rule] for dialect in dialects if rule in dialect.rules}
-    if len(dialects) == 1:
-        return views[dialects[0].name]
 
     def view(**arguments: str) -> Response:
+        request.environ[_REACHED] = True
         dialect = spoken()
         if dialect.name not in views:
             raise UploadNotFound(request.path)
@@ -155,6 +160,29 @@ def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect])
 
     view.__name__ = [*views.values()][-1].__name__
     return view
+
+
+def _is_page(response: Response) -> bool:
+    """Whether a function of the app has answered for people instead of the extension, without an exception: with a page
+    or a redirect. flow.js would take it for success, and tus-js-client for a fault of the server.
+
+    OPTIONS requests are left alone, because some apps answer preflights in this way.
+    """
+    if _REACHED in request.environ or request.method == "OPTIONS":
+        return False
+    return response.status_code < 400 or response.mimetype == "text/html"
+
+
+def _as_error(page: Response, dialect: Dialect) -> Response:
+    """Return an error of the dialect with the status and the headers of a page, or a 401."""
+    error = HTTPException("Sign in first." if page.status_code < 400 else None)
+    error.code = 401 if page.status_code < 400 else page.status_code
+    response = dialect.on_http_error(error)
+    for name, value in page.headers:
+        if name not in _OF_CONTENT:
+            response.headers.add(name, value)
+    response.call_on_close(page.close)
+    return response
 
 
 def _is_below(url: str) -> bool:
