@@ -37,6 +37,16 @@ for protocol in ("tus", "flow", "ietf"):
     sent = UploadClient(client, protocol=protocol).upload(b"hello world", filename="a.csv", filetype="text/csv")
     assert sent.status_code < 300, sent.response.text
 """
+# The same with tus alone, where there is no pytest.
+CHECK_TUS = """
+from app import app
+client = app.test_client()
+tus = {"Tus-Resumable": "1.0.0", "Upload-Metadata": "filename YS5jc3Y="}
+created = client.post("/files/", headers={**tus, "Upload-Length": "11"})
+headers = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+patched = client.patch("/files/" + created.headers["Location"], data=b"hello world", headers=headers)
+assert patched.status_code == 204, patched.text
+"""
 WHOLE = ["quickstart.md"]  # the first Python example is a whole app.py
 
 
