@@ -34,6 +34,7 @@ from .replacing import replace
 
 JSONObject = Mapping[str, Any]
 
+SLIDE_EVERY = timedelta(minutes=1)  # how long a postponed expiry stays, so that not every write changes an index
 AFTER_USE = timedelta(days=1)  # how long a used part is kept: its client may repeat the request or use the part again
 MAX_LENGTH = 2**63 - 1  # in bytes; the maximum that the integer column of every database can hold
 
@@ -388,8 +389,18 @@ def check_alive(upload: Upload, now: datetime) -> None:
 
 def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
     """Return the upload with the bytes from ``start`` to ``stop`` received; see :meth:`ByteRanges.add`."""
-    longer = replace(upload, received=upload.received.add(start, stop, unit))
-    return replace(longer, expires_at=limits.expiry(longer, now)) if limits.slides(longer) else longer
+    return postpone(replace(upload, received=upload.received.add(start, stop, unit)), limits, now)
+
+
+def postpone(upload: Upload, limits: Limits, now: datetime) -> Upload:
+    """Return an upload for which content is arriving. If its expiry slides, it is postponed."""
+    if not limits.slides(upload):
+        return upload
+    until = limits.expiry(upload, now)
+    if until is not None and upload.expires_at is not None:
+        if timedelta(0) <= until - upload.expires_at < min(SLIDE_EVERY, (until - now) / 100):
+            return upload
+    return upload if until == upload.expires_at else replace(upload, expires_at=until)
 
 
 def expire_soon(part: Upload, now: datetime) -> Upload:

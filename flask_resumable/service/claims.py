@@ -292,6 +292,16 @@ class Claims:
             return upload.id not in self._coming and self.found(upload.id, upload.fence) is None
         return is_dead(upload.claimed_by)
 
+    def is_receiving(self, upload: Upload) -> bool:
+        """Whether a request that seems to be alive is receiving content, so that the upload does not expire yet."""
+        if not upload.is_receiving or self.is_gone(upload):
+            return False
+        if self.is_own(upload):
+            held = self.found(upload.id, upload.fence)
+            return held is not None and held.is_receiving
+        # Other claims, such as that of a cleaner, last one lease.
+        return upload.claimed_until is not None and upload.claimed_until > self._now() + self._lease
+
     def is_own(self, upload: Upload) -> bool:
         """Whether the last holder of the upload is a request of this process."""
         return upload.claimed_by == str(self._name)

@@ -410,7 +410,7 @@ class _Transfer:
             if self._paced:
                 self._claimed.save(self._so_far(*self._paced.conclude(counts=not self._is_guarded)), last=last)
             else:
-                self._claimed.save(self._claimed.upload if self._is_guarded else self._advanced(), last=last)
+                self._claimed.save(self._postponed() if self._is_guarded else self._advanced(), last=last)
 
     def _store(self, block: bytes | memoryview | Piped) -> None:
         if isinstance(block, Piped):
@@ -430,7 +430,11 @@ class _Transfer:
                 self._paced.saved()
         elif self._claimed.is_due:
             # tus 1.0, "Checksum": content does not count until it is verified.
-            self._claimed.save(self._claimed.upload if self._is_guarded else self._advanced())
+            self._claimed.save(self._postponed() if self._is_guarded else self._advanced())
+
+    def _postponed(self) -> Upload:
+        """Return the upload as it was saved, with the time that arriving content gives it."""
+        return rules.postpone(self._claimed.upload, self._limits, self._now())
 
     def _kept(self) -> tuple[int, JSONObject]:
         """Make this write's bytes durable. Return their number and the storage's new data."""
@@ -448,7 +452,7 @@ class _Transfer:
     def _so_far(self, size: int, stored: JSONObject) -> Upload:
         """Return the upload with the first ``size`` bytes of this write, or as it was saved if none of them count."""
         if size == 0:
-            return rules.with_storage(self._claimed.upload, stored)
+            return rules.with_storage(self._postponed() if self._is_guarded else self._claimed.upload, stored)
         start = self._write.start
         upload = rules.advance(self._upload, start, start + size, self._limits, self._now())
         return rules.with_storage(upload, stored)

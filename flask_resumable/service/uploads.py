@@ -174,7 +174,8 @@ class UploadService:
         :raises UploadLocked: The upload is being completed right now.
         """
         upload = self.find(upload_id, owner=owner)
-        rules.check_alive(upload, self.now())
+        if not self._claims.is_receiving(upload):
+            rules.check_alive(upload, self.now())
         if may_have_overtaken:
             upload = self._takeover.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:
@@ -217,16 +218,23 @@ class UploadService:
         with ExitStack() as stack:
             with self._claims.announced(upload_id):
                 free = self._claims.take_free(upload_id, owner=owner)
-                taken = self._claims.keep(free) if free is not None else self._taken_for(upload_id, write, owner)
+                taken = (
+                    self._claims.keep(free) if free is not None else self._taken_for(upload_id, write, owner, limits)
+                )
                 claimed = stack.enter_context(taken)
             self._lifecycle.catch_up(claimed)
             self._receive(claimed, write, body, limits)
             return claimed.upload
 
-    def _taken_for(self, upload_id: str, write: Write, owner: str | None) -> AbstractContextManager[ClaimedUpload]:
+    def _taken_for(
+        self, upload_id: str, write: Write, owner: str | None, limits: Limits
+    ) -> AbstractContextManager[ClaimedUpload]:
         """Claim an upload for content, whatever state it is in and whoever holds it."""
         upload = self.find(upload_id, owner=owner)
-        rules.check_alive(upload, self.now())
+        if not (
+            limits.slides(upload) and self._claims.is_receiving(upload)
+        ):  # otherwise its expiry is about to be postponed
+            rules.check_alive(upload, self.now())
         make_way = partial(self._takeover.make_way, write.start)
         is_receiving = upload.status is Status.ACTIVE
         return self.claiming(upload_id, known=upload, make_way=make_way, is_receiving=is_receiving)

@@ -110,7 +110,11 @@ class ProtocolSettings:
     cors_max_age: int = setting(
         checks.whole_seconds(2**31 - 1), 86400, "How long browsers may cache a preflight response, in seconds."
     )
-    sliding_expiration: bool = setting(checks.flag, False, "Restart the expiration time whenever content arrives.")
+    sliding_expiration: bool = setting(
+        checks.flag,
+        True,
+        "Restart the expiration time whenever content arrives. Otherwise it counts from the creation of the upload.",
+    )
     max_metadata: int = setting(
         checks.whole(0, 65535), 16 * 1024, "The maximum length of an upload's metadata, in characters."
     )

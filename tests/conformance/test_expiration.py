@@ -55,7 +55,7 @@ def test_creation_and_every_patch_say_when(server: Server) -> None:
     assert created.headers["Upload-Expires"] == TOMORROW
     url = tus.endpoint + created.headers["Location"]
     server.clock.advance(hours=5)
-    assert tus.patch(url, 0, b"abc").headers["Upload-Expires"] == TOMORROW
+    assert tus.patch(url, 0, b"abc").headers["Upload-Expires"] == "Tue, 05 May 2026 17:00:00 GMT"
     assert tus.create_with(b"abc", 6).headers["Upload-Expires"] == "Tue, 05 May 2026 17:00:00 GMT"
 
 
@@ -81,9 +81,51 @@ def test_a_finished_upload_does_not_say_when(server: Server) -> None:
     assert "Upload-Expires" not in tus.create(0).headers
 
 
-def test_a_sliding_end_moves_with_every_patch(serve: Serve) -> None:
-    """With SLIDING_EXPIRATION each PATCH gives the upload its full time again."""
-    server = serve(SLIDING_EXPIRATION=True)
+def test_a_fixed_end_does_not_move(serve: Serve) -> None:
+    """Without SLIDING_EXPIRATION, the time counts from the creation."""
+    server = serve(SLIDING_EXPIRATION=False)
+    url = server.tus.new(6)
+    server.clock.advance(hours=5)
+    assert server.tus.patch(url, 0, b"abc").headers["Upload-Expires"] == TOMORROW
+    server.clock.advance(hours=20)
+    refused(server.tus.patch(url, 3, b"def"), 410)
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_an_upload_does_not_expire_while_content_arrives(serve: Serve, is_checked: bool) -> None:
+    """A PATCH may take longer than EXPIRATION, whoever looks at the upload or cleans up in the meantime."""
+    lifetime = timedelta(seconds=10)
+    server = serve(EXPIRATION=lifetime)
+    url = server.tus.new(9)
+    seen = []
+
+    def later() -> None:
+        server.clock.now += lifetime * 0.7
+        server.cli("tus", "delete_expired")
+        seen.append(server.tus.head(url).status_code)
+
+    headers = {"Upload-Checksum": checksum(b"abcdef")} if is_checked else {}
+    answer = server.tus.patch(url, 0, Body(later, b"abc", later, later, b"d", later, b"ef"), headers, announced=6)
+    assert (answer.status_code, seen) == (204, [200] * 4)
+    expected = (server.clock.now + lifetime).replace(microsecond=0)
+    assert parsedate_to_datetime(answer.headers["Upload-Expires"]) == expected
+    assert parsedate_to_datetime(server.tus.head(url).headers["Upload-Expires"]) == expected
+    server.clock.now += lifetime * 0.7
+    assert server.tus.patch(url, 6, b"ghi").status_code == 204
+    assert server.finished(url).read_bytes() == b"abcdefghi"
+
+
+def test_not_every_write_changes_the_end(server: Server) -> None:
+    """An end that moved less than a minute ago stays, because an index would have to change."""
+    url = server.tus.new(9)
+    server.clock.advance(seconds=59)
+    assert server.tus.patch(url, 0, b"abc").headers["Upload-Expires"] == TOMORROW
+    server.clock.advance(seconds=1)
+    assert server.tus.patch(url, 3, b"def").headers["Upload-Expires"] == "Tue, 05 May 2026 12:01:00 GMT"
+
+
+def test_a_sliding_end_moves_with_every_patch(server: Server) -> None:
+    """Each PATCH gives the upload its full time again."""
     tus = server.tus
     url = tus.new(9)
     for offset in (0, 3):

@@ -164,7 +164,7 @@ def test_false_is_possible(serve: Serve) -> None:
     """DELETE_CHUNKS_ON_SAVE=False is heeded; anything but True and False is an error."""
     serve(DELETE_CHUNKS_ON_SAVE=False)
     with pytest.raises(ConfigurationError, match="DELETE_CHUNKS_ON_SAVE"):
-        serve(DELETE_CHUNKS_ON_SAVE="no")
+        serve(DELETE_CHUNKS_ON_SAVE="never")
 
 
 def test_a_storage_that_lacks_something_is_refused(tmp_path: Path) -> None:

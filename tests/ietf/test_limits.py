@@ -53,7 +53,7 @@ def test_no_limits_are_told_as_such(serve: Serve, version: int | None) -> None:
 @pytest.mark.parametrize("version", ALL)
 def test_each_answer_about_an_upload_tells_its_limits(serve: Serve, version: int | None) -> None:
     """The lifetime is what is left of it, under the name that this version has for it."""
-    server = serve(**EVERYTHING)
+    server = serve(**EVERYTHING, SLIDING_EXPIRATION=False)
     client = Ietf(server.app.test_client(), version)
     url = client.new(20)
     server.clock.advance(hours=1)
@@ -143,12 +143,30 @@ def test_small_uploads_are_accepted_whatever_can_be_resumed(serve: Serve, versio
 
 def test_expiry_can_slide(serve: Serve) -> None:
     """Then the end of an upload's life moves with its content, as for tus."""
-    server = serve(EXPIRATION=timedelta(hours=1), SLIDING_EXPIRATION=True)
+    for slides, left in ((True, 3600), (False, 1800)):
+        server = serve(EXPIRATION=timedelta(hours=1), SLIDING_EXPIRATION=slides)
+        client = Ietf(server.app.test_client(), 10)
+        url = client.new(9)
+        server.clock.advance(minutes=30)
+        assert limits(client.head(url))["max-age"] == 1800
+        assert limits(client.append(url, 0, b"abc"))["max-age"] == left
+
+
+def test_an_upload_does_not_expire_while_content_arrives(serve: Serve) -> None:
+    """A request may take longer than EXPIRATION, whoever looks at the upload or cleans up in the meantime."""
+    server = serve(EXPIRATION=timedelta(seconds=10))
     client = Ietf(server.app.test_client(), 10)
     url = client.new(9)
-    server.clock.advance(minutes=30)
-    assert limits(client.head(url))["max-age"] == 1800
-    assert limits(client.append(url, 0, b"abc"))["max-age"] == 3600
+    seen = []
+
+    def later() -> None:
+        server.clock.advance(seconds=7)
+        server.cli("tus", "delete_expired")
+        seen.append(client.head(url).status_code)
+
+    answer = client.append(url, 0, Body(later, b"abc", later, later, b"d", later, b"ef"), announced=6)
+    assert (answer.status_code, seen) == (204, [204] * 4)
+    assert limits(answer)["max-age"] == limits(client.head(url))["max-age"] == 10
 
 
 # --- pages of other origins ---

@@ -31,7 +31,6 @@ class FlowSettings(ProtocolSettings):
     """The settings of flow.js."""
 
     upload_url: str = setting(checks.url, "/flow/", "The URL path of flow.js.", is_common=False)
-    sliding_expiration: bool = setting(checks.flag, True, "Restart the expiration time with every chunk.")
     file_field: str = setting(checks.text, "file", "The form field that contains the chunk (`fileParameterName`).")
     test_methods: tuple[str, ...] = setting(
         checks.names("GET", "HEAD", "POST", "PUT", "PATCH"),
