@@ -72,6 +72,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     length = LongField()  # in bytes; missing until the client declares it
     offset = LongField(default=0)  # bytes received from the start, without a gap
     chunks = JSONField()  # chunks received beyond the offset
+    filename = StringField()  # the client's file name, for queries
     # As the client sent it, base64-encoded, because keys and values may be anything, even "$set" or NUL.
     raw_metadata = StringField(db_field="metadata", default="")
     concat = StringField()  # the Upload-Concat header

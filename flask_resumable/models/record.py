@@ -46,8 +46,8 @@ FIELDS = (
     "claim_message",
     "version",
 )
-# The fields that only the repository reads: for its queries and for remembered digests.
-OWN_FIELDS = ("concat_kind", "digests", "removable_at")
+# The fields that are only for queries, the repository's own or the app's, and for remembered digests.
+OWN_FIELDS = ("concat_kind", "digests", "filename", "removable_at")
 # The fields that a save writes: those that can change after creation, apart from claims and digests. The indexes of
 # other fields are left alone.
 STATE_FIELDS = (
@@ -147,6 +147,7 @@ def values_of(upload: Upload) -> dict[str, Any]:
         "raw_metadata": upload.metadata.raw,
         "concat": None if upload.concat is None else upload.concat.raw,
         "concat_kind": _concat_kind(upload),
+        "filename": _filename(upload),
         "answer": answer_of(upload),
         **processing_of(upload.processing),
         "format": FORMAT,
@@ -178,6 +179,12 @@ def processing_of(processing: Processing | None) -> dict[str, Any]:
         "processing_state": None if processing is None else processing.state.value,
         "processing_reason": None if processing is None else processing.reason,
     }
+
+
+def _filename(upload: Upload) -> str | None:
+    """Return the client's file name, without NUL, which PostgreSQL cannot store."""
+    name = upload.metadata.filename
+    return None if name is None else name.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def answer_of(upload: Upload) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from datetime import UTC
 from typing import Any
@@ -35,18 +36,52 @@ from .record import FORMAT
 from .record import processing_of
 from .record import upload_from
 
+logger = logging.getLogger(__package__)
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """Stores naive UTC and returns aware UTC, because some databases silently drop time zones and fractions."""
 
-    impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+class _Utc(TypeDecorator[datetime]):
+    """Stores naive UTC and returns aware UTC, because some databases silently drop time zones and fractions.
+
+    Alembic writes the ``repr`` of a type into migrations, with an import by the type's ``__module__``. The subclasses
+    claim to be SQLAlchemy's, so that a migration contains only what every migration imports.
+    """
+
     cache_ok = True
+    _shown: str
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_type, (type(self).__name__,)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class UtcDateTime(_Utc):
+    cache_ok = True
+    impl = DateTime
+    _shown = "DateTime()"
+    __module__ = "sqlalchemy.sql.sqltypes"
+
+
+class UtcMySQLDateTime(_Utc):
+    cache_ok = True
+    impl = mysql.DATETIME(fsp=6)
+    _shown = "DATETIME(fsp=6)"
+    __module__ = "sqlalchemy.dialects.mysql.types"
+
+
+def _new_type(name: str) -> _Utc:
+    kind: type[_Utc] = globals()[name]
+    return kind()
+
+
+_MOMENT = UtcDateTime().with_variant(UtcMySQLDateTime(), "mysql", "mariadb")
 
 
 class _Metadata:
@@ -87,6 +122,8 @@ class SQLAlchemyMixin(UploadInterface):
     length: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; NULL until the client declares it
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes received from the start, without a gap
     chunks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # chunks received beyond the offset
+    # The client's file name, for queries and admin pages.
+    filename: Mapped[str | None] = mapped_column(Text().with_variant(mysql.TEXT(charset="utf8mb4"), "mysql", "mariadb"))
     # As the client sent it, base64-encoded, so that any database can store it, whatever its encoding.
     raw_metadata: Mapped[str] = mapped_column("metadata", Text, default="")
     # The Upload-Concat header. MySQL's TEXT ends at 64 KiB.
@@ -102,11 +139,11 @@ class SQLAlchemyMixin(UploadInterface):
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own data
     max_size: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; on_create may set it
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when a request last claimed or saved it
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    removable_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # what delete_expired selects by
-    claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(_MOMENT)
+    updated_at: Mapped[datetime | None] = mapped_column(_MOMENT)  # when a request last claimed or saved it
+    expires_at: Mapped[datetime | None] = mapped_column(_MOMENT)
+    removable_at: Mapped[datetime | None] = mapped_column(_MOMENT, index=True)  # what delete_expired selects by
+    claimed_until: Mapped[datetime | None] = mapped_column(_MOMENT)
     claimed_by: Mapped[str | None] = mapped_column(String(64))  # the process that holds the claim
     claim_message: Mapped[str | None] = mapped_column(String(32), index=True)  # to that process
     fence: Mapped[int] = mapped_column(BigInteger, default=0)  # incremented by every claim
@@ -146,6 +183,16 @@ def _keep_both_metadata(mapper: Mapper[Any], cls: type[Any]) -> None:
     tables = vars(cls).get("metadata")
     if isinstance(tables, MetaData):
         type.__setattr__(cls, "metadata", _Metadata(tables))
+
+
+@event.listens_for(SQLAlchemyMixin, "after_delete", propagate=True)
+def _warn_of_bytes(mapper: Mapper[Any], connection: Any, upload: Any) -> None:
+    """Tell that bytes stay behind. The extension itself does not delete instances."""
+    logger.warning(
+        "The session deletes the record of upload %s, but not its bytes, and calls no hooks. Call "
+        "resumable.delete(upload) instead of session.delete(upload).",
+        upload.id,
+    )
 
 
 class SQLAlchemyModel(SQLAlchemyMixin):

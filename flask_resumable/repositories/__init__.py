@@ -71,7 +71,10 @@ def repository_for(app: Flask, model: type[Any] | None, db: Any, settings: Setti
     """Return the repository for the app's model, or for the embedded database."""
     if model is None:
         from .sql.embedded import embedded_repository
+        from .sql.embedded import EmbeddedUpload
+        from .sql.migrations import show_table
 
+        show_table(app, EmbeddedUpload, settings.database_uri)
         return embedded_repository(settings.database_uri, durable=settings.durability != "none")
     if _is_document(model):
         from .mongo.factory import mongo_repository

@@ -348,6 +348,14 @@ class RecordContract:
         repository.add(an_upload(metadata=metadata), until=None)
         assert repository.get(id_of(1)).metadata.raw == metadata.raw
 
+    @pytest.mark.parametrize("name", ["日本.txt", "🎬.mov", "a\0b", "x" * 12_000, "'; DROP TABLE --"])
+    def test_file_names_may_be_strange(self, repository: StateRepository, name: str) -> None:
+        """The name of an instance is the one that the client sent; NUL, which some databases reject, is replaced."""
+        repository.add(an_upload(metadata=UploadMetadata.from_values({"filename": name})), until=None)
+        shown = repository.instance(id_of(1))
+        assert shown is not None and shown.filename in (name, name.replace("\0", "\ufffd"))
+        assert repository.get(id_of(1)).metadata.filename == name
+
     def test_many_parts_can_be_listed(self, repository: StateRepository) -> None:
         """A final upload may consist of thousands of parts."""
         concat = Concat.from_header("final;" + " ".join(f"/files/{id_of(number)}" for number in range(5000)))

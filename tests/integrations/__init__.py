@@ -1,0 +1,1 @@
+"""The extension beside others that apps use."""

@@ -15,6 +15,7 @@ from sqlalchemy import and_
 from sqlalchemy import Engine
 from sqlalchemy import or_
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
 from sqlalchemy.exc import IntegrityError
 
 from ...core.owner import ANYBODY
@@ -24,6 +25,7 @@ from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
+from ...errors import Unavailable
 from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
@@ -73,6 +75,15 @@ class Records:
         claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
         values = values_of(upload) | {"id": upload.id} | claim
         parameters = new(values | {"digests": None, "claim_message": None})
+        try:
+            return self._add(upload, parameters)
+        except Unavailable as error:
+            if values["filename"] is None or not isinstance(error.__cause__, DataError):
+                raise
+        # The database's encoding does not have these letters. Only the metadata has the name then.
+        return self._add(upload, parameters | new({"filename": None}))
+
+    def _add(self, upload: Upload, parameters: Parameters) -> Claim:
         for is_last in (False, True):
             try:
                 self._database.change(self._statements.insert, parameters)
