@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.signals import on_complete
+from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
 from tests.flow.client import Sample
@@ -193,3 +196,17 @@ def test_post_complete_is_not_called_if_the_upload_was_refused(site: Site) -> No
     with on_complete.connected_to(observe, sender=site.app):
         site.send(status=422)
     assert site.called == ["on_complete"] and told == []
+
+
+def test_the_example_of_the_page_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gets the URL of the new object, and finds it there."""
+    page = (Path(__file__).parents[1] / "docs" / "after-completion.md").read_text()
+    (code,) = (found for found in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S) if "app = Flask" in found)
+    (tmp_path / "photo_app.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    app: Flask = importlib.import_module("photo_app").app
+    tus = Tus(app.test_client())
+    answer = tus.patch(tus.new(len(CONTENT), {"Upload-Metadata": metadata(filename="a.png")}), 0, CONTENT)
+    assert (answer.status_code, answer.json["name"] if answer.json else None) == (201, "a.png")
+    shown = app.test_client().get((answer.json or {})["url"])
+    assert shown.get_data(as_text=True) == f"{len(CONTENT)} bytes"

@@ -16,6 +16,7 @@ from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.service import progress
+from flask_resumable.storage.multipart import MultipartStorage
 from tests.conformance.tus_client import Body
 from tests.conformance.tus_client import checksum
 from tests.conformance.tus_client import DEFERRED
@@ -23,8 +24,10 @@ from tests.conformance.tus_client import Tus
 from tests.flow.client import Flow
 from tests.flow.client import Sample
 from tests.ietf.client import Ietf
+from tests.memory_store import MemoryStore
 
 KIB = 1024
+MIB = 1024 * KIB
 BLOCK = b"x" * 16 * KIB  # what is read at a time
 SIZE = 10 * len(BLOCK)
 
@@ -50,12 +53,11 @@ class Clock:
 class Site:
     """An app that is told the progress."""
 
-    def __init__(self, home: Path, kind: str, clock: Clock) -> None:
+    def __init__(self, home: Path, kind: str, clock: Clock, **wiring: Any) -> None:
         self.app = Flask("app", instance_path=str(home))
         self.clock = clock
         self.told: list[tuple[int, int | None]] = []
         self.during: Callable[[Any], object] = lambda upload: None
-        wiring: dict[str, Any] = {}
         site = self
 
         class Uploads(FlaskResumable):
@@ -237,6 +239,32 @@ def test_no_connection_is_held_between_two_calls(tmp_path: Path, clock: Clock) -
     with site.app.app_context():
         assert site.send(url, BLOCK, look, BLOCK, clock.wait(), BLOCK, look, *[BLOCK] * 7).status_code == 204
     assert held == [1, 0, 1, 0]
+
+
+def test_an_object_store_takes_it_the_same_way(tmp_path: Path, clock: Clock) -> None:
+    """What has arrived before a refusal is in the store, and the upload continues after it."""
+    site = Site(tmp_path, "embedded", clock, storage=MultipartStorage(MemoryStore(), part_size=5 * MIB))
+    size = 12 * MIB
+    url = site.tus.new(size)
+
+    def stop_late(upload: Any) -> None:
+        if upload.offset > 6 * MIB:
+            raise UploadRejected(403, "Enough.")
+
+    site.during = stop_late
+    half = [BLOCK] * (7 * MIB // len(BLOCK))
+    assert site.send(url, *half, clock.wait(), *half[: 5 * MIB // len(BLOCK)]).status_code == 403
+    offset = site.tus.offset(url)
+    assert 6 * MIB < offset < size
+    site.during = lambda upload: None
+    assert site.tus.patch(url, offset, bytes(size - offset)).status_code == 204
+    chunks = Sample(bytes(size), 6 * MIB)
+    site.during = stop_late
+    assert site.flow.octet(chunks, 1).status_code == 200
+    clock.wait()()
+    assert site.flow.octet(chunks, 2).status_code == 403
+    site.during = lambda upload: None
+    assert (site.flow.octet(chunks, 2).json or {})["complete"]
 
 
 def test_it_may_be_async(tmp_path: Path, clock: Clock) -> None:
