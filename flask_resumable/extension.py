@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from datetime import UTC
 from typing import Any
@@ -34,13 +35,17 @@ from .hooks import hook
 from .hooks import is_in_hook
 from .interfaces import StateRepository
 from .interfaces import Storage
+from .interfaces.observer import Observer
+from .interfaces.observer import Observers
 from .logs import UploadLog
 from .models.interface import bind_files
 from .models.interface import UploadInterface
 from .models.interface import UploadView
 from .models.upload import Upload
 from .models.upload import UploadT
+from .observing.start import observe
 from .protocols.blueprint import blueprints_for
+from .protocols.observed import observed
 from .protocols.registry import PROTOCOLS
 from .protocols.responses import public_url_for
 from .repositories import model_for
@@ -160,18 +165,24 @@ class FlaskResumable(Generic[UploadT]):
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
         given = _given(given, chunks) or storage_for(settings, chunks)
+        observer = _observer(settings, _default_name(given))
+        repository, bytes_, hooks = observe(
+            observer, repository, _choice(self, given), AppHooks(self, FlaskResumable), _each(given)
+        )
         service = UploadService(
             repository,
-            _choice(self, given),
-            AppHooks(self, FlaskResumable),
+            bytes_,
+            hooks,
             lease=settings.lease,
             completed_ttl=chunks.completed_ttl,
             cancelled_ttl=chunks.cancelled_ttl,
             now=self._now,
             is_stopping=is_stopping,
-            observer=UploadLog(_default_name(given)),
+            observer=observer,
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
+        if settings.metrics is not False or settings.metrics_url is not None:
+            dialects = [observed(dialect, observer) for dialect in dialects]
         blueprints = blueprints_for(dialects)
         files = UploadFiles(service, settings.digest_block_size, is_in_hook)
         app.extensions["resumable"] = State(
@@ -188,6 +199,8 @@ class FlaskResumable(Generic[UploadT]):
         for blueprint in dict.fromkeys(blueprints.values()):
             app.register_blueprint(blueprint)
         app.cli.add_command(tus_commands)
+        if settings.metrics_url is not None:
+            app.add_url_rule(settings.metrics_url, "resumable_metrics", _metrics_view(settings))
 
     def _mapped_model(self, app: Flask) -> type[Any] | None:
         db = self._db if self._db is not None else app.extensions.get("sqlalchemy")
@@ -528,6 +541,41 @@ def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
             return storage
         storage = {_MAIN: storage}
     return MultiStorage(storage, storage=choose_storage, folder=choose_folder)
+
+
+def _each(storage: Storages) -> list[Storage]:
+    return list(storage.values()) if isinstance(storage, Mapping) else [storage]
+
+
+def _observer(settings: Settings, storage: str) -> Observer:
+    """Return what listens to the service: the log, and what else the app has asked for.
+
+    :param storage: The name of the default storage.
+    """
+    observers: list[Observer] = [UploadLog(storage)]
+    if settings.metrics is not False or settings.metrics_url is not None:
+        with _needing("prometheus_client", "RESUMABLE_METRICS", "metrics"):
+            from .metrics.observer import Metrics
+        observers.append(Metrics(storage) if isinstance(settings.metrics, bool) else Metrics(storage, settings.metrics))
+    if settings.tracing:
+        with _needing("opentelemetry", "RESUMABLE_TRACING", "tracing"):
+            from .tracing import Tracing
+        observers.append(Tracing())
+    return observers[0] if len(observers) == 1 else Observers(observers)
+
+
+@contextmanager
+def _needing(package: str, key: str, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(f'{key} needs {package}: pip install "Flask-Resumable[{extra}]".') from error
+
+
+def _metrics_view(settings: Settings) -> Callable[[], Any]:
+    from .metrics import metrics_page
+
+    return metrics_page if isinstance(settings.metrics, bool) else lambda: metrics_page(settings.metrics)
 
 
 def _default_name(storage: Storages) -> str:

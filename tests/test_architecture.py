@@ -39,6 +39,9 @@ ALLOWED = {
     "cli": {"core", "interfaces", "service", "state"},
     "hooks": {"core", "signals"},
     "logs": {"core", "interfaces"},
+    "observing": {"core", "interfaces"},
+    "metrics": {"core", "interfaces"},
+    "tracing": {"core", "interfaces"},
     "testing": {"core", "interfaces", "storage"},
 }
 # Folders that have nothing to do with one another, and files beside them that nobody in them may import.
@@ -65,6 +68,7 @@ OUTSIDE = {
         "state",
         "testing",
         "wsgi",
+        "metrics",
     },
     "werkzeug": {"downloads", "hooks", "protocols", "testing", "wsgi"},
     "sqlalchemy": {"models", "repositories"},
@@ -77,6 +81,8 @@ OUTSIDE = {
     "boto3": {"storage"},
     "botocore": {"storage"},
     "blinker": {"signals"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"tracing"},
 }
 
 

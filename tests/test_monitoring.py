@@ -9,6 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter
+from prometheus_client import Gauge
+from prometheus_client import Histogram
+
+from flask_resumable.metrics.instruments import instruments_in
+
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
 ROOT = PAGE.parents[1]
 
@@ -40,6 +47,45 @@ UPLOAD = """
 headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "2", "Content-Type": "application/offset+octet-stream"}
 assert app.test_client().post("/files/", headers=headers, data=b"ab").status_code == 201
 """
+
+
+def _table(heading: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading, by their first cells."""
+    section = PAGE.read_text().split(f"\n{heading}\n")[1]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_table_has_every_metric() -> None:
+    """With its type and its labels, and no other."""
+    registry = CollectorRegistry()
+    instruments_in(registry)
+    there = {
+        metric.name + ("_total" if metric.type == "counter" else ""): (metric.type, set(collector._labelnames))
+        for collector in registry._collector_to_names
+        for metric in collector.collect()
+        if isinstance(collector, Counter | Gauge | Histogram)
+    }
+    told = {
+        name: (row[0], set(re.findall(r"`(\w+)`", row[1])))
+        for name, row in _table("## Metrics").items()
+        if name.startswith("resumable_")
+    }
+    assert told == there
+
+
+def test_the_page_for_prometheus_is_there(tmp_path: Path) -> None:
+    """The shortest set-up serves it, and the one behind a token serves it to those who have the token."""
+    get = "\nprint(app.test_client().get({!r}, headers={!r}).text)"
+    shown = _run(_block("RESUMABLE_METRICS_URL") + UPLOAD + get.format("/metrics", {}), tmp_path).stdout
+    assert "resumable_uploads_completed_total{" in shown
+    guarded = _block('"/internal/metrics"') + UPLOAD
+    headers = {"Authorization": "Bearer secret"}
+    assert (
+        "resumable_uploads_completed_total{"
+        in _run(guarded + get.format("/internal/metrics", headers), tmp_path).stdout
+    )
+    assert "resumable" not in _run(guarded + get.format("/internal/metrics", {}), tmp_path).stdout
 
 
 def test_the_formatter_writes_json(tmp_path: Path) -> None:

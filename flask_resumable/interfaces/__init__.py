@@ -18,6 +18,7 @@ from .capabilities import Locates
 from .capabilities import Moves
 from .capabilities import NotesProgress
 from .capabilities import Paced
+from .capabilities import SendsRequests
 from .capabilities import StorageCapabilities
 from .capabilities import TakesPiped
 from .capabilities import Verifies
@@ -47,6 +48,7 @@ __all__ = [
     "Paced",
     "Piped",
     "PlacesChunks",
+    "SendsRequests",
     "Slot",
     "StateRepository",
     "Storage",

@@ -7,9 +7,11 @@ the object that implements it, usually the storage or the writer itself, or ``No
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from typing import NamedTuple
 from typing import Protocol
 
@@ -155,6 +157,18 @@ class Paced(Protocol):
         ...
 
 
+class SendsRequests(Protocol):
+    """Sends requests to an object store, which can be measured."""
+
+    def watch_requests(self, watch: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Wrap what sends requests. Called once, when the app starts.
+
+        :param watch: Takes the name of an operation and the function that performs it, and returns another one to call
+            in its place.
+        """
+        ...
+
+
 class Concatenates(Protocol):
     """Joins uploads. Without this, tus does not offer ``concatenation``."""
 
@@ -188,6 +202,7 @@ class StorageCapabilities:
     locations: Locates | None = None
     verification: Verifies | None = None  # required for "flask tus verify"
     placement: ChoosesPlaces | None = None
+    requests: SendsRequests | None = None  # for metrics and traces of an object store
 
 
 class WriterCapabilities(NamedTuple):

@@ -22,6 +22,7 @@ from .reply import Reply
 _TEMPORARY = (408, 425, 429)  # a timeout, too early, too many requests
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+ERROR = "flask_resumable.error"  # in the environ: the name of the error that a request is answered with
 
 
 class Bare(Response):
@@ -41,6 +42,7 @@ def respond(reply: Reply, content_type: str = TEXT) -> Response:
 
 def respond_to_error(error: ResumableError, reply: Reply, content_type: str = TEXT) -> Response:
     """Return ``reply`` as the response to an error. A response that a hook passed to ``abort()`` takes precedence."""
+    request.environ[ERROR] = type(error).__name__
     if isinstance(error, Unavailable) and not error.is_logged:
         method, path = printable(request.method), printable(request.path)
         current_app.logger.error("%s %s: %s", method, path, printable(error), exc_info=error)

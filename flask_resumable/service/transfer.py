@@ -41,11 +41,15 @@ from ..interfaces import Storage
 from ..interfaces import Watch
 from ..interfaces import Writer
 from ..interfaces import WriterCapabilities
+from ..interfaces.observer import Activity
+from ..interfaces.observer import Kind
+from ..interfaces.observer import Observer
 from .claims import ClaimedUpload
 from .claims import Clock
 from .progress import Progress
 from .takeover import Listener
 
+_NOTHING = nullcontext(Activity())  # for requests without content
 _LARGE = 64 * 1024  # a block of this size suggests that more can be taken without waiting
 _DRAIN = 64 * 1024 * 1024  # the maximum number of bytes to take on behalf of another request
 _DRAINING = 0.25  # the maximum number of seconds for that
@@ -67,8 +71,10 @@ class Receiver:
         has_listeners: Callable[[str], bool],
         listener: Listener,
         now: Clock,
+        observer: Observer,
         progress: Progress | None = None,
     ) -> None:
+        self._observer = observer
         self._progress = progress
         self._repository = repository
         self._storage = storage
@@ -94,9 +100,12 @@ class Receiver:
         if not is_repeated:
             self._call_hook("pre_save", claimed.upload)
         self._repository.release_connection()
-        with self._storage.writer(upload, write.start, claimed.claim.fence) if has_content else _no_writer() as writer:
+        with (
+            self._observer.doing(Kind.RECEIVE, "content", upload) if has_content else _NOTHING as activity,
+            self._storage.writer(upload, write.start, claimed.claim.fence) if has_content else _no_writer() as writer,
+        ):
             transfer = _Transfer(claimed, upload, write, writer, limits, self._now, self._progress)
-            with self._receiving(claimed, transfer):
+            with self._receiving(claimed, transfer, activity):
                 upload = transfer.run(body, room, lambda: self._listener.add(claimed))
         if upload != claimed.upload:
             if not (body.is_overlong and write.is_fatal_beyond_length):
@@ -112,12 +121,15 @@ class Receiver:
             raise _cut_off(body, claimed.upload)
 
     @contextmanager
-    def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer) -> Iterator[None]:
+    def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer, activity: Activity) -> Iterator[None]:
         """Let newer requests find the transfer until the context ends."""
         claimed.is_receiving, claimed.transfer = True, transfer
+        start = transfer.position
         try:
             yield
         finally:
+            activity.note("request.offset", start)
+            activity.note("request.size", transfer.position - start)
             claimed.is_receiving = False
             self._listener.discard(claimed)
 
@@ -181,6 +193,11 @@ class _Transfer:
         self._progress = progress
         self._reported = write.start  # the position that on_progress was told last
         self._told_at = time.monotonic()
+
+    @property
+    def position(self) -> int:
+        """The position in the upload up to which content was taken."""
+        return self._position
 
     def run(self, body: Body, room: int, before_waiting: Callable[[], object]) -> Upload:
         """Transfer the whole body. Return the upload with its bytes, the last of which are not saved yet.

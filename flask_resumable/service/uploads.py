@@ -91,6 +91,7 @@ class UploadService:
             self._lifecycle.has_listeners,
             listener,
             now,
+            observer,
             self.progress,
         )
         self.call_hook = self._lifecycle.call_hook

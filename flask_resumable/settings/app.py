@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from . import checks
 from . import paths
@@ -56,6 +57,22 @@ class Settings(StorageSettings):
             "video/webm",
         ),
         "Media types that browsers may display. All others are downloaded, without their type.",
+    )
+    metrics: Any = setting(
+        checks.metrics,
+        False,
+        "Keep Prometheus metrics: `True` keeps them in the default registry, a `CollectorRegistry` in that one.",
+    )
+    metrics_url: str | None = setting(
+        checks.optional_path,
+        None,
+        "The URL path of a page with the metrics, such as `/metrics`. Anybody who can reach it can read it. `None` "
+        "means that there is none.",
+    )
+    tracing: bool = setting(
+        checks.flag,
+        False,
+        "Make OpenTelemetry spans. They go where the OpenTelemetry SDK of the app sends them.",
     )
     database_uri: str = setting(
         checks.text,

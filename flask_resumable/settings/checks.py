@@ -203,6 +203,20 @@ def public_path(value: Any) -> str | None:
     return str(value).rstrip("/") + "/"
 
 
+def metrics(value: Any) -> Any:
+    """Accept ``True``, ``False`` or a registry of metrics."""
+    return value if hasattr(value, "register") and hasattr(value, "collect") else flag(value)
+
+
+def optional_path(value: Any) -> str | None:
+    """Accept the URL path of a single page, or ``None``."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "<" in value or "//" in value:
+        raise ValueError("a path that starts with '/' and does not end with it, such as '/metrics', or None")
+    return value
+
+
 def text(value: Any) -> str:
     """Accept a string or path that is not empty. A number stands for its digits: the environment may have quoted it."""
     if isinstance(value, int) and not isinstance(value, bool):

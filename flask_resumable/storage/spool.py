@@ -60,6 +60,10 @@ class Spool(io.RawIOBase):
             at += len(block)
         return at
 
+    def tell(self) -> int:
+        """Return the position, counted from the start."""
+        return sum(map(len, self._blocks[: self._at])) if self._file is None else self._file.tell()
+
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` of the next bytes, or nothing at the end."""
         if self._file is not None:

@@ -17,6 +17,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from typing import BinaryIO
 from typing import cast
 
@@ -88,15 +89,11 @@ class MultipartStorage:
             raise ConfigurationError(f"part_size must be from {store.traits.min_part} to {5 * 1024 * MIB} bytes.")
         if prefix.startswith("/"):
             raise ConfigurationError("prefix must not begin with '/'; use a prefix such as 'uploads/'.")
-        self._store = store
         self._keys = Keys(prefix)
         self._part_size = part_size
         self._memory = Memory(memory)
         self._directory = None if spool_directory is None else os.fspath(spool_directory)
-        self._markers = MultipartMarkers(store, self._keys)
-        self._unfinished = UnfinishedObjects(store, self._keys)
-        self._equal = EqualParts(store)
-        self._moved = MovedObjects(store, self._keys, self._uploading)
+        self._use(store)
         self.capabilities = StorageCapabilities(
             chunks=self,
             concatenation=self,
@@ -104,7 +101,19 @@ class MultipartStorage:
             links=self if store.traits.signs_links else None,
             locations=self,
             verification=self,
+            requests=self,
         )
+
+    def _use(self, store: ObjectStore) -> None:
+        self._store = store
+        self._markers = MultipartMarkers(store, self._keys)
+        self._unfinished = UnfinishedObjects(store, self._keys)
+        self._equal = EqualParts(store)
+        self._moved = MovedObjects(store, self._keys, self._uploading)
+
+    def watch_requests(self, watch: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """See :class:`~flask_resumable.interfaces.SendsRequests`."""
+        self._use(cast(ObjectStore, _WatchedStore(self._store, watch)))
 
     # --- writing ---
 
@@ -278,3 +287,33 @@ class MultipartStorage:
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         return self._unfinished.orphans(older_than)
+
+
+class _WatchedStore:
+    """Has everything that a store has, with the methods that send a request wrapped."""
+
+    def __init__(self, store: ObjectStore, watch: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        self._store = store
+        for name in _REQUESTS:
+            setattr(self, name, watch(name, getattr(store, name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+# Not those that list, which send requests while the caller works on what they have returned.
+_REQUESTS = (
+    "abort",
+    "begin",
+    "complete",
+    "copy",
+    "copy_part",
+    "delete",
+    "get",
+    "head",
+    "parts",
+    "put",
+    "put_part",
+    "read",
+    "size",
+)
