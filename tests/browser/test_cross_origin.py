@@ -68,6 +68,34 @@ def test_allowed_origin(
     assert server.digests() == [hashlib.sha256(CONTENT).hexdigest()]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"CORS_HEADERS": ["X-API-Key", "traceparent", "baggage"], "CORS_EXPOSE_HEADERS": ["X-Document"]},
+        {"CORS_HEADERS": "*", "CORS_EXPOSE_HEADERS": "*", "CORS_CREDENTIALS": True},
+    ],
+    ids=["listed", "any"],
+)
+def test_guarded_app(
+    other_origin: str, tmp_path: Path, chromium: Chromium, start: Callable[..., DemoServer], settings: dict[str, Any]
+) -> None:
+    """A page sends and reads headers of the app, with and without cookies, although the app refuses requests without a
+    key; and tus-js-client resumes after a 429.
+    """
+    (tmp_path / "asked").mkdir()
+    environ = {"GUARDED": str(tmp_path / "asked")}
+    server = start(app="tests.browser.guarded", environ=environ, CORS_ORIGINS=[other_origin], **settings)
+    with Browser(chromium) as browser:
+        browser.goto(other_origin)
+        has_credentials = str("CORS_CREDENTIALS" in settings).lower()
+        outcome = browser.evaluate(f'uploadGuarded("{server.url}", {list(CONTENT)}, {has_credentials})')
+    assert outcome.get("error") is None
+    assert outcome["methods"] == ["POST 201", "PATCH 204", "HEAD 423", "HEAD 200", "PATCH 204", "PATCH 204"]
+    assert (outcome["tus"], outcome["flow"]) == (["7", "8"], ["7", "8"])
+    assert (outcome["complete"], outcome["refused"]) == (True, 401)
+    assert server.digests() == [hashlib.sha256(CONTENT).hexdigest()] * 2
+
+
 def test_other_origin(start: Callable[..., DemoServer], upload: Callable[[DemoServer], Any]) -> None:
     """A page of any other origin cannot create uploads."""
     server = start(CORS_ORIGINS=["https://example.org"])
