@@ -384,8 +384,7 @@ class FlaskResumable(Generic[UploadT]):
                 return current_user.get_id()
 
         An upload belongs to the owner who created it; to everybody else it does not exist. This is called in every
-        request, before anything is stored. Call ``abort(401)`` to refuse the request. Read headers, cookies and the
-        session, but not ``request.form``: with flow.js, the form is still being received.
+        request, before anything is stored. Call ``abort(401)`` to refuse the request.
 
         The id is stored as text, in ``upload.owner``. It may be a ``str`` of up to 255 characters, an ``int``, a
         ``UUID`` or an ``ObjectId``. Anything else raises :exc:`TypeError` or :exc:`ValueError` in the request.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import cast
 
 from flask import Request
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.http import parse_options_header
 
 from ...core.checksum import Hasher
@@ -39,6 +40,7 @@ class ChunkRequest:
     """
 
     def __init__(self, request: Request, body: RequestBody, *, file_field: str, max_size: int) -> None:
+        self._request = request
         self._body = body
         self._max_size = max_size
         if body.size is not None and body.size > max_size + OVERHEAD:
@@ -77,6 +79,7 @@ class ChunkRequest:
         :raises ResumableError: See :class:`FormReader`.
         """
         has_file = self._content.find_file()
+        self._show_form()
         if not has_file:
             self._check_end()
         return has_file
@@ -102,6 +105,7 @@ class ChunkRequest:
                 self._body.unseen = 0
         self._check_end()
         if self.has_later_parameters:
+            self._show_form()
             self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
 
     def drain(self) -> None:
@@ -116,6 +120,12 @@ class ChunkRequest:
     def close(self) -> None:
         """Stop reading. The server does not wait for what has not been read."""
         self._content.close()
+
+    def _show_form(self) -> None:
+        """Let the app see the fields, because Flask cannot parse a form that is being received."""
+        if isinstance(self._content, FormReader):
+            self._request.form = ImmutableMultiDict([*self._content.fields, *self._content.later_fields])
+            self._request.files = ImmutableMultiDict()
 
     def _check_end(self) -> None:
         if self._body.is_overlong:
