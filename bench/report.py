@@ -90,8 +90,8 @@ class Results:
         """All tables."""
         middles = self.middles()
         races = [_race(name, found, self.runs[name]) for name, found in middles.items()]
-        goals = held(middles)
-        tables = [*([goals] if goals.rows else []), *races, *self.others]
+        overview = [table for table in (held(middles), summary(middles, title="Beside other servers")) if table.rows]
+        tables = [*overview, *races, *self.others]
         lines = [self.about(), "", *map(str, tables)]
         lines += [f"Left out: {kind(server).title} (`{server}`): {why}." for server, why in self.missing.items()]
         lines += [f"Went wrong: {text.splitlines()[0]}" for text in self.wrong]
@@ -164,7 +164,7 @@ def write(results: Results, folder: Path) -> None:
         page.write_text("# Performance\n\n<!-- bench -->\n<!-- /bench -->\n")
     _fill(page, results.markdown())
     if folder.resolve() == ROOT / "docs":
-        _fill(ROOT / "README.md", f"{summary(results.middles())}\n{results.about()}")
+        _fill(ROOT / "README.md", f"{summary(results.middles(), in_readme=True)}\n{results.about()}")
 
 
 def _fill(page: Path, text: str) -> None:

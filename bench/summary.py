@@ -1,4 +1,4 @@
-"""The table of the README: our figures as multiples of the best other server's."""
+"""Our figures as multiples of the best other server's, for docs/performance.md and, in part, for the README."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Line:
     figure: str
     ours: Mapping[str, str]  # servers, by column
     others: Sequence[str] = ()  # none: the figure is a multiple already
+    in_readme: bool = False
     beside: str = ""  # what they are compared with, if that is not the name of the best of the others
 
     def cells(self, found: Mapping[str, Mapping[str, float]]) -> list[str] | None:
@@ -57,7 +58,7 @@ def _told(database: str, title: str) -> Iterator[Line]:
     others = [f"{server}-{database}-rows" for server in ("tusd", "node")]
     for request, text in (("", "POST + PATCH"), (ONE, "one request")):
         what = f"10 KiB uploads with a row each in {title}, {text}"
-        yield Line(f"{what}: CPU", scenario, request + CPU, ours, others)
+        yield Line(f"{what}: CPU", scenario, request + CPU, ours, others, in_readme=True)
         # The others take two processes.
         yield Line(f"{what}: speed", scenario, request + RATE, {"two": ours["two"]}, others)
 
@@ -66,13 +67,16 @@ def _s3() -> Iterator[Line]:
     ours = {"gevent": "gevent-s3", "gthread": "gthread-s3"}
     for scenario, what in (("s3", "64 MiB to S3"), ("s3-8", "Eight times 64 MiB to S3 at once")):
         for figure, word in (("cpu s/GiB", "CPU"), ("MiB/s", "speed"), ("peak MiB", "memory")):
-            yield Line(f"{what}: {word}", scenario, figure, ours, ["tusd-s3"])
+            yield Line(
+                f"{what}: {word}", scenario, figure, ours, ["tusd-s3"], in_readme=scenario == "s3" and word == "CPU"
+            )
 
 
 def _slow() -> Iterator[Line]:
     for scenario, clients in (("slow", "500"), ("slow-2000", "2,000")):
         for figure, word in (("cpu", "CPU"), ("KiB/client", "memory"), ("HEAD p99 ms", "time of a HEAD beside them")):
-            yield Line(f"{clients} clients at 32 KiB/s: {word}", scenario, figure, _WORKERS, ["tusd"])
+            brief = scenario == "slow" and word in ("CPU", "memory")
+            yield Line(f"{clients} clients at 32 KiB/s: {word}", scenario, figure, _WORKERS, ["tusd"], in_readme=brief)
 
 
 _TITLES = {"gevent": "gevent", "two": "gevent, 2 workers", "gthread": "gthread"}
@@ -86,7 +90,7 @@ _LINES = (
             column,
             {"gevent": f"gevent-{database}"},
             ["gevent"],
-            "our embedded file",
+            beside="our embedded file",
         )
         for database, title in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL"))
         for column in COLUMNS
@@ -95,20 +99,20 @@ _LINES = (
     Line("10 KiB uploads, POST + PATCH: speed", "floor", UPLOAD, _WORKERS, beside="two empty Flask views"),
     *_s3(),
     *_slow(),
-    Line("One large PATCH: CPU", "big", "cpu s/GiB", _WORKERS, _PEERS),
+    Line("One large PATCH: CPU", "big", "cpu s/GiB", _WORKERS, _PEERS, in_readme=True),
     Line("PATCHes of 4 MiB: CPU", "patches", "ms/req", _WORKERS, _PEERS),
     Line("32 uploads at once, PATCHes of 1 MiB: CPU", "many", "cpu s/GiB", _WORKERS, _PEERS),
     Line("10 KiB uploads, embedded file, POST + PATCH: speed", "small", "req/s", _WORKERS, _PEERS),
     Line("HEAD, embedded file: speed", "small", "HEAD/s", _WORKERS, _PEERS),
-    Line("flow.js forms of 1 MiB: CPU", "flow", "cpu s/GiB", _WORKERS, ["flowjs"]),
+    Line("flow.js forms of 1 MiB: CPU", "flow", "cpu s/GiB", _WORKERS, ["flowjs"], in_readme=True),
     Line("10 KiB uploads, on the disk: speed", "small-disk", "req/s", _WORKERS, _PEERS),
 )
 
 
-def summary(middles: Middles) -> Table:
-    """A line for each figure that was measured."""
-    table = Table("", ("", *_TITLES.values(), "compared with"), note=_NOTE)
+def summary(middles: Middles, *, in_readme: bool = False, title: str = "") -> Table:
+    """A line for each figure that was measured, or for the README's."""
+    table = Table(title, ("", *_TITLES.values(), "compared with"), note=_NOTE)
     for line in _LINES:
-        if cells := line.cells(middles.get(line.scenario, {})):
+        if (line.in_readme or not in_readme) and (cells := line.cells(middles.get(line.scenario, {}))):
             table.rows.append((line.text, *cells))
     return table
