@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from contextlib import suppress
 from datetime import datetime
 from datetime import timedelta
 from typing import Any
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 
 from .core.processing import Processing
@@ -27,6 +31,28 @@ from .service.cleanup import Report
 from .service.verify import Findings
 from .service.verify import Verifier
 from .state import current_state
+from .state import State
+
+
+def _state() -> State:
+    """Return the state of the app, and tell why a command may find nothing. No command creates a database."""
+    state = current_state()
+    if getattr(state.repository, "is_in_memory", False):
+        click.echo(
+            "The records of uploads are in the memory of each process, so this command does not see those of a running "
+            "server. Use a database file or server.",
+            err=True,
+        )
+    missing_file: Callable[[], str | None] = getattr(state.repository, "missing_file", lambda: None)
+    if path := missing_file():
+        click.echo(f"There are no uploads yet: the database {path} does not exist.", err=True)
+        click.get_current_context().exit()
+    return state
+
+
+def _hooks_context(state: State) -> AbstractContextManager[object]:
+    """Return the context in which a command calls hooks."""
+    return current_app.test_request_context() if state.settings.command_requests else nullcontext()
 
 
 class _DashedGroup(AppGroup):
@@ -60,7 +86,8 @@ def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
     Complete uploads and those in use are never touched. You can run this while the app serves requests, and several
     times at once.
     """
-    cleaner = Cleaner(current_state().service, batch=batch)
+    state = _state()
+    cleaner = Cleaner(state.service, batch=batch)
     if dry_run:
         uploads = bytes_freed = 0
         for upload in cleaner.expired():
@@ -69,11 +96,14 @@ def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
         click.echo(f"Uploads that would be removed: {uploads} ({bytes_freed} bytes).")
         return
     report = Report()
-    _show("Removing", cleaner.delete_expired(report, orphans_after=timedelta(hours=orphans_after)))
+    with _hooks_context(state):
+        _show("Removing", cleaner.delete_expired(report, orphans_after=timedelta(hours=orphans_after)))
     click.echo(
         f"Uploads removed: {report.removed}, orphans removed: {report.orphans}, bytes freed: {report.bytes}, "
         f"busy: {report.busy}, failed: {len(report.failed)}."
     )
+    if report.missing:
+        click.echo(f"Bytes that were received but not found: {report.missing}. Check the upload folder.", err=True)
     _exit_if_failed(report, "remove")
 
 
@@ -82,7 +112,9 @@ def delete_expired(dry_run: bool, orphans_after: float, batch: int) -> None:
 def complete_pending(batch: int) -> None:
     """Complete uploads whose on_complete hook was cut off by a crash or failed."""
     report = Report()
-    _show("Completing", make_up_hooks(current_state().service, report, batch=batch))
+    state = _state()
+    with _hooks_context(state):
+        _show("Completing", make_up_hooks(state.service, report, batch=batch))
     click.echo(f"Uploads completed: {report.completed}, failed: {len(report.failed)}.")
     _exit_if_failed(report, "complete")
 
@@ -96,10 +128,10 @@ def verify(orphans_after: float, batch: int) -> None:
     Compares names and sizes, not contents, and changes nothing. You can run this while the app serves requests. Exits
     with 1 if something is wrong or could not be checked.
     """
-    state = current_state()
-    verification = state.storage.capabilities.verification
+    verification = current_state().storage.capabilities.verification
     if verification is None:
         raise click.ClickException("This storage does not support verification.")
+    state = _state()
     findings = Findings()
     verifier = Verifier(state.service, verification, findings, batch=batch)
     _show("Verifying", _told(verifier.run(orphans_after=timedelta(hours=orphans_after))))
@@ -127,7 +159,7 @@ def _told(found: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
 @BATCH
 def list_uploads(status: str | None, batch: int) -> None:
     """List uploads: id, status, bytes received and expected, expiry, name."""
-    repository = current_state().repository
+    repository = _state().repository
     after = ""
     while uploads := repository.list(status=status, limit=batch, after=after):
         for upload in uploads:
@@ -139,7 +171,7 @@ def list_uploads(status: str | None, batch: int) -> None:
 @click.argument("upload_id", metavar="ID")
 def show(upload_id: str) -> None:
     """Show all details of one upload, as JSON."""
-    state = current_state()
+    state = _state()
     try:
         upload = state.repository.get(upload_id)
     except UploadNotFound:
@@ -173,7 +205,7 @@ def mark(upload_id: str, state: str, reason: str | None) -> None:
         processing = Processing.of(state, reason)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if not current_state().repository.mark(upload_id, processing):
+    if not _state().repository.mark(upload_id, processing):
         raise click.ClickException(f"There is no upload with the id {upload_id!r}.")
 
 
@@ -218,4 +250,6 @@ def _show(label: str, work: Iterator[str]) -> None:
 def _exit_if_failed(report: Report, verb: str) -> None:
     if report.failed:
         click.echo(f"Could not {verb}: {', '.join(report.failed)}. See the log for the reasons.", err=True)
+        for hint in sorted(report.hints):
+            click.echo(hint, err=True)
         sys.exit(1)

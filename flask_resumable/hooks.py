@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app
+from flask import has_request_context
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -108,6 +109,21 @@ def answer_of(result: Any) -> Answer | None:
     return Answer(body, headers, 200 if status is None else status)
 
 
+_NO_REQUEST = (
+    "{} was called without a request, by a command or a job. Use upload.owner instead of current_user, and what "
+    "on_create has stored instead of request and session. With RESUMABLE_COMMAND_REQUESTS = True, commands call hooks "
+    "within a test request, in which url_for works and nobody is logged in."
+)
+
+
+def _misses_request(error: BaseException) -> bool:
+    """Whether an error looks as if a hook needs a request. Without one, Flask-Login's ``current_user`` is ``None``."""
+    text = str(error)
+    if isinstance(error, RuntimeError):
+        return "request context" in text or "Unable to build URLs outside an active request" in text
+    return isinstance(error, AttributeError) and text.startswith("'NoneType' object")
+
+
 def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] | None:
     """Return the app's hook, or ``None`` if it is the one of ``base``, for which nothing needs to be loaded."""
     method = getattr(extension, name)
@@ -122,6 +138,10 @@ def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] 
         except HTTPException as error:
             if error.code is not None and 400 <= error.code < 500:
                 raise UploadRejected(error.code, error.description or error.name) from error
+            raise
+        except Exception as error:
+            if not has_request_context() and _misses_request(error):
+                error.add_note(_NO_REQUEST.format(name))
             raise
         finally:
             _running.reset(before)

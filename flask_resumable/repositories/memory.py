@@ -38,6 +38,8 @@ class _Record:
 class MemoryRepository:
     """Keeps records in a dictionary; implements :class:`~flask_resumable.interfaces.StateRepository`."""
 
+    is_in_memory = True
+
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
         self._lock = threading.RLock()

@@ -39,6 +39,8 @@ class Report:
     orphans: int = 0  # unfinished bytes without a record
     busy: int = 0  # in use after all, or being removed by another run
     failed: list[str] = field(default_factory=list)  # ids
+    missing: int = 0  # bytes that records told of and that were not found
+    hints: set[str] = field(default_factory=set)  # what may be wrong with hooks that failed
 
 
 class Cleaner:
@@ -64,7 +66,9 @@ class Cleaner:
         for upload in self.expired():
             self._delete(upload, report)
             yield upload.id
-        yield from self._delete_orphans(report, orphans_after)
+        # Bytes without a record in this process's memory may have one in that of another process.
+        if not getattr(self._service.repository, "is_in_memory", False):
+            yield from self._delete_orphans(report, orphans_after)
         self._service.observer.cleaned(
             Cleanup(
                 removed=report.removed,
@@ -77,6 +81,7 @@ class Cleaner:
 
     def _delete(self, upload: Upload, report: Report) -> None:
         service = self._service
+        found = self._found(upload)
         try:
             # Claim, then check again, because a request may have completed or prolonged the upload.
             with service.claiming(upload.id) as claimed:
@@ -97,13 +102,31 @@ class Cleaner:
             )
             report.failed.append(upload.id)
             return
-        except Exception:
+        except Exception as error:
             logger.exception("Upload %s has expired, but could not be removed.", upload.id)
             report.failed.append(upload.id)
+            report.hints.update(getattr(error, "__notes__", ()))
             return
         report.removed += 1
         if upload.status is not Status.GONE:  # the bytes of those were counted when they became tombstones
-            report.bytes += upload.received.total
+            report.bytes += found
+            report.missing += upload.received.total - found
+
+    def _found(self, upload: Upload) -> int:
+        """Return how many of the bytes that were received exist, as far as that can be seen without opening them."""
+        storage, total = self._service.storage, upload.received.total
+        if not total or upload.status is not Status.ACTIVE:
+            return total
+        with suppress(OSError, ResumableError):
+            path = storage.path(upload)
+            if path is None:
+                return total
+            if path.exists():
+                return min(total, path.stat().st_size)
+            verification = storage.capabilities.verification
+            if verification is not None and verification.verify(upload):
+                return 0
+        return total
 
     def _delete_orphans(self, report: Report, older_than: timedelta) -> Iterator[str]:
         found: dict[str, Callable[[], int]] = {}
@@ -142,7 +165,8 @@ def complete_pending(service: UploadService, report: Report, *, batch: int) -> I
                 report.completed += service.catch_up(upload.id).status is Status.COMPLETE
             except (UploadLocked, UploadNotFound, UploadExpired, UploadRejected, TooLarge):
                 pass  # another request is at work, the upload is being removed, or on_complete has just refused it
-            except Exception:
+            except Exception as error:
                 logger.exception("Upload %s could not be completed.", upload.id)
                 report.failed.append(upload.id)
+                report.hints.update(getattr(error, "__notes__", ()))
             yield upload.id

@@ -83,6 +83,12 @@ class Settings(StorageSettings):
     create_tables: bool | None = setting(
         checks.optional_flag, None, "Create the table of uploads. `None` creates it only for the ready-made models."
     )
+    command_requests: bool = setting(
+        checks.flag,
+        False,
+        "Let `flask tus` commands call hooks within a test request, so that `url_for` works, and Flask-Login's "
+        "`current_user` is anonymous.",
+    )
     foreign_keys: tuple[str, ...] = setting(
         checks.key_patterns,
         (),

@@ -73,6 +73,10 @@ class Database(Protocol):
         """Return all rows that a query finds."""
         ...
 
+    def peek(self) -> Engine:
+        """Return the engine without preparing the database, which may not exist yet."""
+        ...
+
     def dispose(self) -> None:
         """Close all connections that are not in use."""
         ...
@@ -93,6 +97,9 @@ class Pooled:
     @property
     def can_return(self) -> bool:
         return can_return(self.engine.dialect)
+
+    def peek(self) -> Engine:
+        return self._engine.peek()
 
     def dispose(self) -> None:
         self._engine.dispose()

@@ -33,6 +33,7 @@ from .records import Records
 from .sqlite import Direct
 from .tables import add_columns
 from .tables import create_table
+from .turns import is_in_memory
 
 BUSY_TIMEOUT = 30  # seconds to wait for another process's write
 _POLL = 0.01  # seconds
@@ -103,6 +104,9 @@ def embedded_repository(uri: str, *, durable: bool) -> EmbeddedRepository:
 
 
 def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite" and not is_in_memory(engine):
+        path = Path((engine.url.database or "").removeprefix("file:"))
+        path.parent.mkdir(parents=True, exist_ok=True)  # Flask does not create the instance folder
     create_table(engine, EmbeddedUpload)
     add_columns(engine, EmbeddedUpload)
 
@@ -115,8 +119,6 @@ def _engine(uri: str, *, durable: bool) -> Engine:
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": arguments}
     if (url.database or ":memory:") == ":memory:":
         options["poolclass"] = StaticPool  # each connection would get its own database
-    else:
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)  # Flask does not create the instance folder
     engine = create_engine(uri, **options)
 
     @event.listens_for(engine, "connect")

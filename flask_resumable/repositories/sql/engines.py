@@ -58,6 +58,10 @@ class LazyEngine:
             self._check()
         return self._engine
 
+    def peek(self) -> Engine:
+        """Return the engine without preparing the database, which may not exist yet."""
+        return self._engine or self._find()
+
     def dispose(self) -> None:
         """Close all connections that are not in use."""
         if self._engine is not None:

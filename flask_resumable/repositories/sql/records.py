@@ -6,6 +6,7 @@ the same. This works across threads, processes and machines, at any isolation le
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from datetime import datetime
@@ -46,6 +47,7 @@ from .refusals import telling_refusals
 from .statements import new
 from .statements import Parameters
 from .statements import Statements
+from .turns import is_in_memory
 
 
 class Records:
@@ -68,6 +70,20 @@ class Records:
     def dispose(self) -> None:
         """Close all connections that are not in use."""
         self._database.dispose()
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether other processes cannot see the records."""
+        engine = self._database.peek()
+        return engine.dialect.name == "sqlite" and is_in_memory(engine)
+
+    def missing_file(self) -> str | None:
+        """Return the path of the database if it is a file that does not exist yet. It is created on first use."""
+        engine = self._database.peek()
+        path = engine.url.database
+        if engine.dialect.name != "sqlite" or is_in_memory(engine) or not path or path.startswith("file:"):
+            return None
+        return None if os.path.exists(path) else path
 
     # --- one record ---
 

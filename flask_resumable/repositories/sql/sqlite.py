@@ -90,6 +90,9 @@ class Direct:
                 raise
             return found
 
+    def peek(self) -> Engine:
+        return self._engine.peek()
+
     def dispose(self) -> None:
         with self._lock:
             self._close()

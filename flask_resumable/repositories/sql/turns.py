@@ -117,22 +117,23 @@ def share(engine: Engine, name: str) -> Callable[[], None] | None:
     pool = engine.pool
     if engine.dialect.name != "sqlite" or isinstance(pool, TakesTurns):
         return None
-    is_in_memory, is_shared = _is_in_memory(engine), "shared" in str(engine.url.query.get("cache"))
-    if is_in_memory and is_shared and isinstance(pool, NullPool):
+    is_private, is_shared = is_in_memory(engine), "shared" in str(engine.url.query.get("cache"))
+    if is_private and is_shared and isinstance(pool, NullPool):
         raise ConfigurationError(f"{name} is in memory, and NullPool discards it after each statement. {_REMEDY}")
-    if is_in_memory and isinstance(pool, SingletonThreadPool):
+    if is_private and isinstance(pool, SingletonThreadPool):
         return _OneThread(engine, name).check
     if isinstance(pool, StaticPool) or is_shared:
         turns = Turns()
         pool.__class__ = type(type(pool).__name__, (TakesTurns, type(pool)), {})
         vars(pool)["turns"] = turns
-    elif is_in_memory and not _has_one_connection(pool) and _is_empty_elsewhere(engine):
+    elif is_private and not _has_one_connection(pool) and _is_empty_elsewhere(engine):
         kind = type(pool).__name__
         raise ConfigurationError(f"{name} is in memory, and each connection of a {kind} gets its own copy. {_REMEDY}")
     return None
 
 
-def _is_in_memory(engine: Engine) -> bool:
+def is_in_memory(engine: Engine) -> bool:
+    """Whether an SQLite database is in memory, according to its URL."""
     name = engine.url.database or ":memory:"
     return name == ":memory:" or name.startswith("file::memory:") or engine.url.query.get("mode") == "memory"
 
