@@ -45,11 +45,6 @@ class Processing:
             reason = " ".join("".join(shown).split())[:MAX_REASON] or None
         return cls(ProcessingState(state), reason)
 
-    @classmethod
-    def from_record(cls, state: str | None, reason: str | None) -> Self | None:
-        """Return what a record says, if it says anything."""
-        return None if state is None else cls(ProcessingState(state), reason)
-
     def to_json(self) -> dict[str, str | None]:
         """Return the state and the reason for a JSON response."""
         return {"state": self.state.value, "reason": self.reason}

@@ -9,6 +9,7 @@ from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
 from ..core.processing import Processing
+from ..core.processing import ProcessingState
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -88,7 +89,7 @@ def upload_from(record: Mapping[Any, Any]) -> Upload:
         awaits_completion=bool(record["awaits_completion"]),
         request_count=record["request_count"] or 0,
         answer=None if record["answer"] is None else Answer.from_record(record["answer"]),
-        processing=Processing.from_record(record["processing_state"], record["processing_reason"]),
+        processing=None if record["processing_state"] is None else processing_from(record),
         storage=record["storage"] or {},
         max_size=record["max_size"],
         created_at=record["created_at"],
@@ -171,6 +172,11 @@ def _concat_kind(upload: Upload) -> str | None:
     if upload.concat is None:
         return None
     return "final" if upload.concat.is_final else "partial"
+
+
+def processing_from(record: Mapping[Any, Any]) -> Processing:
+    """Return what a record says about the app's processing."""
+    return Processing(ProcessingState(record["processing_state"]), record["processing_reason"])
 
 
 def processing_of(processing: Processing | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..interfaces.chunks import PlacesChunks
 from .client_keys import Keys
 from .client_keys import patiently
 from .progress import ArrivingChunk
+from .progress import Progress
 from .uploads import UploadService
 
 LEAST_IN_PLACE = 64 * 1024  # bytes; smaller chunks arrive at once, and are received before they are placed
@@ -41,6 +42,11 @@ class ChunkTransfer(Protocol):
         ...
 
     is_kept: bool  # whether the content can still be stored elsewhere
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload, if it is known before all of the chunk has arrived."""
+        ...
 
     def write(self, block: bytes | memoryview | Piped) -> None:
         """Accept the next block."""
@@ -93,17 +99,10 @@ class ChunkService:
         if size > 0 and upload.received.has(span):
             return _Skipped(self, upload)
         self._repository.release_connection()
-        transfer = self._transfer(upload, span, owner, limits, in_place=in_place)
-        progress = self._service.progress
-        return transfer if progress is None else _Reported(transfer, progress.begin_chunk(upload))
-
-    def _transfer(
-        self, upload: Upload, span: ChunkSpan, owner: str | None, limits: Limits, *, in_place: bool
-    ) -> ChunkTransfer:
-        if in_place and span.size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
-            incoming = self._storage.receiving(upload, span.number, span.start, span.size)
+        if in_place and size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
+            incoming = self._storage.receiving(upload, span.number, span.start, size)
             if incoming is not None and self._is_admitted(upload, span, incoming):
-                return _InPlace(self, upload, incoming, span.size, limits)
+                return _InPlace(self, upload, incoming, size, limits)
         return _Spooled(self, self._storage.spool(), upload, owner, limits)
 
     def prepare(self, wish: ChunkWrite, owner: str | None, limits: Limits) -> Upload:
@@ -214,13 +213,13 @@ class _Skipped:
 
     def __init__(self, chunks: ChunkService, upload: Upload) -> None:
         self._chunks = chunks
-        self._upload = upload
+        self.upload = upload
 
     def write(self, block: bytes | memoryview | Piped) -> None:
         """Discard the block."""
 
     def finish(self, wish: ChunkWrite) -> Upload:
-        return self._chunks.told(self._upload, wish.span)
+        return self._chunks.told(self.upload, wish.span)
 
     def close(self) -> None:
         """Do nothing."""
@@ -240,7 +239,7 @@ class _Spooled:
     ) -> None:
         self._chunks = chunks
         self._content = content
-        self._upload = upload
+        self.upload = upload
         self._owner = owner
         self._limits = limits
 
@@ -248,7 +247,7 @@ class _Spooled:
         self._content.write(cast(bytes, block))
 
     def finish(self, wish: ChunkWrite) -> Upload:
-        upload = self._upload
+        upload = self.upload
         if upload is None or upload.client_key != wish.creation.client_key:
             upload = self._chunks.prepare(wish, self._owner, self._limits)
         try:
@@ -271,7 +270,7 @@ class _InPlace:
         self, chunks: ChunkService, upload: Upload, incoming: IncomingChunk, size: int, limits: Limits
     ) -> None:
         self._chunks = chunks
-        self._upload = upload
+        self.upload = upload
         self._incoming = incoming
         self._limits = limits
         self.room = size
@@ -290,10 +289,31 @@ class _InPlace:
             self.room = max(0, self.room - len(block))
 
     def finish(self, wish: ChunkWrite) -> Upload:
-        return self._chunks.record(self._upload, wish.span, self._incoming, self._limits)
+        return self._chunks.record(self.upload, wish.span, self._incoming, self._limits)
 
     def close(self) -> None:
         self._incoming.close()
+
+
+class ReportingChunkService(ChunkService):
+    """Stores chunks, and tells ``on_progress`` how they arrive."""
+
+    def __init__(self, service: UploadService, keys: Keys, storage: PlacesChunks, progress: Progress) -> None:
+        super().__init__(service, keys, storage)
+        self._progress = progress
+
+    def begin(self, wish: ChunkWrite, owner: str | None, limits: Limits, *, in_place: bool) -> ChunkTransfer:
+        transfer = super().begin(wish, owner, limits, in_place=in_place)
+        if isinstance(transfer, _Skipped) or transfer.upload is None:
+            return transfer
+        return _Reported(transfer, self._progress.begin_chunk(transfer.upload))
+
+
+def chunk_service(service: UploadService, keys: Keys, storage: PlacesChunks) -> ChunkService:
+    """Return what stores chunks for the app."""
+    if service.progress is None:
+        return ChunkService(service, keys, storage)
+    return ReportingChunkService(service, keys, storage, service.progress)
 
 
 class _Reported:
@@ -301,6 +321,7 @@ class _Reported:
 
     def __init__(self, transfer: ChunkTransfer, chunk: ArrivingChunk) -> None:
         self.is_kept = transfer.is_kept
+        self.upload = transfer.upload
         self._transfer = transfer
         self._chunk = chunk
 

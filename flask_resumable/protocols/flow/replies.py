@@ -46,13 +46,11 @@ def reply_stored(upload: Upload) -> Reply:
 
     It is a 200, or the 201 of the app's answer. resumable.js accepts only these, and flow.js retries after a 204.
     """
-    status = 201 if upload.answer is not None and upload.answer.status == 201 else 200
-    return Reply(status=status, headers=_headers(upload), body=json.dumps(describe(upload)) + "\n")
-
-
-def _headers(upload: Upload | None) -> dict[str, str]:
-    """Return the headers that the app adds when an upload is complete."""
-    return {} if upload is None or upload.answer is None else upload.answer.bare_headers
+    answer = upload.answer
+    body = json.dumps(describe(upload)) + "\n"
+    if answer is None:
+        return Reply(status=200, body=body)
+    return Reply(status=201 if answer.status == 201 else 200, headers=answer.bare_headers, body=body)
 
 
 def reply_missing() -> Reply:
@@ -79,4 +77,5 @@ def reply_status(length: int | None, upload: Upload | None, last: ChunkSpan | No
         known = describe(upload)
         is_open = upload.status in (Status.NEW, Status.ACTIVE)
         missing = list(upload.received.missing(upload.length or 0)) if is_open else []
-    return Reply(status=200, headers=_headers(upload), body=json.dumps({**known, "missing": missing}) + "\n")
+    headers = {} if upload is None or upload.answer is None else upload.answer.bare_headers
+    return Reply(status=200, headers=headers, body=json.dumps({**known, "missing": missing}) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ConfigurationError
-from ...service.chunks import ChunkService
+from ...service.chunks import chunk_service
 from ...service.client_keys import Keys
 from ...service.uploads import UploadService
 from ...settings.storage import ChunkSettings
@@ -37,7 +37,7 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
         ),
         limits=settings.limits(),
         keys=keys,
-        chunks=ChunkService(service, keys, chunks),
+        chunks=chunk_service(service, keys, chunks),
         layout=chunks.layout,
     )
     return Dialect(
