@@ -35,9 +35,10 @@ db = SQLAlchemy()
 class Uploads(FlaskResumable[Upload]):
     """Hooks work in ``db.session``."""
 
-    async def on_complete(self, upload: Upload) -> None:
+    async def on_complete(self, upload: Upload) -> tuple[str, int]:
         db.session.add(Document(name=upload.filename))
         upload.caption = "done"
+        return "Thank you!", 201
 
 
 resumable = Uploads(model=Upload, db=db)

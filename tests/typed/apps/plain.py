@@ -42,10 +42,18 @@ class Uploads(FlaskResumable):
     async def post_save(self, upload: Upload) -> None:
         assert upload.offset <= upload.received
 
-    def on_complete(self, upload: Upload) -> None:
+    def on_progress(self, upload: Upload) -> None:
+        if upload.offset > 10 and upload.processing_state is None:
+            self.mark(upload, "processing")
+
+    def on_complete(self, upload: Upload) -> dict[str, str]:
         path = upload.move_to(f"csv/{upload.id}.csv", overwrite=True)
         with upload.open() as stream:
             print(path, stream.read(10).hex(), upload.digest("sha256"), upload.md5)
+        return {"id": upload.id}
+
+    def post_complete(self, upload: Upload) -> None:
+        self.mark(upload.id, "failed", "Too late.")
 
     def pre_delete(self, upload: Upload) -> None:
         if upload.expires_at is not None and upload.expires_at > datetime.now(UTC):
