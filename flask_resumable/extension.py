@@ -437,7 +437,8 @@ class FlaskResumable(Generic[UploadT]):
         is made when the first content arrives, and none once every byte has arrived.
 
         Raise :exc:`UploadRejected` to end the request with that status. What has arrived is kept, unless a checksum
-        covers it, or it is part of an incomplete chunk of flow.js. The client can continue later, if this lets it.
+        covers it, or it is part of an incomplete chunk of flow.js. The client can continue later, if this lets it. If
+        the content came with the creation of the upload, the upload is removed, since the client has no URL yet.
 
         This runs in the request that receives the content, which waits for it. What you write in your database session
         is committed when it returns. No connection is held in between. If you don't override this, nothing is done.

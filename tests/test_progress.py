@@ -58,6 +58,7 @@ class Site:
         self.clock = clock
         self.told: list[tuple[int, int | None]] = []
         self.during: Callable[[Any], object] = lambda upload: None
+        self.before: Callable[[Any], object] = lambda upload: None
         site = self
 
         class Uploads(FlaskResumable):
@@ -65,12 +66,15 @@ class Site:
                 site.told.append((upload.offset, upload.length))
                 site.during(upload)
 
+            def pre_save(self, upload: Any) -> None:
+                site.before(upload)
+
         if kind == "sql":
             self.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{home / 'app.sqlite'}"
             self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
             self.db = SQLAlchemy(self.app)
             wiring = {"model": SQLAlchemyModel, "db": self.db}
-        Uploads(self.app, **wiring)
+        self.uploads = Uploads(self.app, **wiring)
         self.tus = Tus(self.app.test_client())
         self.ietf = Ietf(self.app.test_client(), 8)
         self.flow = Flow(self.app.test_client())
@@ -141,6 +145,23 @@ def test_what_arrived_before_a_refusal_is_kept(site: Site) -> None:
     site.during = lambda upload: None
     assert site.send(url, *[BLOCK] * 9, offset=offset).status_code == 204
     assert site.tus.offset(url) == SIZE
+
+
+@pytest.mark.parametrize("hook", ["on_progress", "pre_save"])
+@pytest.mark.parametrize("protocol", ["tus", "ietf"])
+def test_a_creation_that_is_refused_leaves_nothing(site: Site, protocol: str, hook: str) -> None:
+    """Its client does not learn the URL, so nobody could continue it."""
+    setattr(site, "during" if hook == "on_progress" else "before", _reject(403))
+    body = Body(BLOCK, BLOCK)
+    if protocol == "tus":
+        refused = site.tus.create_with(body, SIZE, announced=2 * len(BLOCK))
+    else:
+        refused = site.ietf.create(BLOCK, complete=False)
+    assert refused.status_code == 403
+    with site.app.app_context():
+        assert [*site.uploads.uploads()] == []
+    left = [file for file in Path(site.app.instance_path, "uploads").rglob("*") if file.is_file()]
+    assert left == []
 
 
 def test_content_with_a_checksum_is_not_kept(site: Site) -> None:

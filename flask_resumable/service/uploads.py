@@ -34,6 +34,7 @@ from ..errors import LengthConflict
 from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadNotFound
+from ..errors import UploadRejected
 from ..interfaces import Body
 from ..interfaces import Hooks
 from ..interfaces import StateRepository
@@ -383,4 +384,8 @@ class UploadService:
             pass  # the response says how much was kept, if the client still gets it
         except (ChecksumMismatch, InvalidRequest, LengthConflict):
             self._lifecycle.discard(claimed)
+            raise
+        except UploadRejected:
+            if claimed.upload.status is Status.ACTIVE:  # by pre_save or on_progress: the client never gets the URL
+                self._lifecycle.discard(claimed)
             raise
