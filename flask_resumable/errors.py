@@ -17,6 +17,7 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     │   └── UploadCompleted         it is complete
     ├── UploadRejected          a hook refused
     │   └── RemovalRefused          the database refused, because something still refers to the record
+    ├── TokenRefused            a signed token is missing, damaged, expired or used
     ├── OffsetMismatch          the content does not start at the upload's offset
     ├── LengthConflict          the declared length contradicts what is known
     ├── TooLarge                the content exceeds a limit
@@ -134,6 +135,10 @@ class RemovalRefused(UploadRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(409, "The upload was not removed because the app still refers to it.")
         self.reason = reason
+
+
+class TokenRefused(ResumableError):
+    """Raised when a signed token is missing or does not allow the request. The message says why."""
 
 
 class OffsetMismatch(ResumableError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from datetime import timedelta
 from datetime import UTC
 from typing import Any
 from typing import Generic
@@ -57,6 +58,7 @@ from .settings.app import Settings
 from .settings.base import read_settings
 from .settings.base import Section
 from .settings.storage import ChunkSettings
+from .signing import Signer
 from .state import current_state
 from .state import State
 from .state import state_of
@@ -157,6 +159,8 @@ class FlaskResumable(Generic[UploadT]):
         if "resumable" in app.extensions:
             raise RuntimeError("FlaskResumable is already set up for this app; pass app= or call init_app(), not both.")
         settings, chunks, *of_protocols = read_settings(app.config, sections(app))
+        if any(own.enabled and own.require_signature for own in of_protocols) and not app.config.get("SECRET_KEY"):
+            raise ConfigurationError("REQUIRE_SIGNATURE: needs a secret key; set SECRET_KEY before init_app().")
         repository = repository or self._repository
         db = db if db is not None else self._db
         mapped = None
@@ -193,6 +197,7 @@ class FlaskResumable(Generic[UploadT]):
             endpoints={dialect.name: dialect.endpoint for dialect in dialects},
             blueprints=blueprints,
             owners=self,
+            signer=Signer(app.config),
             files=files,
         )
         bind_files(app, files)
@@ -372,6 +377,49 @@ class FlaskResumable(Generic[UploadT]):
         if upload_id is None:
             return flask_url_for(f"{blueprints[served].name}.collection", **values)
         return flask_url_for(f"{blueprints[served].name}.resource", upload_id=upload_id, **values)
+
+    def sign(
+        self,
+        *,
+        owner: object = None,
+        max_size: int | None = None,
+        length: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        expires: timedelta | float = timedelta(hours=1),
+    ) -> str:
+        """Return a token with which a client that has no session may create one upload.
+
+        ::
+
+            @app.post("/invitations/<name>")
+            @login_required
+            def invite(name: str):
+                token = resumable.sign(owner=current_user.get_id(), max_size=50 * 2**20, metadata={"for": name})
+                return {"token": token}
+
+        The client sends the token with every request, in the header ``Upload-Token`` or as ``upload_token`` in the
+        query. It is signed with the app's ``SECRET_KEY`` and not encrypted: clients can read what it contains.
+
+        :param owner: The owner of the upload, a value that :meth:`current_owner` may return.
+        :param max_size: The maximum size of the upload in bytes. The setting ``MAX_SIZE`` applies as well.
+        :param length: The exact length of the upload in bytes, which the client must declare when it creates it.
+        :param metadata: Replaces what the client says for the same keys.
+        :param expires: How long the upload can be created, as a ``timedelta`` or in seconds. An upload that was created
+            in time can be continued later.
+        :raises ConfigurationError: The app has no ``SECRET_KEY``.
+        :raises ValueError: An argument is out of range, or the token would be longer than 4096 characters.
+        """
+        lifetime = expires if isinstance(expires, timedelta) else timedelta(seconds=expires)
+        if lifetime <= timedelta(0):
+            raise ValueError(f"expires={expires!r}: must be positive.")
+        state = current_state()
+        return state.signer.sign(
+            owner=owner,
+            max_size=max_size,
+            length=length,
+            metadata=metadata or {},
+            expires_at=state.service.now() + lifetime,
+        )
 
     # --- for subclasses to override; each may be async, and hooks may leave out the argument ---
 

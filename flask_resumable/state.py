@@ -11,13 +11,18 @@ from typing import Protocol
 from flask import Blueprint
 from flask import current_app
 from flask import Flask
+from flask import request
 
+from .core.grant import Grant
+from .core.grant import PARAMETER
 from .core.owner import owner_of
+from .errors import UploadNotFound
 from .interfaces import StateRepository
 from .interfaces import Storage
 from .service.files import UploadFiles
 from .service.uploads import UploadService
 from .settings.app import Settings
+from .signing import Signer
 
 
 class KnowsOwner(Protocol):
@@ -37,6 +42,7 @@ class State:
     endpoints: Mapping[str, str | None]  # by protocol, the public URL, if the app has set one
     blueprints: Mapping[str, Blueprint]  # by protocol, for csrf.exempt, rate limits and the like
     owners: KnowsOwner
+    signer: Signer
     files: UploadFiles  # for models
 
     @property
@@ -47,8 +53,22 @@ class State:
     def storage(self) -> Storage:
         return self.service.storage
 
-    def owner(self) -> str | None:
+    def grant(self, token: str | None = None) -> Grant | None:
+        """Return what the token of the current request allows, or ``None`` if it has none.
+
+        :param token: A token that the request has in another place than the header or the query.
+        :raises TokenRefused: The app has not signed the token.
+        """
+        environ = request.environ
+        token = environ.get("HTTP_UPLOAD_TOKEN") or token
+        if not token and PARAMETER in environ.get("QUERY_STRING", ""):
+            token = request.args.get(PARAMETER)
+        return self.signer.read(token) if token else None
+
+    def owner(self, token: str | None = None) -> str | None:
         """Return the owner that the current request acts for.
+
+        With a token, that is the owner for whom it was signed, and the request can only be about its upload.
 
         The app may have queried its database to find out. This returns the connection to the pool: if each request kept
         one and waited for another, as many requests as there are connections would wait forever.
@@ -56,7 +76,15 @@ class State:
         :raises TypeError: ``current_owner`` returned something that cannot be an owner; see
             :func:`~.core.owner.owner_of`.
         :raises ValueError: The same.
+        :raises TokenRefused: See :meth:`grant`.
+        :raises UploadNotFound: The token is for another upload.
         """
+        grant = self.grant(token)
+        if grant is not None:
+            upload_id = (request.view_args or {}).get("upload_id")
+            if upload_id is not None and self.repository.find_request(grant.request_key).id != upload_id:
+                raise UploadNotFound(upload_id)
+            return grant.owner
         owner = owner_of(current_app.ensure_sync(self.owners.current_owner)())
         self.service.repository.release_connection()
         return owner

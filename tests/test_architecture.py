@@ -32,7 +32,8 @@ ALLOWED = {
     "settings": {"core"},
     "repositories": {"core", "interfaces", "models", "settings"},
     "storage": {"core", "interfaces", "processes", "settings"},
-    "state": {"core", "interfaces", "service", "settings"},
+    "signing": {"core"},
+    "state": {"core", "interfaces", "service", "settings", "signing"},
     "wsgi": {"core", "interfaces"},
     "downloads": {"core", "interfaces", "state"},
     "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},
@@ -83,6 +84,7 @@ OUTSIDE = {
     "blinker": {"signals"},
     "prometheus_client": {"metrics"},
     "opentelemetry": {"tracing"},
+    "itsdangerous": {"signing"},
 }
 
 

@@ -344,6 +344,7 @@ WRONG: dict[str, list[Any]] = {
     "TUS_CHUNK_SIZE": [0, 1.5, None, "none"],
     "RESUMABLE_IDLE_TIMEOUT": [0, -1, "0", "none", None, True, "1" * 99],
     "RESUMABLE_LEASE": [0, None],
+    "RESUMABLE_REQUIRE_SIGNATURE": ["maybe", None],
     "TUS_PARTS_EXPIRATION": [0, -1, None, timedelta(0), True],
     "RESUMABLE_DURABILITY": ["some", None],
     "RESUMABLE_DOWNLOADS": ["download", 2, None, []],

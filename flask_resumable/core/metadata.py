@@ -80,6 +80,14 @@ class UploadMetadata(Mapping[str, str]):
             items.append(f"{name} {base64.b64encode(value.encode()).decode()}" if value else name)
         return cls(",".join(items))
 
+    def with_values(self, values: Mapping[str, str]) -> Self:
+        """Return the metadata with ``values`` in place of all that it has for the same keys."""
+        replaced = {_encode_key(key) for key in values} | {*values}
+        kept = [
+            f"{name} {value}".rstrip() for name, value in _pairs(self.raw) if _FURTHER.sub("", name) not in replaced
+        ]
+        return type(self)(",".join([*kept, type(self).from_values(values).raw] if values else kept))
+
     def to_header(self) -> str:
         """Return the header as the client sent it."""
         return self.raw

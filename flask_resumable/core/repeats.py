@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import datetime
 
 from ..errors import InvalidRequest
 from ..errors import KeyReused
+from ..errors import TokenRefused
 from .metadata import UploadMetadata
 from .upload import Creation
+from .upload import LEAVING
 from .upload import Status
 from .upload import Upload
 from .upload import Write
@@ -40,8 +43,10 @@ def request_key_of(creation: Creation, owner: str | None) -> str | None:
     """Return the key by which a repeated creation finds its upload, or ``None`` if it always creates a new one.
 
     A final upload is identified by its parts. The client's own key is ignored there, and for partial uploads, because
-    clients that have one key per file send it with each of the parts.
+    clients that have one key per file send it with each of the parts. A token is used only once, so it is a key, too.
     """
+    if creation.grant is not None:
+        return creation.grant.request_key
     if creation.concat is not None and creation.concat.is_final:
         return _digest("final", owner, _pairs(creation.metadata), creation.concat.parts)
     if creation.concat is not None or creation.idempotency_key is None:
@@ -58,16 +63,26 @@ def _pairs(metadata: UploadMetadata) -> list[tuple[str, str]]:
     return sorted((key, metadata.value_bytes(key).hex()) for key in metadata)
 
 
-def check_same(upload: Upload, creation: Creation) -> None:
-    """Refuse a key that was used for a different upload.
+def check_same(upload: Upload, creation: Creation, now: datetime) -> None:
+    """Refuse a key or a token that was used for a different upload.
 
     :raises KeyReused: The length or the metadata differ from those of the first creation.
+    :raises TokenRefused: The same, or the upload has expired or was removed.
     """
+    if creation.grant is not None:
+        is_over = upload.status in LEAVING or upload.is_expired(now)
+        if is_over or upload.client_key != creation.client_key or not _is_same(upload, creation):
+            raise TokenRefused("This upload token has been used already; each token is for one upload. Get a new one.")
+        return
     if creation.concat is not None:
         return  # its key covers everything it consists of
-    is_same_length = creation.length is None or creation.length == upload.length
-    if not is_same_length or _pairs(creation.metadata) != _pairs(upload.metadata):
+    if not _is_same(upload, creation):
         raise KeyReused(f"This {HEADER} was used for an upload with another length or metadata; use a new one.")
+
+
+def _is_same(upload: Upload, creation: Creation) -> bool:
+    is_same_length = creation.length is None or creation.length == upload.length
+    return is_same_length and _pairs(creation.metadata) == _pairs(upload.metadata)
 
 
 def is_wanted(upload: Upload, write: Write) -> bool:

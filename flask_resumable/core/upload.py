@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace as replace_slots
 from datetime import datetime
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Self
 from ..errors import BeyondLength
 from ..errors import LengthConflict
 from ..errors import OffsetMismatch
+from ..errors import TokenRefused
 from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadCompleted
@@ -26,6 +28,9 @@ from . import placement as place
 from .answer import Answer
 from .checksum import Checksum
 from .concat import Concat
+from .grant import Grant
+from .grant import HEADER
+from .grant import PARAMETER
 from .metadata import UploadMetadata
 from .processing import Processing
 from .ranges import ByteRanges
@@ -78,6 +83,8 @@ class Upload:
     protocol: str | None = None  # the name of the protocol that created it
     client_key: str | None = None  # unique; finds the upload for clients that choose their own identifier
     request_key: str | None = None  # unique; finds the upload for a creation that is sent again
+    # When the token expires that created the upload. Until then, request_key stays taken, even if it is removed.
+    signed_until: datetime | None = None
     status: Status = Status.NEW
     created_at: datetime
     updated_at: datetime | None = None  # when a request last claimed or saved it
@@ -185,7 +192,24 @@ class Creation:
     idempotency_key: str | None = None  # the same in all repetitions of this request
     awaits_completion: bool = False  # whether content must say that it is the last; see Write.completes
     protocol: str | None = None  # the name of the protocol
+    grant: Grant | None = None  # what the token of the request allows, if it has one
     storage: JSONObject = field(default_factory=dict)  # what the storage needs to know from the start
+
+
+def granted(creation: Creation) -> Creation:
+    """Return a creation with the metadata of its token.
+
+    :raises TokenRefused: The token is for another kind of upload.
+    """
+    grant = creation.grant
+    if grant is None:
+        return creation
+    if creation.concat is not None:
+        raise TokenRefused("An upload token is for one upload without parts; turn off parallel uploads.")
+    if grant.length not in (None, creation.length):
+        declared = "one of unknown length" if creation.length is None else f"{creation.length} bytes"
+        raise TokenRefused(f"This upload token is for an upload of {grant.length} bytes, not for {declared}.")
+    return replace_slots(creation, metadata=creation.metadata.with_values(grant.metadata))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +249,7 @@ class Limits:
     max_size: int | None = None
     expiration: timedelta | None = None
     sliding: bool = False  # whether each write postpones the expiry; read it only in slides()
+    requires_token: bool = False  # whether uploads can be created only with a signed token
     parts_expiration: timedelta | None = None  # the lifetime of a part whose final upload may wait longer for others
 
     def check_length(self, length: int | None, upload: Upload | None = None) -> None:
@@ -264,7 +289,13 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
     """Return a new upload.
 
     :raises TooLarge: The declared length exceeds the maximum.
+    :raises TokenRefused: The token of the request has expired, or there is none, although one is required.
     """
+    grant = creation.grant
+    if grant is None and limits.requires_token:
+        raise TokenRefused(f"This server needs an upload token: send it in {HEADER}, or as {PARAMETER} in the query.")
+    if grant is not None and grant.expires_at <= now:
+        raise TokenRefused(f"This upload token expired at {grant.expires_at:%Y-%m-%d %H:%M:%S} UTC; get a new one.")
     limits.check_length(creation.length)
     upload = Upload(
         id=upload_id,
@@ -273,19 +304,22 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         concat=creation.concat,
         owner=owner,
         client_key=creation.client_key,
-        # Kept for the time when the lengths of all parts are known.
-        max_size=limits.max_size if creation.concat is not None and creation.concat.is_final else None,
+        max_size=None if grant is None else grant.max_size,
+        signed_until=None if grant is None else grant.expires_at,
         awaits_completion=creation.awaits_completion,
         protocol=creation.protocol,
         storage=creation.storage,
         created_at=now,
         updated_at=now,
     )
+    limits.check_length(upload.length, upload)
+    if upload.is_final:  # the lengths of its parts may become known later
+        upload = replace(upload, max_size=limits.max_size)
     return replace(upload, expires_at=limits.expiry(upload, now))
 
 
 def limit_size(upload: Upload, max_size: object) -> Upload:
-    """Return a new upload with the maximum size that the app has set for it.
+    """Return a new upload with the maximum size that the app has set for it, unless it already has a smaller one.
 
     :raises ValueError: ``max_size`` is not a number of bytes.
     :raises TooLarge: The upload has been declared to be larger.
@@ -293,7 +327,9 @@ def limit_size(upload: Upload, max_size: object) -> Upload:
     if max_size is not None:
         if isinstance(max_size, bool) or not isinstance(max_size, int) or not 0 <= max_size <= MAX_LENGTH:
             raise ValueError(f"upload.max_size = {max_size!r}: must be an integer from 0 to {MAX_LENGTH}, or None.")
-    limited = replace(upload, max_size=max_size)
+        if upload.max_size is not None:
+            max_size = min(max_size, upload.max_size)
+    limited = replace(upload, max_size=upload.max_size if max_size is None else max_size)
     Limits().check_length(limited.length, limited)
     return limited
 

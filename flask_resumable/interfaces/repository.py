@@ -94,7 +94,7 @@ class StateRepository(Protocol):
     def save(self, upload: Upload, claim: Claim, *, until: datetime | None) -> None:
         """Save the record, and renew the claim or release it (``None``), in one step.
 
-        Both keys, ``owner``, ``metadata``, ``concat`` and ``created_at`` never change.
+        Both keys, ``signed_until``, ``owner``, ``metadata``, ``concat`` and ``created_at`` never change.
 
         :raises ClaimLost: A newer claim was made; nothing was changed.
         """

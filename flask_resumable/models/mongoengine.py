@@ -66,6 +66,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     id = StringField(primary_key=True)
     client_key = StringField()  # finds the upload for clients that choose their own identifier
     request_key = StringField()  # finds the upload for a creation that is sent again
+    signed_until = UtcDateTimeField()  # when the token expires that created it
     owner = StringField()
     protocol = StringField()  # that created it: "tus", "flow" or "ietf"
     status = StringField(required=True)

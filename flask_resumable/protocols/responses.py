@@ -14,6 +14,7 @@ from flask import url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import InternalServerError
 
+from ..core.grant import PARAMETER
 from ..core.printable import printable
 from ..errors import ResumableError
 from ..errors import Unavailable
@@ -73,10 +74,16 @@ def location_of(upload_id: str, *, endpoint: str | None, is_absolute: bool) -> s
     :param endpoint: The public URL of the protocol, if the app has set one.
     """
     if endpoint is not None:
-        return endpoint + upload_id
+        return _with_token(endpoint + upload_id)
     if is_absolute:
-        return url_for(".resource", upload_id=upload_id, _external=True)
-    return request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id
+        return _with_token(url_for(".resource", upload_id=upload_id, _external=True))
+    return _with_token(request.path.rpartition("/")[2] + ("" if request.path.endswith("/") else "/") + upload_id)
+
+
+def _with_token(url: str) -> str:
+    """Add the token that the client has sent in the query, because its later requests need it as well."""
+    token = request.args.get(PARAMETER) if PARAMETER in request.environ.get("QUERY_STRING", "") else None
+    return f"{url}?{urlencode({PARAMETER: token})}" if token else url
 
 
 def public_url_for(

@@ -178,6 +178,8 @@ class Lifecycle:
     def remove(self, claimed: ClaimedUpload, why: Removal, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload for good. After a crash it is in DELETING, and the cleaner continues.
 
+        If it was created with a token that has not expired, a tombstone keeps the token from being used again.
+
         :param why: What observers are told.
         :param remembered_until: Keep the record as a tombstone until then.
         :raises RemovalRefused: The database refuses to delete the record; the upload is unchanged.
@@ -188,6 +190,12 @@ class Lifecycle:
             # Removed bytes cannot be restored, so ask the database first.
             self._repository.rehearse_removal(claimed.upload, claimed.claim)
         self._remove(claimed, why, remembered_until)
+
+    def _memory_of(self, upload: Upload, wanted: datetime | None) -> datetime | None:
+        """Return until when a tombstone must be kept, or ``None`` if there is no need for one."""
+        if upload.signed_until is None or upload.signed_until <= self._now():
+            return wanted
+        return upload.signed_until if wanted is None else max(wanted, upload.signed_until)
 
     def discard(self, claimed: ClaimedUpload, *, remembered_until: datetime | None = None) -> None:
         """Remove an upload that was refused: its bytes in any case, and its record if the database allows it.
@@ -207,7 +215,7 @@ class Lifecycle:
         self._remove(claimed, Removal.REFUSED, remembered_until)
 
     def _remove(self, claimed: ClaimedUpload, why: Removal, remembered_until: datetime | None) -> None:
-        self._remove_bytes_and_record(claimed, remembered_until)
+        self._remove_bytes_and_record(claimed, self._memory_of(claimed.upload, remembered_until))
         self._observer.removed(claimed.upload, why)
 
     def _remove_bytes_and_record(self, claimed: ClaimedUpload, remembered_until: datetime | None) -> None:
@@ -239,9 +247,9 @@ class Lifecycle:
         claimed.save(replace(upload.with_status(Status.GONE), expires_at=until), last=True)
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
-        """Return the upload in DELETING. If it has a key, also set until when the key stays taken."""
+        """Return the upload in DELETING. If it has a key or a token, also set until when that stays taken."""
         leaving = upload.with_status(Status.DELETING)
-        if upload.client_key is None:
+        if upload.client_key is None and upload.signed_until is None:
             return leaving
         now = self._now()
         return replace(leaving, expires_at=remembered_until or min(upload.expires_at or now, now))
@@ -249,9 +257,10 @@ class Lifecycle:
     def resume_removal(self, claimed: ClaimedUpload) -> None:
         """Continue a removal that was interrupted, and leave a tombstone if one was wanted."""
         upload = claimed.upload
+        has_key = upload.client_key is not None or upload.signed_until is not None
         is_over = upload.expires_at is not None and upload.expires_at <= self._now()
         why = Removal.EXPIRED if is_over and upload.client_key is None else Removal.DELETED  # the best guess
-        if upload.client_key is None or upload.expires_at is None or is_over:
+        if not has_key or upload.expires_at is None or is_over:
             self.remove(claimed, why)
         elif upload.status is Status.DELETING:
             self.remove(claimed, why, remembered_until=upload.expires_at)
@@ -372,7 +381,7 @@ def _limiting(hook: Callable[[Any], Answer | None], upload: Upload) -> Callable[
 
     def call(instance: Any) -> Answer | None:
         answer = hook(instance)
-        rules.limit_size(upload, instance.max_size)
+        instance.max_size = rules.limit_size(upload, instance.max_size).max_size
         return answer
 
     return call

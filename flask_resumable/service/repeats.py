@@ -87,6 +87,7 @@ class Repeats:
         """Return the upload that exists for this request, or create one with ``make``.
 
         :param created: Called with the existing upload before any content is read.
+        :raises TokenRefused: The token has created another upload.
         :raises KeyReused: The existing upload was requested with another length or metadata.
         :raises UploadLocked: Another request is still creating it.
         """
@@ -99,7 +100,7 @@ class Repeats:
             try:
                 if upload is None:
                     return make()
-                check_same(upload, creation)
+                check_same(upload, creation, self._now())
                 if overtaken:
                     return self._made_by_another(upload)
                 if created is not None:
@@ -122,10 +123,14 @@ class Repeats:
             time.sleep(_POLL)
 
     def _known(self, request_key: str) -> Upload | None:
-        """Return what an earlier request has created. Release the key if that has expired, and return ``None``."""
+        """Return what an earlier request has created. Release the key if that has expired, and return ``None``.
+
+        The key of a token is never released, because a token is used once.
+        """
         try:
             upload = self._repository.find_request(request_key)
-            if not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
+            is_signed = upload.signed_until is not None
+            if is_signed or not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
                 return upload
             with suppress(UploadLocked):
                 self._repository.amend(upload.id, lambda known: replace(known, request_key=None), now=self._now())

@@ -120,6 +120,7 @@ class UploadService:
         :param created: Called with the upload once it exists, before its content is read.
         :raises UploadRejected: ``on_create``, ``choose_storage`` or ``choose_folder`` refused; nothing was created.
         :raises TooLarge: The upload would exceed ``limits``; nothing was created.
+        :raises TokenRefused: The request's token does not allow this, or the app requires one.
         :raises KeyReused: The client used the same idempotency key for a different upload.
         :raises UploadLocked: An earlier, identical request took longer than this one could wait.
         """
@@ -127,6 +128,8 @@ class UploadService:
             if content is not None and content[0].size != 0:
                 raise UploadClosed("A final upload is concatenated from others and accepts no content.")
             content = None
+        if (grant := creation.grant) is not None:
+            creation, owner = rules.granted(creation), grant.owner
         request_key = request_key_of(creation, owner)
 
         def make() -> Upload:

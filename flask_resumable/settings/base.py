@@ -119,6 +119,10 @@ class ProtocolSettings:
         checks.whole(0, 65535), 16 * 1024, "The maximum length of an upload's metadata, in characters."
     )
 
+    require_signature: bool = setting(
+        checks.flag, False, "Let only clients with a token from `sign()` create uploads. Needs a `SECRET_KEY`."
+    )
+
     def mistakes(self, read_before: Sequence[Any]) -> list[str]:
         """List contradictions within this section, and with the sections that were read before it."""
         found = []
@@ -145,7 +149,12 @@ class ProtocolSettings:
 
     def limits(self) -> Limits:
         """Return the limits for uploads through this protocol."""
-        return Limits(max_size=self.max_size, expiration=self.expiration, sliding=self.sliding_expiration)
+        return Limits(
+            max_size=self.max_size,
+            expiration=self.expiration,
+            sliding=self.sliding_expiration,
+            requires_token=self.require_signature,
+        )
 
 
 @dataclass(frozen=True, slots=True)

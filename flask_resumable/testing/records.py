@@ -48,6 +48,7 @@ class RecordContract:
             max_size=MAX_LENGTH,
             protocol="tus",
             request_count=3,
+            signed_until=LATER,
             answer=Answer("Grüße", {"X-File": "1"}, 201),
             processing=Processing.of("failed", "Grüße 🙂"),
             storage={"path": "a/b", "parts": [1, {"n": None}]},

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
+from ...core.grant import Grant
+from ...core.grant import PARAMETER
 from ...core.ids import ID_PATTERN
 from ...core.upload import JSONObject
 from ...core.upload import Limits
@@ -45,17 +48,33 @@ class Asker:
     def __init__(self, server: FlowServer) -> None:
         self.server = server
         self._known: tuple[flow.File, str] | None = None
+        self._token: str | None = None  # in a form
+
+    def note_token(self, parameters: Mapping[str, str]) -> None:
+        """Note the token that a form may have, because some clients cannot send it elsewhere."""
+        token = parameters.get(PARAMETER)
+        if token and token != self._token:
+            self._token = token
+            self._known = None
+            for name in ("owner", "grant"):
+                vars(self).pop(name, None)
+
+    @cached_property
+    def grant(self) -> Grant | None:
+        """What the client's token allows, if it has one."""
+        return current_state().grant(self._token)
 
     @cached_property
     def owner(self) -> str | None:
         """The owner of the client's uploads."""
-        return current_state().owner()
+        return current_state().owner(self._token)
 
     def key(self, file: flow.File) -> str:
         """Return the key of a file's upload."""
         if self._known is None or self._known[0] != file:
             callback = self.server.settings.hash_name_callback
-            self._known = file, file.key(self.owner, None if callback is None else str(callback(file)))
+            name = None if callback is None else str(callback(file))
+            self._known = file, file.key(self.owner, name, token=None if self.grant is None else self.grant.nonce)
         return self._known[1]
 
     def look(self, file: flow.File) -> Upload | None:

@@ -17,6 +17,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.MethodNotAllowed: 405,
     errors.InvalidRequest: 400,
     errors.UploadNotFound: 404,
+    errors.TokenRefused: 403,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
     errors.BodyIncomplete: 503,  # the network's fault, or the server stops
@@ -40,7 +41,7 @@ def reply_error(error: errors.ResumableError, *, dialect: str = "flow", permanen
     status = _status(error)
     if status == 413 and dialect == "resumable":
         status = 400
-    if status in (400, 413) and permanent:
+    if (status in (400, 413) or isinstance(error, errors.TokenRefused)) and permanent:
         status = 415
     headers = {"Allow": ", ".join(error.allowed)} if isinstance(error, errors.MethodNotAllowed) else {}
     if status == 503:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from ...core.fields import whole_number
+from ...core.grant import PARAMETER
 from ...core.metadata import UploadMetadata
 from ...core.ranges import ChunkSpan
 from ...core.secrets import is_secret
@@ -101,16 +102,19 @@ class File:
     further: tuple[tuple[str, str], ...] = ()  # names and values of those that were given more than once
     identity: tuple[str | None, ...] = ()  # the values of ``FlowPolicy.identity_parameters``
 
-    def key(self, owner: str | None, name: str | None = None) -> str:
+    def key(self, owner: str | None, name: str | None = None, *, token: str | None = None) -> str:
         """Return the key of the upload: a digest of the owner, the client's names for the file, and the chunk sizes.
 
         The name is included because the clients' default identifier is only the size and the ASCII part of the name.
         The chunk sizes are included because chunks of one size must not count as chunks of another size.
 
         :param name: Replaces the identifier and the names.
+        :param token: The nonce of the client's token, which finds only the upload that it has created.
         """
         called = [self.identifier, self.filename, self.relative_path] if name is None else [name]
         parts = [owner, called, self.total_size, self.chunk_size, self.total_chunks, *self.identity]
+        if token is not None:
+            parts.append(f"token {token}")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def metadata(self, policy: FlowPolicy) -> UploadMetadata:
@@ -192,7 +196,7 @@ def parse_file(parameters: Parameters, policy: FlowPolicy, *, whole: int | None 
     own, listed = dialect.own, policy.metadata_parameters or ()
 
     def may_keep(key: str, value: str) -> bool:
-        return key in listed or not is_secret(key, value)
+        return key != PARAMETER and (key in listed or not is_secret(key, value))
 
     return File(
         dialect=dialect,

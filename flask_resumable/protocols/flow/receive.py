@@ -44,7 +44,9 @@ def receive_chunk(asker: Asker) -> Response:
     server.chunks.release_connection()
     arriving = ChunkRequest(request, body, file_field=server.settings.file_field, max_size=server.policy.max_body)
     try:
-        if arriving.find_file():
+        has_file = arriving.find_file()
+        asker.note_token(arriving.parameters)
+        if has_file:
             upload = _stored(asker, arriving)
             return respond(*shaped(flow_replies.reply_stored(upload), arriving.parameters))
         if request.method not in server.settings.test_methods:
@@ -79,6 +81,7 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
             arriving.drain()
             raise
         if wish is None:
+            asker.note_token(arriving.parameters)
             wish = _wish_after(asker, arriving.parameters, arriving.size)
         elif arriving.has_later_parameters:
             chunk = flow.parse_chunk(arriving.parameters, asker.server.policy)
@@ -127,6 +130,7 @@ def _wish(asker: Asker, chunk: flow.Chunk) -> ChunkWrite:
         metadata=file.metadata(asker.server.policy),
         client_key=asker.key(file),
         protocol="flow",
+        grant=asker.grant,
         storage=asker.server.layout(file.chunk_size, file.total_chunks),
     )
     return ChunkWrite(creation=creation, span=chunk.span)

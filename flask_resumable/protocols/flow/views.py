@@ -10,6 +10,7 @@ from flask import request
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
+from ...core.grant import HEADER
 from ...errors import MethodNotAllowed
 from ...errors import ResumableError
 from ...errors import UploadNotFound
@@ -32,7 +33,7 @@ from .receive import receive_chunk
 from .receive import respond_to_test
 from .receive import shaped
 
-REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", "X-Requested-With", "X-Request-ID")
+REQUEST_HEADERS = ("Content-Type", "Upload-Checksum", HEADER, "X-Requested-With", "X-Request-ID")
 RESPONSE_HEADERS = ("Allow",)
 
 

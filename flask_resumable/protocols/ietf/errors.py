@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadCompleted: 400,
     errors.UploadClosed: 403,
     errors.KeyReused: 422,
+    errors.TokenRefused: 403,
     errors.OffsetMismatch: 409,
     errors.LengthConflict: 400,
     errors.BeyondLength: 400,

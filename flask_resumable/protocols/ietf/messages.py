@@ -13,6 +13,7 @@ from datetime import datetime
 from datetime import timedelta
 from math import ceil
 
+from ...core import grant
 from ...core import repeats
 from ...core.answer import Answer
 from ...core.checksum import OF_ALL
@@ -66,6 +67,7 @@ REQUEST_HEADERS = (
     "X-HTTP-Method-Override",
     "X-Request-ID",
     "X-Requested-With",
+    grant.HEADER,
 )
 RESPONSE_HEADERS = (
     "Content-Disposition",

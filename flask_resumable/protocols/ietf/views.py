@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -139,6 +140,7 @@ def _create(site: _Site, upload_id: str) -> Response:
         site.server.policy,
         proves_end=proves_end(environ),
     )
+    creation = replace(creation, grant=site.state.grant())
     body = None if content is None else body_of(request, site.server.settings.idle_timeout)
     announcer = _announcer(site, body, is_creation=True)
     is_small = creation.length is not None and creation.length < site.server.policy.min_size

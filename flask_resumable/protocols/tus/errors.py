@@ -20,6 +20,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadExpired: 410,
     errors.UploadClosed: 403,
     errors.KeyReused: 422,
+    errors.TokenRefused: 403,
     errors.OffsetMismatch: 409,
     errors.LengthConflict: 400,
     errors.TooLarge: 413,

@@ -14,6 +14,7 @@ from datetime import UTC
 from email.utils import format_datetime
 from functools import lru_cache
 
+from ...core import grant
 from ...core import repeats
 from ...core.checksum import ALGORITHMS
 from ...core.checksum import Checksum
@@ -65,6 +66,7 @@ REQUEST_HEADERS = (
     "X-HTTP-Method-Override",
     "X-Request-ID",
     "X-Requested-With",
+    grant.HEADER,
 )
 RESPONSE_HEADERS = (
     "Location",

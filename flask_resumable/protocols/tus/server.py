@@ -40,7 +40,7 @@ def _serve(settings: TusSettings, service: UploadService) -> Dialect:
 
 def _policy(settings: TusSettings, storage: Storage) -> Policy:
     offered = set(EXTENSIONS) - set(settings.disabled_extensions)
-    if storage.capabilities.concatenation is None:
+    if storage.capabilities.concatenation is None or settings.require_signature:  # a token is for one upload
         offered -= {"concatenation", "concatenation-unfinished"}
     if settings.expiration is None and "concatenation" not in offered:
         offered -= {"expiration"}  # with concatenation, partial uploads expire anyway

@@ -125,6 +125,7 @@ def _create(site: _Site, upload_id: str) -> Response:
     if not policy.offers("creation"):
         raise MethodNotAllowed("This server does not let clients create uploads.", ("OPTIONS",))
     creation, content = tus.parse_creation(request.headers, announced_size(request.environ), policy)
+    creation = replace(creation, grant=site.state.grant())
     body = None if content is None else body_of(request, site.server.settings.idle_timeout)
     upload = site.state.service.create(
         creation,
