@@ -11,10 +11,11 @@ except ImportError:
     ) from None
 
 from .core.answer import Answer
+from .core.quota import Quota
 from .errors import ConfigurationError
 from .errors import ResumableError
 from .errors import UploadRejected
 from .extension import FlaskResumable
 from .models.upload import Upload
 
-__all__ = ["Answer", "ConfigurationError", "FlaskResumable", "ResumableError", "Upload", "UploadRejected"]
+__all__ = ["Answer", "ConfigurationError", "FlaskResumable", "Quota", "ResumableError", "Upload", "UploadRejected"]

@@ -17,6 +17,7 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     │   └── UploadCompleted         it is complete
     ├── UploadRejected          a hook refused
     │   └── RemovalRefused          the database refused, because something still refers to the record
+    ├── QuotaExceeded           the owner has too much in unfinished uploads
     ├── TokenRefused            a signed token is missing, damaged, expired or used
     ├── OffsetMismatch          the content does not start at the upload's offset
     ├── LengthConflict          the declared length contradicts what is known
@@ -135,6 +136,13 @@ class RemovalRefused(UploadRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(409, "The upload was not removed because the app still refers to it.")
         self.reason = reason
+
+
+QUOTA_RETRY = 30  # seconds until a client may try again; its owner's other uploads must be finished first
+
+
+class QuotaExceeded(ResumableError):
+    """Raised when an owner cannot create another upload until some are finished or removed. The message says why."""
 
 
 class TokenRefused(ResumableError):

@@ -14,6 +14,7 @@ from typing import Any
 from typing import Generic
 
 from flask import Blueprint
+from flask import current_app
 from flask import Flask
 from flask import Response
 from flask import url_for as flask_url_for
@@ -27,6 +28,7 @@ from .core.owner import Anybody
 from .core.owner import owner_of
 from .core.processing import mark_in_hook
 from .core.processing import Processing
+from .core.quota import Quota
 from .core.upload import LEAVING
 from .core.upload import Status
 from .errors import ConfigurationError
@@ -183,6 +185,7 @@ class FlaskResumable(Generic[UploadT]):
             now=self._now,
             is_stopping=is_stopping,
             observer=observer,
+            quotas=self._quotas(settings),
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         if settings.metrics is not False or settings.metrics_url is not None:
@@ -206,6 +209,21 @@ class FlaskResumable(Generic[UploadT]):
         app.cli.add_command(tus_commands)
         if settings.metrics_url is not None:
             app.add_url_rule(settings.metrics_url, "resumable_metrics", _metrics_view(settings))
+
+    def _quotas(self, settings: Settings) -> Callable[[str], Quota | None] | None:
+        """Return what finds the quota of an owner, or ``None`` if the app sets none."""
+        sizes = settings.max_active_uploads, settings.max_reserved_bytes
+        default = None if sizes == (None, None) else Quota(*sizes)
+        if type(self).quota is FlaskResumable.quota:
+            return None if default is None else lambda owner: default
+
+        def find(owner: str) -> Quota | None:
+            found: Any = current_app.ensure_sync(self.quota)(owner)
+            if not isinstance(found, Quota | None):
+                raise TypeError(f"quota() returned a value of type {type(found).__name__}: it must be a Quota or None.")
+            return default if found is None else found
+
+        return find
 
     def _mapped_model(self, app: Flask) -> type[Any] | None:
         db = self._db if self._db is not None else app.extensions.get("sqlalchemy")
@@ -436,6 +454,20 @@ class FlaskResumable(Generic[UploadT]):
 
         The id is stored as text, in ``upload.owner``. It may be a ``str`` of up to 255 characters, an ``int``, a
         ``UUID`` or an ``ObjectId``. Anything else raises :exc:`TypeError` or :exc:`ValueError` in the request.
+        """
+        return None
+
+    def quota(self, owner: str) -> Quota | Awaitable[Quota | None] | None:
+        """Return what an owner may have in unfinished uploads, or ``None`` to apply the settings.
+
+        ::
+
+            def quota(self, owner: str) -> Quota | None:
+                user = db.session.get(User, owner)
+                return Quota(uploads=3, bytes=user.space - user.used)
+
+        This is called when an owner creates an upload, and not for uploads that have no owner. The settings are
+        ``MAX_ACTIVE_UPLOADS`` and ``MAX_RESERVED_BYTES``.
         """
         return None
 

@@ -39,3 +39,20 @@ def test_max_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (f"HTTP/1.1 {response.status}", response.text.strip()) == (told[1], told[-1])
     assert Tus(client, headers={"X-User": "alice"}).create(50_000_000).status_code == 201
     refused(Tus(client, headers={"X-User": "alice"}).create(50_000_001), 413)
+
+
+def test_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown of curl is what somebody without a plan gets after three uploads, and alice has a plan."""
+    client = app_of("MAX_ACTIVE_UPLOADS", tmp_path, monkeypatch).test_client()
+    [told] = [code.strip().splitlines() for language, code in BLOCKS if language == "console" and "bob" in code]
+    bob, alice = (Tus(client, headers={"X-User": user}) for user in ("bob", "alice"))
+    for _ in range(3):
+        bob.new(5)
+    response = bob.create(5)
+    wanted = f"HTTP/1.1 {response.status}", f"Retry-After: {response.headers['Retry-After']}", response.text.strip()
+    assert wanted == (told[1], told[2], told[-1])
+    refused(bob.create(2_000_000_001), 429)
+    for _ in range(5):
+        alice.new(10_000_000_000)
+    refused(alice.create(1), 429)
+    refused(alice.create(50_000_000_001), 413)

@@ -345,6 +345,8 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_IDLE_TIMEOUT": [0, -1, "0", "none", None, True, "1" * 99],
     "RESUMABLE_LEASE": [0, None],
     "RESUMABLE_REQUIRE_SIGNATURE": ["maybe", None],
+    "RESUMABLE_MAX_ACTIVE_UPLOADS": [-1, 1.5, "many", True],
+    "RESUMABLE_MAX_RESERVED_BYTES": [-1, 1.5, "many", 2**63],
     "TUS_PARTS_EXPIRATION": [0, -1, None, timedelta(0), True],
     "RESUMABLE_DURABILITY": ["some", None],
     "RESUMABLE_DOWNLOADS": ["download", 2, None, []],

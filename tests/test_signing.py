@@ -354,9 +354,13 @@ def test_a_token_can_be_required(app: Flask) -> None:
 
 
 def test_permanent_errors(app: Flask) -> None:
-    """flow.js retries after a 403, unless the app asks for a status after which it gives up."""
+    """flow.js retries after a 403, unless the app asks for a status after which it gives up. resumable.js gets one."""
     app.config["FLOW_PERMANENT_ERRORS"] = True
     assert Site(app).flow("x").post(SAMPLE, 1).status_code == 415
+    other = Flask("other", instance_path=app.instance_path)
+    site = Site(other)
+    resumable = Flow(other.test_client(), "resumable", headers={"Upload-Token": "x"})
+    assert (site.flow("x").post(SAMPLE, 1).status_code, resumable.post(SAMPLE, 1).status_code) == (403, 400)
 
 
 def test_without_a_secret_key(app: Flask) -> None:

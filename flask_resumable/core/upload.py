@@ -90,6 +90,8 @@ class Upload:
     updated_at: datetime | None = None  # when a request last claimed or saved it
     expires_at: datetime | None = None
     max_size: int | None = None  # the app's limit for this upload, besides the one for all uploads
+    # How many bytes it takes of its owner's quota. None if that does not apply, or the upload is complete.
+    reserved: int | None = None
     awaits_completion: bool = False  # not complete until a client says so, even if every byte has been received
     answer: Answer | None = None  # what on_complete returned
     processing: Processing | None = None  # what the app says about its processing; only mark() changes it
@@ -394,7 +396,7 @@ def _declare_length(upload: Upload, length: int, limits: Limits) -> Upload:
     if length < upload.offset:
         raise LengthConflict(f"The upload already has {upload.offset} bytes; its length cannot be {length}.")
     limits.check_length(length, upload)
-    return replace(upload, length=length)
+    return replace(upload, length=length, reserved=None if upload.reserved is None else length)
 
 
 def _end_at(upload: Upload, end: int, limits: Limits) -> Upload:
@@ -442,7 +444,9 @@ def postpone(upload: Upload, limits: Limits, now: datetime) -> Upload:
 def expire_soon(part: Upload, now: datetime) -> Upload:
     """Return a part that a final upload was made of. It expires soon, since its bytes are now stored twice."""
     until = now + AFTER_USE
-    return part if part.expires_at is not None and part.expires_at <= until else replace(part, expires_at=until)
+    if part.expires_at is not None and part.expires_at <= until:
+        return part if part.reserved is None else replace(part, reserved=None)
+    return replace(part, expires_at=until, reserved=None)
 
 
 def with_storage(upload: Upload, stored: JSONObject) -> Upload:
@@ -456,6 +460,18 @@ def finish_if_ready(upload: Upload) -> Upload:
     if upload.status is Status.ACTIVE and upload.is_ready:
         return upload.with_status(Status.FINISHING)
     return upload
+
+
+def completed(upload: Upload) -> Upload:
+    """Return the upload when it is complete. It takes nothing of its owner's quota any more, unless it is a part."""
+    return replace(upload.with_status(Status.COMPLETE), reserved=upload.reserved if upload.is_partial else None)
+
+
+def with_less_reserved(upload: Upload) -> Upload:
+    """Return an upload of unknown length that reserves no more than the maximum size that ``on_create`` has set."""
+    if upload.reserved is None or upload.length is not None or upload.max_size is None:
+        return upload
+    return upload if upload.reserved <= upload.max_size else replace(upload, reserved=upload.max_size)
 
 
 def truncated(upload: Upload, offset: int) -> Upload:

@@ -12,6 +12,7 @@ from typing import Protocol
 from ..core.answer import Answer
 from ..core.owner import Anybody
 from ..core.processing import Processing
+from ..core.quota import Quota
 from ..core.upload import Upload
 
 
@@ -39,6 +40,22 @@ class StateRepository(Protocol):
         :param until: When the claim expires.
         :param by: See :meth:`claim`.
         :raises UploadExists: The id or one of the keys is taken.
+        """
+        ...
+
+    def add_within(
+        self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
+    ) -> tuple[Upload, Claim]:
+        """Do the same as :meth:`add`, if the owner's quota has room for the upload.
+
+        What it must have room for is what :func:`~flask_resumable.core.quota.reserve` says. All requests of an owner
+        do this one after another, in whichever process, so that together they never exceed the quota. Only apps that
+        set quotas call this.
+
+        :return: The upload as it was inserted, with what it has reserved.
+        :raises UploadExists: The id or one of the keys is taken, whether or not there is room.
+        :raises QuotaExceeded: There is no room; nothing was inserted.
+        :raises TooLarge: There will never be room; nothing was inserted.
         """
         ...
 

@@ -86,6 +86,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     format = LongField(default=FORMAT)  # the version of the fields' formats
     storage = JSONField()  # the storage's own data
     max_size = LongField()  # in bytes; on_create may set it
+    reserved = LongField()  # in bytes, of its owner's quota
     digests = JSONField()
     created_at = UtcDateTimeField(required=True)
     updated_at = UtcDateTimeField()  # when a request last claimed or saved it

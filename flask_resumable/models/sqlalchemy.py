@@ -139,6 +139,7 @@ class SQLAlchemyMixin(UploadInterface):
     format: Mapped[int] = mapped_column(SmallInteger, default=FORMAT)  # the version of the columns' formats
     storage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the storage's own data
     max_size: Mapped[int | None] = mapped_column(BigInteger)  # in bytes; on_create may set it
+    reserved: Mapped[int | None] = mapped_column(BigInteger)  # in bytes, of its owner's quota
     digests: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(_MOMENT)
     updated_at: Mapped[datetime | None] = mapped_column(_MOMENT)  # when a request last claimed or saved it

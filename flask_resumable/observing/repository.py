@@ -12,6 +12,7 @@ from .timed import Timed
 # Not those that mainly wait for a hook of the app, or only return a connection.
 _OPERATIONS = (
     "add",
+    "add_within",
     "amend",
     "awaiting",
     "claim",

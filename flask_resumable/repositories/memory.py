@@ -18,6 +18,10 @@ from ..core.owner import Anybody
 from ..core.processing import collecting_mark
 from ..core.processing import Mark
 from ..core.processing import Processing
+from ..core.quota import Quota
+from ..core.quota import reserve
+from ..core.quota import takes_quota
+from ..core.quota import usage_of
 from ..core.upload import LEAVING
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -50,6 +54,16 @@ class MemoryRepository:
                 raise UploadExists
             self._records[upload.id] = _Record(replace(upload, claimed_until=until, claimed_by=by, fence=1))
         return Claim(upload.id, 1)
+
+    def add_within(
+        self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
+    ) -> tuple[Upload, Claim]:
+        with self._lock:
+            if upload.id in self._records or any(_is_named_alike(upload, other) for other in self._all()):
+                raise UploadExists
+            counted = [other for other in self._all() if other.owner == upload.owner and takes_quota(other, now)]
+            upload = reserve(upload, quota, usage_of(counted))
+            return upload, self.add(upload, until=until, by=by)
 
     def get(self, upload_id: str) -> Upload:
         return self._find(upload_id).upload

@@ -15,6 +15,7 @@ from typing import Any
 from typing import Protocol
 
 from ..core.answer import Answer
+from ..core.quota import Quota
 from ..core.ranges import ByteRanges
 from ..core.replacing import replace
 from ..core.upload import Status
@@ -177,14 +178,23 @@ class Claims:
         self._coming: list[str] = []  # ids of uploads that are just being claimed
         self._announced: list[str] = []  # ids of uploads for which a request with content has arrived
 
-    def add(self, upload: Upload, *, is_free: bool, is_receiving: bool = False) -> ClaimedUpload:
-        """Insert a new record, claimed unless it ``is_free``. Pass the result to :meth:`keep`."""
+    def add(
+        self, upload: Upload, *, is_free: bool, is_receiving: bool = False, quota: Quota | None = None
+    ) -> ClaimedUpload:
+        """Insert a new record, claimed unless it ``is_free``. Pass the result to :meth:`keep`.
+
+        :param quota: What its owner may have.
+        """
         claimed = self._claimed(is_receiving)
 
         def add() -> tuple[Upload, Claim]:
             until = None if is_free else claimed.claim_until()
-            claim = self._repository.add(upload, until=until, by=str(self._name))
-            return replace(upload, fence=claim.fence), claim
+            if quota is None:
+                made, claim = upload, self._repository.add(upload, until=until, by=str(self._name))
+            else:
+                now = self._now()
+                made, claim = self._repository.add_within(upload, quota, now=now, until=until, by=str(self._name))
+            return replace(made, fence=claim.fence), claim
 
         return self._begun(claimed, upload.id, add, is_released=is_free)
 

@@ -82,6 +82,8 @@ class Lifecycle:
         try:
             with self._keeper.keeping(claimed):
                 self._step(claimed, claimed.upload.with_status(Status.ACTIVE), "on_create")
+                if (needs_less := rules.with_less_reserved(claimed.upload)) is not claimed.upload:
+                    claimed.save(needs_less)
         except Exception:
             self._unmake(claimed)
             raise
@@ -120,7 +122,7 @@ class Lifecycle:
                 )
                 claimed.save(rules.truncated(upload, error.offset))
                 raise
-            done = self._remembered_as(rules.with_storage(upload, stored).with_status(Status.COMPLETE))
+            done = self._remembered_as(rules.completed(rules.with_storage(upload, stored)))
             try:
                 self._check_digest(done)
                 with self._mover.completing(claimed, done) as done:
@@ -248,7 +250,7 @@ class Lifecycle:
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:
         """Return the upload in DELETING. If it has a key or a token, also set until when that stays taken."""
-        leaving = upload.with_status(Status.DELETING)
+        leaving = replace(upload.with_status(Status.DELETING), reserved=None)
         if upload.client_key is None and upload.signed_until is None:
             return leaving
         now = self._now()

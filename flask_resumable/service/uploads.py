@@ -18,6 +18,7 @@ from datetime import timedelta
 from functools import partial
 
 from ..core import upload as rules
+from ..core.quota import Quota
 from ..core.repeats import request_key_of
 from ..core.replacing import replace
 from ..core.upload import Creation
@@ -69,6 +70,7 @@ class UploadService:
         now: Clock,
         is_stopping: Callable[[], bool] = lambda: False,
         observer: Observer | None = None,
+        quotas: Callable[[str], Quota | None] | None = None,
     ) -> None:
         self.repository = repository
         self.storage = storage
@@ -81,6 +83,7 @@ class UploadService:
             repository, storage, hooks, self._claims, self._keeper, now, observer, completed_ttl=completed_ttl
         )
         self._cancelled_ttl = cancelled_ttl
+        self._quotas = quotas
         self._takeover = Takeover(repository, storage, self._claims, now)
         listener = Listener(repository, self._claims, is_stopping)
         #: What calls on_progress, or ``None`` if the app has no such hook.
@@ -121,6 +124,7 @@ class UploadService:
         :raises UploadRejected: ``on_create``, ``choose_storage`` or ``choose_folder`` refused; nothing was created.
         :raises TooLarge: The upload would exceed ``limits``; nothing was created.
         :raises TokenRefused: The request's token does not allow this, or the app requires one.
+        :raises QuotaExceeded: The owner has too much in unfinished uploads.
         :raises KeyReused: The client used the same idempotency key for a different upload.
         :raises UploadLocked: An earlier, identical request took longer than this one could wait.
         """
@@ -152,9 +156,13 @@ class UploadService:
             upload = rules.assemble(upload, self._lifecycle.parts_of(upload, unfinished=unfinished_parts), limits)
         elif content is not None:
             rules.begin(upload, content[0], limits, self.now())  # refuse before anything is created
+        quota = self._quota_of(upload)
+        if quota is not None and upload.length is None and not upload.is_final:
+            upload = replace(upload, max_size=limits.max_size_of(upload))  # which it reserves
         upload = self._placed(upload)
         has_content = content is not None
-        with self._created(upload, has_content=has_content, is_idle=not has_content and upload.length != 0) as claimed:
+        is_idle = not has_content and upload.length != 0
+        with self._created(upload, has_content=has_content, is_idle=is_idle, quota=quota) as claimed:
             self._lifecycle.catch_up(claimed)
             if created is not None:
                 created(claimed.upload)
@@ -342,14 +350,24 @@ class UploadService:
         self.repository.release_connection()  # the app may have used its database to decide
         return upload
 
+    def _quota_of(self, upload: Upload) -> Quota | None:
+        """Return what the owner of a new upload may have, or ``None`` if that is not limited."""
+        if self._quotas is None or upload.owner is None:
+            return None
+        quota = self._quotas(upload.owner)
+        self.repository.release_connection()  # the app may have used its database to find out
+        return quota
+
     @contextmanager
-    def _created(self, upload: Upload, *, has_content: bool, is_idle: bool) -> Iterator[ClaimedUpload]:
+    def _created(
+        self, upload: Upload, *, has_content: bool, is_idle: bool, quota: Quota | None
+    ) -> Iterator[ClaimedUpload]:
         """Insert a new record. ``is_idle`` says that nothing else is to be done with it, unless there is a hook."""
         has_hook = self._hooks.named("on_create") is not None
         if not has_hook:
             upload = upload.with_status(Status.ACTIVE)
         is_done = is_idle and not has_hook and not upload.is_final
-        born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook)
+        born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook, quota=quota)
         with self._claims.keep(born) as claimed:
             if not has_hook:
                 self._lifecycle.observe("on_create", upload)

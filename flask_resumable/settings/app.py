@@ -74,6 +74,17 @@ class Settings(StorageSettings):
         False,
         "Make OpenTelemetry spans. They go where the OpenTelemetry SDK of the app sends them.",
     )
+    max_active_uploads: int | None = setting(
+        checks.optional_count,
+        None,
+        "How many unfinished uploads an owner may have. `None` means no limit. `quota()` can decide for each owner.",
+    )
+    max_reserved_bytes: int | None = setting(
+        checks.optional_size(0),
+        None,
+        "How many bytes the unfinished uploads of an owner may have together when they are complete. `None` means no "
+        "limit.",
+    )
     database_uri: str = setting(
         checks.text,
         "sqlite:///resumable.sqlite",

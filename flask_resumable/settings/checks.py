@@ -226,6 +226,16 @@ def text(value: Any) -> str:
     return os.fsdecode(value)
 
 
+def optional_count(value: Any) -> int | None:
+    """Accept a number that is not negative, or ``None`` for no limit."""
+    if is_none(value):
+        return None
+    try:
+        return whole(0)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or None for no limit") from None
+
+
 def optional_text(value: Any) -> str | None:
     """Accept a non-empty string, or ``None``."""
     return None if is_none(value) else text(value)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import pytest
 
-for _module in ("chunks", "claims", "object_store", "processes", "records", "repository", "storage"):
+for _module in ("chunks", "claims", "object_store", "processes", "quotas", "records", "repository", "storage"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from .client import ManualClock  # noqa: E402

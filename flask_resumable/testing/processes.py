@@ -7,6 +7,7 @@ import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 from threading import Thread
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ..core.quota import Quota
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -21,6 +23,7 @@ from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..interfaces import StateRepository
+from .quotas import add_if_room
 from .samples import an_upload
 from .samples import claim_free
 from .samples import id_of
@@ -29,6 +32,7 @@ from .samples import SOON
 from .samples import take
 
 PROCESSES = 4
+OWNERS = 10
 PATIENCE = 120  # seconds until all processes must have started
 
 Work = Callable[[StateRepository, int], Any]
@@ -62,6 +66,14 @@ class ProcessContract:
         assert sorted(number for some in winners for number, _ in some) == [*range(50)]
         for number, upload_id in (pair for some in winners for pair in some):
             assert repository.find_request(id_of(number)).id == upload_id
+
+    def test_processes_stay_within_a_quota(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Five threads in each of four processes create uploads of ten owners, as many as each of them may have."""
+        made = together(_create_within)
+        assert [sum(counts) for counts in zip(*made, strict=True)] == [7] * OWNERS
+        assert len(repository.list(status=None, limit=999)) == 7 * OWNERS
 
     def test_processes_count_every_byte_once(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
@@ -148,6 +160,17 @@ def _create(repository: StateRepository, process: int, name: str) -> list[tuple[
             continue
         won.append((number, upload.id))
     return won
+
+
+def _create_within(repository: StateRepository, process: int) -> list[int]:
+    def create(number: int) -> bool:
+        owner, thread = divmod(number, 5)
+        number = 1 + owner * 100 + process * 10 + thread
+        return add_if_room(repository, number, Quota(uploads=7, bytes=100), f"owner {owner}")
+
+    with ThreadPoolExecutor(5) as pool:
+        made = [*pool.map(create, range(5 * OWNERS))]
+    return [sum(made[5 * owner : 5 * owner + 5]) for owner in range(OWNERS)]
 
 
 def _count_up(repository: StateRepository, process: int) -> None:

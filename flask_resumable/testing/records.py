@@ -46,6 +46,7 @@ class RecordContract:
             expires_at=LATER,
             awaits_completion=True,
             max_size=MAX_LENGTH,
+            reserved=MAX_LENGTH,
             protocol="tus",
             request_count=3,
             signed_until=LATER,

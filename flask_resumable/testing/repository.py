@@ -9,10 +9,11 @@ import pytest
 from ..interfaces import StateRepository
 from .claims import ClaimContract
 from .processes import ProcessContract
+from .quotas import QuotaContract
 from .records import RecordContract
 
 
-class RepositoryContract(RecordContract, ClaimContract):
+class RepositoryContract(RecordContract, ClaimContract, QuotaContract):
     """Tests a repository that a single process uses. Subclass it and override the fixture ``repository``."""
 
     @pytest.fixture

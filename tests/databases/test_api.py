@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +379,31 @@ def test_a_hook_limits_an_upload(request: pytest.FixtureRequest, app: Flask, tmp
         assert tus.patch(url, 0, b"12345").status_code == 413
         assert tus.patch(url, 0, b"1234", {"Upload-Length": "4"}).status_code == 204
         assert seen == [4]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_simultaneous_creations_stay_within_a_quota(
+    request: pytest.FixtureRequest, app: Flask, tmp_path: Path, kind: str
+) -> None:
+    """Of the creations of one owner that come at the same time, as many succeed as the owner may have uploads."""
+
+    class Owned(FlaskResumable):
+        def current_owner(self) -> str:
+            return "alice"
+
+        def on_create(self, upload: Upload) -> None:
+            pass
+
+    uri = request.getfixturevalue("mongo").uri if kind in MONGO else None
+    app.config["RESUMABLE_MAX_ACTIVE_UPLOADS"] = 3
+    start = threading.Barrier(8)
+
+    def create(number: int) -> int:
+        start.wait()
+        return Tus(app.test_client()).create(5).status_code
+
+    with wiring(kind, app, tmp_path, uri) as wired:
+        Owned(app=app, **wired)
+        with ThreadPoolExecutor(8) as pool:
+            statuses = sorted(pool.map(create, range(8)))
+        assert statuses == [201] * 3 + [429] * 5

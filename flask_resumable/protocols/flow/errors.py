@@ -18,6 +18,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.InvalidRequest: 400,
     errors.UploadNotFound: 404,
     errors.TokenRefused: 403,
+    errors.QuotaExceeded: 429,
     errors.TooLarge: 413,
     errors.ChecksumMismatch: 460,
     errors.BodyIncomplete: 503,  # the network's fault, or the server stops
@@ -35,17 +36,20 @@ STATUS: dict[type[errors.ResumableError], int] = {
 def reply_error(error: errors.ResumableError, *, dialect: str = "flow", permanent: bool = False) -> Reply:
     """Return an error as JSON.
 
-    :param dialect: The client. resumable.js gets a 400 in place of a 413.
+    :param dialect: The client. resumable.js gets a 400 in place of a 403 for a token, a 413 and a 429, because its
+        releases retry those a hundred times at once.
     :param permanent: Whether errors that retries cannot fix become a 415, so that both clients give up.
     """
     status = _status(error)
-    if status == 413 and dialect == "resumable":
+    if dialect == "resumable" and (status == 413 or isinstance(error, errors.QuotaExceeded | errors.TokenRefused)):
         status = 400
     if (status in (400, 413) or isinstance(error, errors.TokenRefused)) and permanent:
         status = 415
     headers = {"Allow": ", ".join(error.allowed)} if isinstance(error, errors.MethodNotAllowed) else {}
     if status == 503:
         headers["Retry-After"] = "1"
+    if isinstance(error, errors.QuotaExceeded):
+        headers["Retry-After"] = str(errors.QUOTA_RETRY)
     return Reply(status=status, headers=headers, body=message(str(error)))
 
 

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadClosed: 403,
     errors.KeyReused: 422,
     errors.TokenRefused: 403,
+    errors.QuotaExceeded: 429,
     errors.OffsetMismatch: 409,
     errors.LengthConflict: 400,
     errors.BeyondLength: 400,
@@ -97,4 +98,6 @@ def _headers(error: errors.ResumableError, status: int) -> dict[str, str]:
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     known = {"Upload-Offset": str(error.offset)} if isinstance(error, errors.BodyIncomplete | errors.BytesLost) else {}
+    if isinstance(error, errors.QuotaExceeded):
+        return {"Retry-After": str(errors.QUOTA_RETRY)}
     return {**known, "Retry-After": "1"} if status in (503, 507) else known

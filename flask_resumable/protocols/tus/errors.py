@@ -21,6 +21,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.UploadClosed: 403,
     errors.KeyReused: 422,
     errors.TokenRefused: 403,
+    errors.QuotaExceeded: 429,
     errors.OffsetMismatch: 409,
     errors.LengthConflict: 400,
     errors.TooLarge: 413,
@@ -50,6 +51,8 @@ def _status(error: errors.ResumableError) -> int:
 def _headers(error: errors.ResumableError) -> dict[str, str]:
     if isinstance(error, errors.UnsupportedVersion):
         return {"Tus-Version": VERSION}
+    if isinstance(error, errors.QuotaExceeded):
+        return {"Retry-After": str(errors.QUOTA_RETRY)}
     if isinstance(error, errors.OffsetMismatch):
         return {"Upload-Offset": str(error.expected)}
     if isinstance(error, errors.BodyIncomplete | errors.BytesLost):

@@ -21,10 +21,16 @@ from ...core.owner import Anybody
 from ...core.processing import collecting_mark
 from ...core.processing import Mark
 from ...core.processing import Processing
+from ...core.quota import Quota
+from ...core.quota import reserve
+from ...core.quota import takes_quota
+from ...core.quota import usage_of
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
+from ...errors import QuotaExceeded
+from ...errors import TooLarge
 from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
@@ -38,6 +44,7 @@ from ...models.record import values_of
 from ..amending import amended
 from .collection import Collection
 from .documents import Documents
+from .owner_locks import locked
 
 
 class MongoengineRepository:
@@ -72,6 +79,31 @@ class MongoengineRepository:
             if len(tries) == 1 or not self._is_there(upload.id):
                 raise UploadExists from None
         return Claim(upload.id, 1)
+
+    def add_within(
+        self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
+    ) -> tuple[Upload, Claim]:
+        while True:
+            with locked(self._collection, f"quota {upload.owner}") as lock:
+                try:
+                    made = reserve(upload, quota, usage_of(self._counted(upload, now)))
+                except (QuotaExceeded, TooLarge):
+                    if self._is_taken(upload):
+                        raise UploadExists from None
+                    raise
+                claim = self.add(made, until=until, by=by)
+                if lock.is_held():
+                    return made, claim
+                self._collection.delete({"_id": upload.id})  # others may not have seen it when they counted
+
+    def _counted(self, upload: Upload, now: datetime) -> list[Upload]:
+        query = {"owner": upload.owner, "reserved": {"$gte": 0}, "_id": {"$ne": upload.id}}
+        return [other for other in self._uploads(query, 0) if takes_quota(other, now)]
+
+    def _is_taken(self, upload: Upload) -> bool:
+        keys = {"client_key": upload.client_key, "request_key": upload.request_key}
+        taken = [{name: key} for name, key in keys.items() if key is not None]
+        return bool(taken) and bool(self._uploads({"$or": taken}, 1))
 
     def get(self, upload_id: str) -> Upload:
         return self._one({"_id": upload_id}, upload_id)

@@ -10,12 +10,14 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
+from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
 
 from .engines import connect
 from .engines import db_errors
 from .engines import LazyEngine
+from .exclusion import exclusive
 from .prepared import can_prepare
 from .prepared import can_return
 from .prepared import commit
@@ -31,6 +33,14 @@ T = TypeVar("T")
 
 class RetryConflict(Exception):
     """A repeated statement was refused. The first attempt may have succeeded."""
+
+
+class Run(Protocol):
+    """Executes statements in one transaction; see :meth:`Database.exclusively`."""
+
+    def change(self, statement: Any, parameters: Parameters) -> int: ...
+
+    def first(self, query: Any, parameters: Parameters) -> Row | None: ...
 
 
 class Database(Protocol):
@@ -59,6 +69,13 @@ class Database(Protocol):
         """Execute a statement and undo it, and return the number of records that matched.
 
         :raises IntegrityError: The database refuses the statement, immediately or on commit.
+        """
+        ...
+
+    def exclusively(self, table: Table, name: str, work: Callable[[Run], None]) -> None:
+        """Do some work while no other process does work of the same name, and commit it.
+
+        :raises IntegrityError: See :meth:`change`, which raises :exc:`RetryConflict` as well.
         """
         ...
 
@@ -114,13 +131,21 @@ class Pooled:
             return connection.execute(statement, parameters).rowcount
         return execute(connection, prepared, parameters)[0]
 
+    def exclusively(self, table: Table, name: str, work: Callable[[Run], None]) -> None:
+        def run(connection: Connection) -> None:
+            with exclusive(connection, table, name):
+                work(_Run(self, connection))
+
+        self._run(run)
+
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
         return self._run(lambda connection: rehearse(connection, statement, parameters))
 
     def first(self, query: Any, parameters: Parameters) -> Row | None:
-        return self._run(lambda connection: self._first(connection, query, parameters))
+        return self._run(lambda connection: self.first_in(connection, query, parameters))
 
-    def _first(self, connection: Connection, query: Any, parameters: Parameters) -> Row | None:
+    def first_in(self, connection: Connection, query: Any, parameters: Parameters) -> Row | None:
+        """The same as :meth:`first` in a transaction that does not end here."""
         prepared = self._prepare(connection, query)
         if prepared is None:
             row = connection.execute(query, parameters).first()
@@ -166,3 +191,17 @@ class Pooled:
             if getattr(connection.connection.driver_connection, "in_transaction", False):
                 commit(connection)
             return done
+
+
+class _Run:
+    """Executes statements in the transaction of a connection; implements :class:`Run`."""
+
+    def __init__(self, database: Pooled, connection: Connection) -> None:
+        self._database = database
+        self._connection = connection
+
+    def change(self, statement: Any, parameters: Parameters) -> int:
+        return self._database.change_in(self._connection, statement, parameters)
+
+    def first(self, query: Any, parameters: Parameters) -> Row | None:
+        return self._database.first_in(self._connection, query, parameters)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import and_
@@ -22,10 +23,15 @@ from sqlalchemy.exc import IntegrityError
 from ...core.owner import ANYBODY
 from ...core.owner import Anybody
 from ...core.processing import Processing
+from ...core.quota import Quota
+from ...core.quota import reserve
+from ...core.quota import Usage
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
 from ...errors import ClaimLost
+from ...errors import QuotaExceeded
+from ...errors import TooLarge
 from ...errors import Unavailable
 from ...errors import UploadExists
 from ...errors import UploadLocked
@@ -42,6 +48,7 @@ from ..amending import amended
 from ..amending import TRIES
 from .database import Database
 from .database import RetryConflict
+from .database import Run
 from .digests import Digests
 from .refusals import telling_refusals
 from .statements import new
@@ -56,7 +63,7 @@ class Records:
     def __init__(self, model: type[Any], database: Database) -> None:
         self.model = model
         self._database = database
-        table = model.__table__
+        table = self._table = model.__table__
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
         self._c = column
         self._statements = Statements(table, column)
@@ -88,21 +95,47 @@ class Records:
     # --- one record ---
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
-        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
-        values = values_of(upload) | {"id": upload.id} | claim
-        parameters = new(values | {"digests": None, "claim_message": None})
+        record = _new_record(upload, until, by)
+        self._inserted(upload, lambda less: self._database.change(self._statements.insert, record | less))
+        return Claim(upload.id, 1)
+
+    def add_within(
+        self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
+    ) -> tuple[Upload, Claim]:
+        made = upload
+
+        def add(less: Parameters, run: Run) -> None:
+            nonlocal made
+            row = run.first(self._statements.usage, self._statements.of_owner(upload.id, upload.owner, now))
+            assert row is not None
+            made = reserve(upload, quota, Usage(int(row["uploads"]), int(row["bytes"])))
+            run.change(self._statements.insert, _new_record(made, until, by) | less)
+
+        def insert(less: Parameters) -> None:
+            self._database.exclusively(self._table, upload.owner or "", partial(add, less))
+
         try:
-            return self._add(upload, parameters)
+            self._inserted(upload, insert)
+        except (QuotaExceeded, TooLarge):
+            if self._taken(upload):  # another request has created it, which is why there is no room
+                raise UploadExists from None
+            raise
+        return made, Claim(upload.id, 1)
+
+    def _inserted(self, upload: Upload, insert: Callable[[Parameters], object]) -> None:
+        """Call ``insert`` with parameters that replace those of the record."""
+        try:
+            return self._tried(upload, partial(insert, {}))
         except Unavailable as error:
-            if values["filename"] is None or not isinstance(error.__cause__, DataError):
+            if upload.metadata.filename is None or not isinstance(error.__cause__, DataError):
                 raise
         # The database's encoding does not have these letters. Only the metadata has the name then.
-        return self._add(upload, parameters | new({"filename": None}))
+        self._tried(upload, partial(insert, new({"filename": None})))
 
-    def _add(self, upload: Upload, parameters: Parameters) -> Claim:
+    def _tried(self, upload: Upload, insert: Callable[[], object]) -> None:
         for is_last in (False, True):
             try:
-                self._database.change(self._statements.insert, parameters)
+                insert()
                 break
             except (IntegrityError, RetryConflict) as error:
                 taken = self._taken(upload)
@@ -112,7 +145,6 @@ class Records:
                     raise UploadExists from None
                 if is_last:
                     raise  # it is a constraint of the app's; the first time, a key may just have been freed
-        return Claim(upload.id, 1)
 
     def get(self, upload_id: str) -> Upload:
         return self._one(self._statements.get, self._statements.by_id(upload_id), upload_id)
@@ -331,3 +363,9 @@ class Records:
 
     def _ids(self, condition: Any) -> set[str]:
         return {row["id"] for row in self._database.all(select(self._c["id"].label("id")).where(condition))}
+
+
+def _new_record(upload: Upload, until: datetime | None, by: str | None) -> Parameters:
+    """Return the parameters of the statement that inserts a record."""
+    claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+    return new(values_of(upload) | {"id": upload.id} | claim | {"digests": None, "claim_message": None})

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
+from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import Unavailable
+from .database import Run
 from .engines import connect
 from .engines import db_errors
 from .engines import LazyEngine
@@ -63,6 +66,22 @@ class Direct:
         count: int = self._execute(statement, parameters, self._is_durable and lasting)[0]
         return count
 
+    def exclusively(self, table: Table, name: str, work: Callable[[Run], None]) -> None:
+        with self._lock:
+            try:
+                raw = self._raw or self._open()
+                self._set_lasting(raw, self._is_durable)
+                raw.execute("BEGIN IMMEDIATE")
+                try:
+                    work(_Run(self, raw))
+                    raw.execute("COMMIT")
+                except BaseException:
+                    if raw.in_transaction:
+                        raw.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise self._failed(self, error) from error
+
     def rehearse(self, statement: Any, parameters: Parameters) -> int:
         with self._lock:
             try:
@@ -110,15 +129,22 @@ class Direct:
             try:
                 raw = self._raw or self._open()
                 prepared = self._prepared.get(statement) or self._prepare(statement)
-                if lasting is not None and lasting is not self._is_lasting:
-                    self._is_lasting = None  # in case a signal ends this request here
-                    raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
-                    self._is_lasting = lasting
+                self._set_lasting(raw, lasting)
                 cursor = raw.execute(prepared.text, prepared.values(parameters))
                 # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
                 return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else []
             except sqlite3.Error as error:
                 raise self._failed(statement, error) from error
+
+    def _set_lasting(self, raw: sqlite3.Connection, lasting: bool | None) -> None:
+        if lasting is not None and lasting is not self._is_lasting:
+            self._is_lasting = None  # in case a signal ends this request here
+            raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+            self._is_lasting = lasting
+
+    def prepared(self, statement: Any) -> Prepared:
+        """Return a statement as SQLite takes it."""
+        return self._prepared.get(statement) or self._prepare(statement)
 
     def _failed(self, statement: Any, error: sqlite3.Error) -> Exception:
         """Return the exception to raise for an error of SQLite's."""
@@ -144,3 +170,21 @@ class Direct:
     def _prepare(self, statement: Any) -> Prepared:
         prepared = self._prepared[statement] = Prepared(statement, self.engine.dialect)
         return prepared
+
+
+class _Run:
+    """Executes statements in a transaction; implements :class:`~.database.Run`."""
+
+    def __init__(self, database: Direct, raw: sqlite3.Connection) -> None:
+        self._database = database
+        self._raw = raw
+
+    def change(self, statement: Any, parameters: Parameters) -> int:
+        return self._raw.execute(self._database.prepared(statement).text, self._values(statement, parameters)).rowcount
+
+    def first(self, query: Any, parameters: Parameters) -> Row | None:
+        rows = self._raw.execute(self._database.prepared(query).text, self._values(query, parameters)).fetchall()
+        return self._database.prepared(query).row(rows[0]) if rows else None
+
+    def _values(self, statement: Any, parameters: Parameters) -> Any:
+        return self._database.prepared(statement).values(parameters)

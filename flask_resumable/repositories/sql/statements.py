@@ -7,12 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam
+from sqlalchemy import case
 from sqlalchemy import delete
+from sqlalchemy import func
 from sqlalchemy import insert
 from sqlalchemy import null
 from sqlalchemy import select
+from sqlalchemy import String
 from sqlalchemy import Table
 from sqlalchemy import update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from ...core.upload import Status
 from ...interfaces import Claim
@@ -26,6 +31,24 @@ _KEY, _OFFSET, _NOW, _STATE = "the_key", "the_offset", "the_time", "the_state"
 _NEW = "new_"
 
 Parameters = dict[str, Any]
+
+
+class _Exact(FunctionElement[str]):
+    """A text to compare by its characters, because MySQL and MariaDB take "Alice" and "alice" for the same."""
+
+    name = "exact"
+    type = String()
+    inherit_cache = True
+
+
+@compiles(_Exact)
+def _plain(element: _Exact, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(_Exact, "mysql", "mariadb")
+def _collated(element: _Exact, compiler: Any, **options: Any) -> str:
+    return f"CONVERT({compiler.process(element.clauses, **options)} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
 class Statements:
@@ -49,9 +72,19 @@ class Statements:
         self.held = select(c["id"]).where(is_held)
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
+        unfinished = case((c["status"] != Status.COMPLETE.value, 1), else_=0)
+        has_owner = (c["owner"] == bindparam(_OWNER)) & (
+            _Exact(c["owner"]) == _Exact(bindparam(_OWNER, type_=String()))
+        )
+        is_counted = has_owner & c["reserved"].is_not(None) & (c["id"] != bindparam(_ID))
+        is_alive = c["expires_at"].is_(None) | (c["expires_at"] > bindparam(_NOW, type_=c["expires_at"].type))
+        counted = select(
+            func.coalesce(func.sum(unfinished), 0).label("uploads"),
+            func.coalesce(func.sum(c["reserved"]), 0).label("bytes"),
+        )
+        self.usage = counted.where(is_counted, is_alive | (c["status"] == Status.FINISHING.value))
         taken = self._new("claimed_until", "claimed_by", "updated_at", "version", "fence")
         self.claim = update(table).where(is_known).values(taken | answered)
-        is_alive = c["expires_at"].is_(None) | (c["expires_at"] > bindparam(_NOW, type_=c["expires_at"].type))
         is_unclaimed = (c["status"] == Status.ACTIVE.value) & c["claimed_until"].is_(None)
         # The fence is the new version, as in ``known``: the right side of an assignment is the row as it was.
         taken_now = self._new("claimed_until", "claimed_by", "updated_at") | grown | {c["fence"]: c["version"] + 1}
@@ -96,6 +129,11 @@ class Statements:
     def free(upload_id: str, owner: str | None, now: datetime, values: Mapping[str, Any]) -> Parameters:
         """Return parameters for ``claim_free`` and ``claim_owned``."""
         return {_ID: upload_id, _OWNER: owner, _NOW: now, **new(values)}
+
+    @staticmethod
+    def of_owner(upload_id: str, owner: str | None, now: datetime) -> Parameters:
+        """Return parameters for ``usage``, which leaves one upload out."""
+        return {_ID: upload_id, _OWNER: owner, _NOW: now}
 
     @staticmethod
     def known(upload_id: str, version: int, values: Mapping[str, Any]) -> Parameters:
