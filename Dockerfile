@@ -38,4 +38,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen(urllib.request.Request('http://127.0.0.1:8000/files/', method='OPTIONS'), timeout=2)"]
 # One worker for each core. With gevent, a client on a slow line takes a little memory, and no thread.
-CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gevent", "--workers", "2", "--worker-connections", "5000", "--graceful-timeout", "20", "demo.app:create_app()"]
+CMD ["gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gevent", "--workers", "2", "--worker-connections", "5000", "--graceful-timeout", "20", "--limit-request-field_size", "32768", "demo.app:create_app()"]

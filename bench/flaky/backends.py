@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -11,35 +10,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.measure import free_port
 from bench.measure import NotAvailable
-from bench.measure import running
 from tests.databases.servers import PostgreSQL
+from tests.nodes.nginx import Nginx
 from tests.prerequisites import Missing
-
-NGINX = """
-worker_processes 1;
-pid nginx.pid;
-error_log stderr;
-daemon off;
-events { worker_connections 512; }
-http {
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-    upstream app { server 127.0.0.1:APP max_fails=0; }
-    server {
-        listen 127.0.0.1:PORT;
-        location /files/ {
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-            proxy_ignore_client_abort on;
-            client_body_buffer_size 4k;
-            client_max_body_size 0;
-        }
-    }
-}
-"""
 
 
 @contextmanager
@@ -73,19 +47,18 @@ def database(server: str) -> Iterator[str]:
 
 @contextmanager
 def nginx(home: Path, app: int) -> Iterator[int]:
-    """nginx in front of a port, configured as the README says; its own port.
+    """nginx in front of a port, configured as the demo's; its own port.
 
     :raises NotAvailable: It is not installed.
     """
-    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if found is None:
-        raise NotAvailable("nginx is not installed: apt-get install nginx")
-    port, folder = free_port(), home / "nginx"
-    folder.mkdir()
-    (folder / "nginx.conf").write_text(NGINX.replace("APP", str(app)).replace("PORT", str(port)))
-    command = [found, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
-    with running(command, port, env={}, log=home / "nginx.log"):
-        yield port
+    try:
+        server = Nginx(home / "nginx", [app])
+    except Missing as error:
+        raise NotAvailable(str(error)) from error
+    try:
+        yield server.port
+    finally:
+        server.close()
 
 
 def certificate(home: Path) -> tuple[Path, Path]:

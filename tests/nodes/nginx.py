@@ -44,8 +44,8 @@ class Nginx:
         servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
         for pattern, replacement in (
             (r"server app:8000;", servers),
-            (r"listen 8080;", f"listen 127.0.0.1:{self.port};"),
-            (r"/tmp/", f"{folder}/"),
+            (r"listen 8080", f"listen 127.0.0.1:{self.port}"),
+            (r"/tmp/nginx", f"{folder}/nginx"),
             (r"worker_processes auto;", "worker_processes 1;"),
         ):
             text, count = re.subn(pattern, replacement, text)
