@@ -95,7 +95,9 @@ def current_state() -> State:
 
     :raises RuntimeError: There is no app context, or FlaskResumable is not set up for the app.
     """
-    return state_of(current_app)
+    if "resumable" not in current_app.extensions:
+        return state_of(current_app)
+    return cast(State, current_app.extensions["resumable"])
 
 
 def state_of(app: Flask) -> State:

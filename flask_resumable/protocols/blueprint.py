@@ -77,10 +77,11 @@ def _mounted(dialects: list[Dialect]) -> Blueprint:
         dialect = spoken()
         if is_lost:
             response = dialect.on_lost(response.status_code)
-        elif _is_page(response):
+        elif _REACHED not in request.environ and _is_page(response):
             response = _as_error(response, dialect)
         response = dialect.finish(response)
-        offer_cors(request, dialect.cors)
+        if dialect.cors is not None:
+            offer_cors(request, dialect.cors)
         for other in dialects:
             if other is not dialect and other.complement is not None:
                 response = other.complement(response)
@@ -150,9 +151,12 @@ def _chooser(dialects: Sequence[Dialect]) -> Callable[[], Dialect]:
 def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect]) -> Callable[..., Response]:
     """Return the view for a rule. Its name becomes the endpoint's name."""
     views = {dialect.name: dialect.rules[rule] for dialect in dialects if rule in dialect.rules}
+    only = views[dialects[0].name] if len(dialects) == 1 else None
 
     def view(**arguments: str) -> Response:
         request.environ[_REACHED] = True
+        if only is not None:
+            return only(**arguments)
         dialect = spoken()
         if dialect.name not in views:
             raise UploadNotFound(request.path)
@@ -163,14 +167,12 @@ def _view(rule: str, dialects: Sequence[Dialect], spoken: Callable[[], Dialect])
 
 
 def _is_page(response: Response) -> bool:
-    """Whether a function of the app has answered for people instead of the extension, without an exception: with a page
-    or a redirect. flow.js would take it for success, and tus-js-client for a fault of the server.
+    """Whether a function of the app that has answered instead of a view did so for people: with a page or a redirect.
+    flow.js would take it for success, and tus-js-client for a fault of the server.
 
     OPTIONS requests are left alone, because some apps answer preflights in this way.
     """
-    if _REACHED in request.environ or request.method == "OPTIONS":
-        return False
-    return response.status_code < 400 or response.mimetype == "text/html"
+    return request.method != "OPTIONS" and (response.status_code < 400 or response.mimetype == "text/html")
 
 
 def _as_error(page: Response, dialect: Dialect) -> Response:

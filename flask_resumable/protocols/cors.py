@@ -112,10 +112,9 @@ def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and "Origin" in request.headers and _ASKED_METHOD in request.headers
 
 
-def offer_cors(request: Request, policy: CorsPolicy | None) -> None:
+def offer_cors(request: Request, policy: CorsPolicy) -> None:
     """Let a policy apply to the response to this request."""
-    if policy is not None:
-        request.environ.setdefault(_OFFERS, []).append(policy)
+    request.environ.setdefault(_OFFERS, []).append(policy)
 
 
 def add_cors_headers_last(app: object) -> None:

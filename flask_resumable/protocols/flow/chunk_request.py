@@ -79,7 +79,8 @@ class ChunkRequest:
         :raises ResumableError: See :class:`FormReader`.
         """
         has_file = self._content.find_file()
-        self._show_form()
+        if isinstance(self._content, FormReader):
+            self._show_form()
         if not has_file:
             self._check_end()
         return has_file
@@ -105,7 +106,8 @@ class ChunkRequest:
                 self._body.unseen = 0
         self._check_end()
         if self.has_later_parameters:
-            self._show_form()
+            if isinstance(self._content, FormReader):
+                self._show_form()
             self._parameters = flow.merge([*self._query, *self._content.fields, *self._content.later_fields])
 
     def drain(self) -> None:
@@ -123,9 +125,8 @@ class ChunkRequest:
 
     def _show_form(self) -> None:
         """Let the app see the fields, because Flask cannot parse a form that is being received."""
-        if isinstance(self._content, FormReader):
-            self._request.form = ImmutableMultiDict([*self._content.fields, *self._content.later_fields])
-            self._request.files = ImmutableMultiDict()
+        self._request.form = ImmutableMultiDict([*self._content.fields, *self._content.later_fields])
+        self._request.files = ImmutableMultiDict()
 
     def _check_end(self) -> None:
         if self._body.is_overlong:

@@ -308,7 +308,8 @@ def complement(server: IetfServer, cors: CorsPolicy | None, response: Response) 
         response = state
     else:
         return response
-    offer_cors(request, cors)
+    if cors is not None:
+        offer_cors(request, cors)
     return response
 
 
