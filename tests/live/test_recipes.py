@@ -47,6 +47,34 @@ assert sent.status_code < 300, sent.response.text
 print(sent.id)
 """
 
+# Sends a file, which is stopped on its way, and continues.
+STOPPED = """
+import time
+from app import app, redis, resumable
+from flask_resumable.protocols.tus.messages import CONTENT_TYPE
+
+client, content = app.test_client(), bytes(3_000_000)
+tus = {"Tus-Resumable": "1.0.0"}
+
+def send(offset, stop):
+    headers = {**tus, "Upload-Offset": str(offset), "Content-Type": CONTENT_TYPE}
+    return client.patch(url, data=content[offset:stop], headers=headers)
+
+created = client.post("/files/", headers={**tus, "Upload-Length": str(len(content))})
+url = "/files/" + created.location.rpartition("/")[2]
+upload_id = url.rpartition("/")[2]
+send(0, 1_000_000)
+print(client.get("/progress/" + upload_id).text)
+stopped = client.post("/stop/" + upload_id)
+time.sleep(1)
+print(stopped.status_code, send(1_000_000, 2_000_000).status_code)
+print(client.get("/progress/" + "0" * 32).status_code)
+redis.srem("stopped", upload_id)
+offset = int(client.head(url, headers=tus).headers["Upload-Offset"])
+with app.app_context():
+    print(send(offset, None).status_code, resumable.get(upload_id).status)
+"""
+
 
 def code_of(title: str, name: str) -> str:
     """The program ``name`` of a recipe."""
@@ -268,3 +296,18 @@ def test_thumbnails_are_made(tmp_path: Path, stack: ExitStack) -> None:
     assert [file.name for file in thumbnails.iterdir()] == [f"{good}.jpg"]
     with Image.open(thumbnails / f"{good}.jpg") as thumbnail:
         assert thumbnail.size == (256, 128)
+
+
+def test_others_see_the_progress_and_stop_it(tmp_path: Path, stack: ExitStack) -> None:
+    """While content arrives; and the client may continue when the upload is not stopped any more."""
+    require_module("redis", "pip install redis")
+    server = require_program("redis-server", "apt-get install redis-server")
+    port = free_port()
+    recipe = Recipe(tmp_path, stack, REDIS_URL=f"redis://127.0.0.1:{port}/0")
+    recipe.write("app.py", code_of("Progress for others", "app.py"))
+    recipe.start(server, "--port", str(port), "--save", "", "--bind", "127.0.0.1")
+    recipe.until(lambda: _listens(("127.0.0.1", port)), "redis")
+    said = recipe.run(sys.executable, "-c", STOPPED).splitlines()
+    offset, length = map(int, said[0].split("/"))
+    assert 0 < offset < length == 3_000_000
+    assert said[1:] == ["204 403", "404", "204 complete"]
