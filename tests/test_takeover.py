@@ -50,6 +50,7 @@ class Pipe:
     is_overlong = False
     withholds = False
     has_ended = False
+    is_stopping = False
 
     def __init__(self) -> None:
         self.is_whole = False

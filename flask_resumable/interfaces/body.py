@@ -34,6 +34,14 @@ class Incoming(Protocol):
         """Whether the end is known to be reached, so that there is nothing to wait for."""
         ...
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server stops, and the body ends where it is unless :meth:`take` finds something more.
+
+        Save first, which takes a while, and then look for what has come in the meantime.
+        """
+        ...
+
     def wait(self) -> None:
         """Wait until there may be more content. This takes about a second at most, where the server allows that.
 

@@ -246,6 +246,10 @@ class _IncomingRest:
     def has_ended(self) -> bool:
         return self._incoming.has_ended
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._incoming.is_stopping
+
     def take(self) -> bytes | memoryview | Piped | None:
         while self._left:
             block = self._incoming.take()

@@ -246,8 +246,9 @@ class Listener:
                 held = tuple(self._held)
             if held and self._is_stopping():
                 for claimed in held:
-                    if claimed.transfer is not None:
-                        claimed.transfer.stop()
+                    with suppress(ResumableError):  # the request itself reports it
+                        if claimed.transfer is not None:
+                            claimed.transfer.stop()
             elif held:
                 with suppress(ResumableError):  # tried again soon
                     self._hear()

@@ -56,6 +56,7 @@ _DRAINING = 0.25  # the maximum number of seconds for that
 _SILENCE = 0.9  # seconds without content after which a request checks whether it still holds its upload
 _SHOW_EVERY = 1.0  # minimum seconds between two saves on request, which make a store keep less than a full part
 _YIELD = 0.001  # seconds
+_STOPPING = 0.75  # the maximum number of seconds in which to save again and again what came during the last save
 _GRACE = 0.75  # seconds for the rest of a body when the server stops, if nothing counts before its checksum is verified
 _MESSAGES_FROM = 32 * 1024 * 1024  # bytes after which even a request that never waits for content receives messages
 
@@ -232,6 +233,8 @@ class _Transfer:
                 if self._paced:
                     self._salvage()
                 raise
+        if body.is_stopped and self._upload.offset < self._position == self._claimed.upload.offset:
+            return self._claimed.upload  # to save it again would take time, in which more may come in vain
         upload = self._advanced()
         if not body.is_whole:
             return upload
@@ -257,6 +260,11 @@ class _Transfer:
             if self._waiting:
                 time.sleep(_YIELD)  # a lock alone is not fair
             if has_more and not (is_first and self._position - self._write.start > _MESSAGES_FROM):
+                continue
+            if incoming.is_stopping:
+                with self._turn:
+                    if not self._has_left and not self._has_ended:
+                        self._save_all()
                 continue
             if is_first:
                 before_waiting()
@@ -364,7 +372,15 @@ class _Transfer:
         if self._is_guarded:
             return
         with self._others_turn(0) as has_turn:
-            if has_turn and not self._is_over() and self._incoming is not None and not self._incoming.stop():
+            if not has_turn or self._is_over() or self._incoming is None:
+                return
+            deadline, before = time.monotonic() + _STOPPING, -1
+            while before != self._position and time.monotonic() < deadline:
+                before = self._position
+                self._save_all()
+                if self._is_over():
+                    return
+            if not self._incoming.stop():
                 self._leave()  # the request may wait for a long time, but nobody has to wait for it
 
     @contextmanager

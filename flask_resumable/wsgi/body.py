@@ -35,7 +35,7 @@ from .watched_input import server_input
 logger = logging.getLogger(__package__)
 
 TURN = 4 * 1024 * 1024  # bytes after which other greenlets get a chance to run
-_LAST = 0.25  # seconds in which a server that stops still takes what is there from a client that sends without a pause
+_LAST = 0.75  # seconds in which a server that stops still takes what comes from a client that does not pause
 
 
 class RequestBody:
@@ -106,6 +106,7 @@ class RequestContent:
         self._owner = threading.get_ident()
         self._worker = worker()
         self._stop_at: float | None = None  # when to end this body, because the server stops
+        self._was_empty = False  # when it was last looked at after that time
 
     def __enter__(self) -> RequestContent:
         return self
@@ -143,7 +144,10 @@ class RequestContent:
         if block is None:
             now = time.monotonic()
             if self._stop_at is not None and now >= self._stop_at:
-                return self._stop()
+                if self._was_empty:
+                    return self._stop()
+                self._was_empty = True
+                return None
             if now - self._heard_at < self._idle_timeout:
                 return None
             self._source.abandon()
@@ -154,6 +158,7 @@ class RequestContent:
             body.is_overlong = True
             return self._end()
         self._count(len(block))
+        self._was_empty = False
         return block
 
     def pause(self) -> None:
@@ -181,6 +186,10 @@ class RequestContent:
         if threading.get_ident() != self._owner:
             self._source.wake()
         return b""
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._was_empty
 
     def _may_go_on(self) -> bool:
         """Whether the request may still wait for content, although the server stops."""

@@ -36,6 +36,7 @@ class Content:
     watch: Any = None
     withholds = False
     has_ended = False
+    is_stopping = False
 
     def __init__(self, content: bytes, *, size: int | None = None) -> None:
         self.size: int | None = len(content) if size is None else size
