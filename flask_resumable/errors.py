@@ -237,10 +237,10 @@ class Unavailable(ResumableError):
 
 
 class StorageFull(Unavailable):
-    """Raised when the storage has no space left."""
+    """Raised when the storage has no space left, or not enough for the content that a request announces."""
 
-    def __init__(self) -> None:
-        super().__init__("The server has no space left; try again later.")
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or "The server has no space left; try again later.")
 
 
 class StorageRefuses(Unavailable):

@@ -325,6 +325,7 @@ def test_settings_can_come_from_the_environment(
 WRONG: dict[str, list[Any]] = {
     "TUS_UPLOAD_URL": ["files", "/f/<id>", "//evil/", 5],
     "TUS_UPLOAD_DIR": ["", None, 1.5],
+    "TUS_MIN_FREE_SPACE": ["1G", -1, 0.5, True],
     "TUS_MAX_SIZE": [
         "1G",
         "1M",

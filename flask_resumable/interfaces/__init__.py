@@ -13,6 +13,7 @@ from .body import Watch
 from .capabilities import ChoosesPlaces
 from .capabilities import Concatenates
 from .capabilities import KeepsProgress
+from .capabilities import KnowsSpace
 from .capabilities import LinksDownloads
 from .capabilities import Locates
 from .capabilities import Moves
@@ -41,6 +42,7 @@ __all__ = [
     "Incoming",
     "IncomingChunk",
     "KeepsProgress",
+    "KnowsSpace",
     "LinksDownloads",
     "Locates",
     "Moves",

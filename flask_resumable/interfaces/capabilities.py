@@ -65,6 +65,14 @@ class Locates(Protocol):
         ...
 
 
+class KnowsSpace(Protocol):
+    """Knows how much space is left."""
+
+    def free(self, upload: Upload) -> int | None:
+        """Return how many more bytes of ``upload`` can be stored, or ``None`` if that is not known. Must be fast."""
+        ...
+
+
 class Moves(Protocol):
     """Moves finished uploads to where the app wants them."""
 
@@ -203,6 +211,7 @@ class StorageCapabilities:
     verification: Verifies | None = None  # required for "flask tus verify"
     placement: ChoosesPlaces | None = None
     requests: SendsRequests | None = None  # for metrics and traces of an object store
+    space: KnowsSpace | None = None
 
 
 class WriterCapabilities(NamedTuple):

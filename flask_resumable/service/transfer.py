@@ -47,6 +47,7 @@ from ..interfaces.observer import Observer
 from .claims import ClaimedUpload
 from .claims import Clock
 from .progress import Progress
+from .space import check_space
 from .takeover import Listener
 
 _NOTHING = nullcontext(Activity())  # for requests without content
@@ -96,6 +97,7 @@ class Receiver:
         upload, room = rules.begin(claimed.upload, write, limits, self._now())
         has_content = write.size != 0 and room > 0
         if has_content:
+            check_space(self._storage, upload, write.size)
             upload = replace(upload, request_count=upload.request_count + 1)
         is_repeated = not has_content and upload == claimed.upload  # the client lost the response to an earlier request
         if not is_repeated:

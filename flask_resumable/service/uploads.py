@@ -50,6 +50,7 @@ from .digests import digest_of
 from .lifecycle import Lifecycle
 from .progress import Progress
 from .repeats import Repeats
+from .space import check_space
 from .takeover import Listener
 from .takeover import Takeover
 from .transfer import Receiver
@@ -161,6 +162,7 @@ class UploadService:
             upload = replace(upload, max_size=limits.max_size_of(upload))  # which it reserves
         upload = self._placed(upload)
         has_content = content is not None
+        check_space(self.storage, upload, upload.length if content is None else upload.length or content[0].size)
         is_idle = not has_content and upload.length != 0
         with self._created(upload, has_content=has_content, is_idle=is_idle, quota=quota) as claimed:
             self._lifecycle.catch_up(claimed)

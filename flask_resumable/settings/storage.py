@@ -23,6 +23,12 @@ class StorageSettings:
         "with the creation time in UTC. Use a folder with one database only.",
         resolve=paths.in_folder,
     )
+    min_free_space: int | None = setting(
+        checks.optional_size(0),
+        0,
+        "How many bytes of the upload folder's disk to leave free. Content that does not fit gets a 507 before it "
+        "is received. `None` does not ask the disk.",
+    )
     durability: str = setting(
         checks.choice("none", "data", "full"),
         "data",

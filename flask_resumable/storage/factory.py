@@ -53,7 +53,7 @@ def _s3_storage(settings: StorageSettings) -> Storage:
 
 
 def _local_storage(settings: StorageSettings, chunks: ChunkSettings) -> LocalStorage:
-    plain = LocalStorage(settings.upload_dir, durability=settings.durability)
+    plain = LocalStorage(settings.upload_dir, durability=settings.durability, min_free_space=settings.min_free_space)
     if not chunks.keeps_chunks_apart:
         return plain
     folder = ChunkFolder(
@@ -61,4 +61,9 @@ def _local_storage(settings: StorageSettings, chunks: ChunkSettings) -> LocalSto
         pre_process=chunks.pre_process_callback,
         keep=not chunks.delete_chunks_on_save,
     )
-    return LocalStorage(settings.upload_dir, durability=settings.durability, chunks=folder)
+    return LocalStorage(
+        settings.upload_dir,
+        durability=settings.durability,
+        chunks=folder,
+        min_free_space=settings.min_free_space,
+    )

@@ -66,6 +66,7 @@ class MultiStorage:
             moves=self if any(can.moves for can in theirs) else None,
             links=self if any(can.links for can in theirs) else None,
             locations=self if any(can.locations for can in theirs) else None,
+            space=self if any(can.space for can in theirs) else None,
         )
 
     # --- choosing ---
@@ -201,6 +202,10 @@ class MultiStorage:
     def location(self, upload: Upload) -> str | None:
         locations = self._of(upload).capabilities.locations
         return None if locations is None else locations.location(upload)
+
+    def free(self, upload: Upload) -> int | None:
+        space = self._of(upload).capabilities.space
+        return None if space is None else space.free(upload)
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
         moves = self._of(upload).capabilities.moves

@@ -8,12 +8,14 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.prerequisites import require_program
 
 from .conftest import Serve
+from .raw import Headers
 from .servers import id_of
 from .servers import peak_memory
 from .servers import STREAMING
@@ -91,7 +93,7 @@ def enlarge(folder: Path) -> None:
 @pytest.mark.parametrize("kind", STREAMING)
 def test_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str) -> None:
     """507 when the disk is full; the offset is honest, and the upload goes on as soon as there is room."""
-    server = serve(kind, UPLOAD_DIR=str(small_disk / "uploads"))
+    server = serve(kind, UPLOAD_DIR=str(small_disk / "uploads"), MIN_FREE_SPACE=None)
     content = random.Random(35).randbytes(3 * MIB)
     path = server.tus.create(len(content))
     with server.tus.connect() as connection:
@@ -107,6 +109,33 @@ def test_a_full_disk_keeps_what_fitted(serve: Serve, small_disk: Path, kind: str
     server.tus.resume(path, content)
     assert (small_disk / "uploads" / id_of(path)).read_bytes() == content
     assert len(server.receipts(path)) == 1
+
+
+def test_what_does_not_fit_is_refused_before_it_comes(serve: Serve, small_disk: Path) -> None:
+    """A creation and a PATCH get a 507, with a reason and without a single byte being received."""
+    server = serve("gthread", UPLOAD_DIR=str(small_disk / "uploads"), MIN_FREE_SPACE=MIB // 8)
+    too_much = server.tus.request("POST", "/files/", {"Upload-Length": MIB})
+    assert (too_much.status, too_much.body) == (
+        507,
+        f"The server has no space for {MIB} more bytes; try again later.\n".encode(),
+    )
+    content = random.Random(38).randbytes(MIB // 2)
+    first, second = (server.tus.create(len(content)) for _ in range(2))  # each of them fits, but not both
+    assert server.tus.patch(first, 0, content).status == 204
+    with server.tus.connect() as connection:
+        connection.start_patch(second, 0, {"Content-Length": len(content)})
+        assert connection.answer("PATCH").status == 507
+    assert server.tus.offset(second) == 0
+    assert server.tus.patch(second, 0, content[:100_000]).status == 204
+    chunk = {"flowChunkNumber": 1, "flowChunkSize": MIB, "flowTotalSize": MIB // 2, "flowIdentifier": "file"}
+    body: Headers = {"Content-Length": MIB // 2, "Content-Type": "x/y"}
+    names = {"flowFilename": "file", "flowTotalChunks": 1}
+    with server.tus.connect() as connection:
+        connection.start("POST", f"/flow/?{urlencode(chunk | names)}", body, body=content)
+        assert connection.answer("POST").status == 507
+    (small_disk / "uploads" / id_of(first)).unlink()
+    server.tus.resume(second, content)
+    assert (small_disk / "uploads" / id_of(second)).read_bytes() == content
 
 
 def test_a_file_that_may_not_grow_keeps_what_fitted(serve: Serve) -> None:

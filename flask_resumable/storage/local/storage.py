@@ -66,6 +66,8 @@ class LocalStorage:
         survive a power failure, too; ``"full"``: so do file names and sizes, at every step.
     :param chunks: A folder to keep flow.js chunks in until they are merged. By default, chunks are written straight
         into the file.
+    :param min_free_space: How many bytes of the disk to leave free. Content that does not fit is refused before it is
+        received. ``None``: the disk is not asked.
     """
 
     def __init__(
@@ -74,14 +76,21 @@ class LocalStorage:
         *,
         durability: str = "data",
         chunks: ChunkFolder | None = None,
+        min_free_space: int | None = 0,
     ) -> None:
+        self._min_free_space = min_free_space
         self._paths = Paths(directory)
         self._durability = durability
         self._merges = chunks is not None
         self._chunks = chunks or ChunkFolder(Path(self._paths.work))
         self._moved = MovedFiles(self._paths, is_durable=durability != "none")
         self.capabilities = StorageCapabilities(
-            chunks=self, concatenation=self, progress=self, moves=self, verification=self
+            chunks=self,
+            concatenation=self,
+            progress=self,
+            moves=self,
+            verification=self,
+            space=None if min_free_space is None else self,
         )
 
     @property
@@ -164,6 +173,17 @@ class LocalStorage:
             except FileNotFoundError:
                 self._make_work()
                 return Fence.open(path)
+
+    def free(self, upload: Upload) -> int | None:
+        with file_errors:
+            try:
+                disk = os.statvfs(self._paths.work)
+            except FileNotFoundError:
+                self._make_work()
+                disk = os.statvfs(self._paths.work)
+        if not disk.f_blocks:  # some file systems have no size
+            return None
+        return disk.f_bavail * disk.f_frsize - (self._min_free_space or 0)
 
     def _make_work(self) -> None:
         os.makedirs(self._paths.work, exist_ok=True)
