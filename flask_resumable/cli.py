@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from datetime import timedelta
 from typing import Any
@@ -18,16 +19,20 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from .core.health import ERROR
+from .core.health import WARNING
 from .core.processing import Processing
 from .core.processing import ProcessingState
 from .core.upload import Status
 from .core.upload import Upload
+from .errors import ResumableError
 from .errors import Unavailable
 from .errors import UploadNotFound
 from .interfaces import Storage
 from .service.cleanup import Cleaner
 from .service.cleanup import complete_pending as make_up_hooks
 from .service.cleanup import Report
+from .service.health import check as run_checks
 from .service.verify import Findings
 from .service.verify import Verifier
 from .state import current_state
@@ -117,6 +122,54 @@ def complete_pending(batch: int) -> None:
         _show("Completing", make_up_hooks(state.service, report, batch=batch))
     click.echo(f"Uploads completed: {report.completed}, failed: {len(report.failed)}.")
     _exit_if_failed(report, "complete")
+
+
+@tus_commands.command("check")
+@click.option("--quick", is_flag=True, help="Leave out the search for what has been left undone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(quick: bool, as_json: bool) -> None:
+    """Check whether uploads can work here: database, folder, clock, free space, and what has been left undone.
+
+    Exits with 0 if all is well, with 1 if something should be done, and with 2 if uploads fail.
+    """
+    results = [*run_checks(current_state().service, quick=quick)]
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        for result in results:
+            click.echo(f"{result.level:<7}  {result.name}: {result.message}")
+    levels = {result.level for result in results}
+    sys.exit(2 if ERROR in levels else 1 if WARNING in levels else 0)
+
+
+@tus_commands.command("delete")
+@click.argument("upload_id", metavar="ID")
+def delete(upload_id: str) -> None:
+    """Remove one upload and its bytes, as if its client had deleted it."""
+    state = _state()
+    try:
+        state.service.delete(upload_id, owner=state.repository.get(upload_id).owner)
+    except UploadNotFound:
+        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
+    except ResumableError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Removed: {upload_id}.")
+
+
+@tus_commands.command("retry")
+@click.argument("upload_id", metavar="ID")
+def retry(upload_id: str) -> None:
+    """Complete one upload whose on_complete hook was cut off by a crash or failed."""
+    state = _state()
+    try:
+        upload = state.service.catch_up(upload_id)
+    except UploadNotFound:
+        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
+    except ResumableError as error:
+        raise click.ClickException(str(error)) from None
+    except Exception as error:
+        raise click.ClickException(f"on_complete failed again: {type(error).__name__}: {error}") from error
+    click.echo(f"{upload_id} is {upload.status.value}.")
 
 
 @tus_commands.command("verify")

@@ -22,6 +22,7 @@ from flask import url_for as flask_url_for
 from .cli import tus_commands
 from .core import upload as rules
 from .core.answer import Answer
+from .core.health import CheckResult
 from .core.ids import ID_PATTERN
 from .core.owner import ANYBODY
 from .core.owner import Anybody
@@ -55,6 +56,7 @@ from .repositories import model_for
 from .repositories import repository_for
 from .service.claims import Clock
 from .service.files import UploadFiles
+from .service.health import check as run_checks
 from .service.uploads import UploadService
 from .settings.app import Settings
 from .settings.base import read_settings
@@ -362,6 +364,23 @@ class FlaskResumable(Generic[UploadT]):
         if isinstance(upload, UploadInterface):
             upload._set_processing(processing)
         return True
+
+    def check(self, *, quick: bool = False) -> list[CheckResult]:
+        """Check whether uploads can work here. Call it in an app context; it never raises.
+
+        ::
+
+            @app.get("/ready")
+            def ready():
+                broken = [result for result in resumable.check(quick=True) if result.level == "error"]
+                return {"broken": [result.name for result in broken]}, 503 if broken else 200
+
+        It reads and writes the database without changing a record, writes a file to the upload folder and renames it,
+        and compares the clocks and the free space. Then it looks for what has been left undone.
+
+        :param quick: Leave out the search for what has been left undone, so that a probe can call this often.
+        """
+        return [*run_checks(current_state().service, quick=quick)]
 
     def url_for(self, upload: Upload | str | None = None, *, protocol: str | None = None, **values: Any) -> str:
         """Return the URL of an upload, or the URL for creating uploads if you pass none.

@@ -10,6 +10,7 @@ from .body import Body
 from .body import Incoming
 from .body import Piped
 from .body import Watch
+from .capabilities import ChecksHealth
 from .capabilities import ChoosesPlaces
 from .capabilities import Concatenates
 from .capabilities import KeepsProgress
@@ -35,6 +36,7 @@ from .storage import Writer
 
 __all__ = [
     "Body",
+    "ChecksHealth",
     "ChoosesPlaces",
     "Claim",
     "Concatenates",

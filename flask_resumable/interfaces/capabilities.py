@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from datetime import timedelta
 from typing import Any
 from typing import NamedTuple
 from typing import Protocol
 
+from ..core.health import CheckResult
 from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .body import Piped
@@ -62,6 +65,18 @@ class Locates(Protocol):
 
     def location(self, upload: Upload) -> str | None:
         """Return the location of the bytes in the usual notation, such as ``s3://bucket/key``, without secrets."""
+        ...
+
+
+class ChecksHealth(Protocol):
+    """Finds out whether it can be used."""
+
+    def check(self, now: datetime, *, quick: bool) -> Iterable[CheckResult]:
+        """Return a result for each thing that was checked, with advice, without secrets.
+
+        :param now: The time by the app's clock.
+        :param quick: Whether a probe is waiting.
+        """
         ...
 
 
@@ -212,6 +227,7 @@ class StorageCapabilities:
     placement: ChoosesPlaces | None = None
     requests: SendsRequests | None = None  # for metrics and traces of an object store
     space: KnowsSpace | None = None
+    health: ChecksHealth | None = None
 
 
 class WriterCapabilities(NamedTuple):

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from ..core.health import CheckResult
 from ..core.placement import NAME
 from ..core.placement import Place
 from ..core.upload import JSONObject
@@ -67,6 +69,7 @@ class MultiStorage:
             links=self if any(can.links for can in theirs) else None,
             locations=self if any(can.locations for can in theirs) else None,
             space=self if any(can.space for can in theirs) else None,
+            health=self if any(can.health for can in theirs) else None,
         )
 
     # --- choosing ---
@@ -202,6 +205,12 @@ class MultiStorage:
     def location(self, upload: Upload) -> str | None:
         locations = self._of(upload).capabilities.locations
         return None if locations is None else locations.location(upload)
+
+    def check(self, now: datetime, *, quick: bool) -> Iterator[CheckResult]:
+        for name, storage in self._storages.items():
+            health = storage.capabilities.health
+            for result in () if health is None else health.check(now, quick=quick):
+                yield replace(result, name=f"{name}: {result.name}")
 
     def free(self, upload: Upload) -> int | None:
         space = self._of(upload).capabilities.space

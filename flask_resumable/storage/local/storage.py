@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 from typing import cast
 
+from ...core.health import CheckResult
 from ...core.upload import JSONObject
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -43,6 +44,7 @@ from .files import publish
 from .files import remove
 from .files import size_of
 from .files import sync_directory
+from .health import check
 from .moved import MovedFiles
 from .orphans import orphans
 from .paths import Paths
@@ -91,6 +93,7 @@ class LocalStorage:
             moves=self,
             verification=self,
             space=None if min_free_space is None else self,
+            health=self,
         )
 
     @property
@@ -173,6 +176,9 @@ class LocalStorage:
             except FileNotFoundError:
                 self._make_work()
                 return Fence.open(path)
+
+    def check(self, now: datetime, *, quick: bool) -> Iterator[CheckResult]:
+        return check(self._paths, now, self._min_free_space)
 
     def free(self, upload: Upload) -> int | None:
         with file_errors:
