@@ -21,6 +21,7 @@ from flask.cli import AppGroup
 
 from .core.health import ERROR
 from .core.health import WARNING
+from .core.placement import Place
 from .core.processing import Processing
 from .core.processing import ProcessingState
 from .core.upload import Status
@@ -37,6 +38,9 @@ from .service.verify import Findings
 from .service.verify import Verifier
 from .state import current_state
 from .state import State
+
+_INTERRUPTED = (Status.NEW, Status.FINISHING, Status.DELETING)  # none of these lasts unless something went wrong
+_TOP = 10  # rows of each kind in statistics
 
 
 def _state() -> State:
@@ -209,15 +213,91 @@ def _told(found: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
 
 @tus_commands.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads with this status.")
+@click.option("--owner", help="Only uploads of this owner.")
+@click.option("--storage", help="Only uploads in this storage, by its name.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="HOURS", help="Only uploads created before that.")
+@click.option("--larger-than", type=click.IntRange(0), metavar="BYTES", help="Only uploads of more bytes than that.")
+@click.option("--expired", is_flag=True, help="Only uploads that 'delete_expired' would remove.")
+@click.option("--stuck", is_flag=True, help="Only uploads that wait for a step which a crash or a hook interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON on each line.")
 @BATCH
-def list_uploads(status: str | None, batch: int) -> None:
+def list_uploads(status: str | None, as_json: bool, batch: int, **conditions: Any) -> None:
     """List uploads: id, status, bytes received and expected, expiry, name."""
-    repository = _state().repository
+    state = _state()
+    for upload in _uploads(state, status, batch):
+        if _is_wanted(upload, state.service.now(), **conditions):
+            click.echo(json.dumps(_summary(upload)) if as_json else _line(upload))
+
+
+def _uploads(state: State, status: str | None, batch: int) -> Iterator[Upload]:
     after = ""
-    while uploads := repository.list(status=status, limit=batch, after=after):
-        for upload in uploads:
-            click.echo(_line(upload))
+    while uploads := state.repository.list(status=status, limit=batch, after=after):
+        yield from uploads
         after = uploads[-1].id
+
+
+def _is_wanted(
+    upload: Upload,
+    now: datetime,
+    *,
+    owner: str | None,
+    storage: str | None,
+    older_than: float | None,
+    larger_than: int | None,
+    expired: bool,
+    stuck: bool,
+) -> bool:
+    return (
+        owner in (None, upload.owner)
+        and storage in (None, Place.of(upload.storage).storage)
+        and (older_than is None or upload.created_at < now - timedelta(hours=older_than))
+        and (larger_than is None or max(upload.length or 0, upload.received.total) > larger_than)
+        and (not expired or upload.is_expired(now))
+        and (not stuck or (upload.status in _INTERRUPTED and not upload.is_claimed(now)))
+    )
+
+
+def _summary(upload: Upload) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "status": upload.status.value,
+        "owner": upload.owner,
+        "filename": upload.metadata.filename,
+        "storage": Place.of(upload.storage).storage,
+        "received": upload.received.total,
+        "length": upload.length,
+        "created_at": _time(upload.created_at),
+        "expires_at": _time(upload.expires_at) if upload.can_expire else None,
+    }
+
+
+@tus_commands.command("stats")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@BATCH
+def stats(as_json: bool, batch: int) -> None:
+    """Count uploads and their bytes by status, by storage, and for the ten owners with the most bytes."""
+    found: dict[str, dict[str | None, tuple[int, int]]] = {"status": {}, "storage": {}, "owner": {}}
+
+    def count() -> Iterator[str]:
+        for upload in _uploads(_state(), None, batch):
+            keys = (upload.status.value, Place.of(upload.storage).storage, upload.owner)
+            for of_kind, key in zip(found.values(), keys, strict=True):
+                uploads, size = of_kind.get(key, (0, 0))
+                of_kind[key] = (uploads + 1, size + upload.received.total)
+            yield upload.id
+
+    _show("Counting", count())
+    rows = [
+        {"by": kind, "name": key, "uploads": uploads, "bytes": size}
+        for kind, of_kind in found.items()
+        for key, (uploads, size) in sorted(of_kind.items(), key=lambda item: -item[1][1])[:_TOP]
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        name = "-" if row["name"] is None else row["name"] if row["by"] == "status" else ascii(row["name"])
+        click.echo(f"{row['by']:<7}  {name}  uploads: {row['uploads']}, bytes: {row['bytes']}")
 
 
 @tus_commands.command("show")

@@ -145,3 +145,35 @@ def test_one_upload_is_removed(app: Flask, uploads: Uploads) -> None:
     for command in ("delete", "retry"):
         again = run(app, command, upload_id)
         assert (again.exit_code, again.output) == (1, f"Error: There is no upload with the id {upload_id!r}.\n")
+
+
+def test_uploads_are_selected_and_counted(app: Flask, uploads: Uploads) -> None:
+    """By any of their properties, as lines or as JSON; what clients have sent is escaped."""
+    names = {"Upload-Metadata": "filename G1szMW0=", "Upload-Length": "500"}
+    large = app.test_client().post("/files/", headers={**TUS, **names}, data=b"x").headers["Location"]
+    whole = sent(app, b"0123456789", 10)
+    rows = [json.loads(line) for line in run(app, "list", "--json").output.splitlines()]
+    assert {row["id"]: row["received"] for row in rows} | {large: 1, whole: 10} == {
+        row["id"]: row["received"] for row in rows
+    }
+    assert len(rows) == 3
+    assert run(app, "list", "--larger-than", "10").output.split()[0] == large
+    assert "\x1b" not in run(app, "list").output + run(app, "list", "--json").output
+    for nothing in (["--owner", "ann"], ["--storage", "b"], ["--older-than", "1"], ["--expired"], ["--stuck"]):
+        assert run(app, "list", *nothing).output == ""
+    uploads.ahead = timedelta(days=2)
+    for option in (["--older-than", "1"], ["--expired"]):
+        assert large in run(app, "list", *option).output
+    assert whole not in run(app, "list", "--expired").output
+    assert run(app, "stats").output.splitlines() == [
+        "status   complete  uploads: 1, bytes: 10",
+        "status   active  uploads: 2, bytes: 5",
+        "storage  -  uploads: 3, bytes: 15",
+        "owner    -  uploads: 3, bytes: 15",
+    ]
+    assert json.loads(run(app, "stats", "--json").output)[0] == {
+        "by": "status",
+        "name": "complete",
+        "uploads": 1,
+        "bytes": 10,
+    }
