@@ -6,12 +6,14 @@ nothing of the first one's requests; what it can see of a process, and of a mach
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextlib import suppress
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
@@ -27,6 +29,7 @@ from flask_resumable.core.upload import Upload
 from flask_resumable.core.upload import Write
 from flask_resumable.errors import ClaimLost
 from flask_resumable.errors import OffsetMismatch
+from flask_resumable.errors import StorageFull
 from flask_resumable.errors import UploadLocked
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service import claims
@@ -198,6 +201,24 @@ def test_looking_counts_what_lies_in_the_kernel(site: Site) -> None:
     body.send(b"defghij")
     body.end()
     assert request.result(30).status is Status.COMPLETE
+
+
+def test_a_block_that_cannot_be_stored_for_another_request_ends_that_request(site: Site) -> None:
+    """The block is lost, so the next one must not be stored in its place when there is space again."""
+    body, request = site.hanging(site.here, 0, b"abc")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))
+    try:
+        looked = site.pool.submit(site.here.look, site.id, owner=None)
+        with suppress(StorageFull):
+            looked.result(30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    body.send(b"defghij")
+    body.end()
+    with pytest.raises(StorageFull):
+        request.result(30)
+    assert site.here.look(site.id, owner=None).offset == 0
 
 
 def test_a_newer_request_continues_at_the_older_ones_offset(site: Site) -> None:
