@@ -352,6 +352,24 @@ def test_parts_whose_urls_make_a_long_header(serve: Serve, proxy: MakeProxy, kin
     assert server.finished(path).read_bytes() == bytes(range(count)) * (PARTS // count)
 
 
+def test_how_many_parts_fit(serve: Serve, proxy: MakeProxy) -> None:
+    """The numbers of the docs are right: so many parts, and not one more."""
+    numbers = re.search(
+        r"with `(\S+)`, 8,190 bytes hold\s(\d+) parts, and 32 KiB hold (\d+).*?hold (\d+)", PAGE, re.DOTALL
+    )
+    assert numbers is not None
+    endpoint, *counts = numbers.groups()
+    default, larger = serve("gthread"), serve("gthread", options=options_for("gunicorn"))
+    ways = [(default.tus, endpoint), (Tus(proxy(larger).port), endpoint), (default.tus, "")]
+    for (tus, prefix), count in zip(ways, map(int, counts), strict=True):
+        (part,) = create_parts(tus, prefix, 1)
+        statuses = [
+            tus.request("POST", "/files/", {"Upload-Concat": "final;" + " ".join([part] * number)}).status
+            for number in (count, count + 1)
+        ]
+        assert statuses[0] == 201 and statuses[1] in (400, 431), (prefix, count, statuses)
+
+
 def test_ids_alone_fit_without_options(serve: Serve, proxy: MakeProxy) -> None:
     """They are relative URLs, and twice as many of them fit."""
     server = serve("gthread")
