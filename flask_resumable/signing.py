@@ -64,7 +64,7 @@ class Signer:
         grant = Grant(
             nonce=secrets.token_urlsafe(16),
             expires_at=expires_at,
-            owner=owner_of(owner),
+            owner=_checked(owner),
             max_size=max_size,
             length=length,
             metadata=metadata,
@@ -93,3 +93,10 @@ class Signer:
         # The last key signs; the others only verify.
         keys = [*(self.config.get("SECRET_KEY_FALLBACKS") or ()), self.config["SECRET_KEY"]]
         return URLSafeSerializer(keys, salt=_SALT, signer_kwargs=_METHOD)
+
+
+def _checked(owner: object) -> str | None:
+    try:
+        return owner_of(owner)
+    except (TypeError, ValueError) as error:  # which say what is wrong with the result of current_owner()
+        raise type(error)(str(error).replace("current_owner() returned a value", "owner is a value", 1)) from None

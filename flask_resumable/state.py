@@ -65,8 +65,12 @@ class State:
             token = request.args.get(PARAMETER)
         return self.signer.read(token) if token else None
 
-    def owner(self, token: str | None = None) -> str | None:
-        """Return the owner that the current request acts for.
+    def owner(self) -> str | None:
+        """Return the owner that the current request acts for. See :meth:`acting`."""
+        return self.acting()[0]
+
+    def acting(self, token: str | None = None) -> tuple[str | None, Grant | None]:
+        """Return the owner that the current request acts for, and what its token allows, if it has one.
 
         With a token, that is the owner for whom it was signed, and the request can only be about its upload.
 
@@ -79,15 +83,19 @@ class State:
         :raises TokenRefused: See :meth:`grant`.
         :raises UploadNotFound: The token is for another upload.
         """
-        grant = self.grant(token)
+        environ = request.environ
+        if token or "HTTP_UPLOAD_TOKEN" in environ or PARAMETER in environ.get("QUERY_STRING", ""):
+            grant = self.grant(token)
+        else:
+            grant = None  # as in most requests, so it is found out without a call
         if grant is not None:
             upload_id = (request.view_args or {}).get("upload_id")
             if upload_id is not None and self.repository.find_request(grant.request_key).id != upload_id:
                 raise UploadNotFound(upload_id)
-            return grant.owner
+            return grant.owner, grant
         owner = owner_of(current_app.ensure_sync(self.owners.current_owner)())
         self.service.repository.release_connection()
-        return owner
+        return owner, None
 
 
 def current_state() -> State:

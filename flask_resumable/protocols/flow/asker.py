@@ -49,6 +49,7 @@ class Asker:
         self.server = server
         self._known: tuple[flow.File, str] | None = None
         self._token: str | None = None  # in a form
+        self.grant: Grant | None = None  # what the client's token allows; known once ``owner`` is
 
     def note_token(self, parameters: Mapping[str, str]) -> None:
         """Note the token that a form may have, because some clients cannot send it elsewhere."""
@@ -56,25 +57,20 @@ class Asker:
         if token and token != self._token:
             self._token = token
             self._known = None
-            for name in ("owner", "grant"):
-                vars(self).pop(name, None)
-
-    @cached_property
-    def grant(self) -> Grant | None:
-        """What the client's token allows, if it has one."""
-        return current_state().grant(self._token)
+            vars(self).pop("owner", None)
 
     @cached_property
     def owner(self) -> str | None:
         """The owner of the client's uploads."""
-        return current_state().owner(self._token)
+        owner, self.grant = current_state().acting(self._token)
+        return owner
 
     def key(self, file: flow.File) -> str:
         """Return the key of a file's upload."""
         if self._known is None or self._known[0] != file:
             callback = self.server.settings.hash_name_callback
-            name = None if callback is None else str(callback(file))
-            self._known = file, file.key(self.owner, name, token=None if self.grant is None else self.grant.nonce)
+            name, owner = None if callback is None else str(callback(file)), self.owner
+            self._known = file, file.key(owner, name, token=None if self.grant is None else self.grant.nonce)
         return self._known[1]
 
     def look(self, file: flow.File) -> Upload | None:

@@ -11,6 +11,7 @@ from flask import request
 from flask import Response
 
 from ...core.checksum import Checksum
+from ...core.grant import PARAMETER
 from ...core.upload import ChunkWrite
 from ...core.upload import Creation
 from ...core.upload import Upload
@@ -30,6 +31,8 @@ HTML = "text/html; charset=utf-8"  # an iframe would offer JSON as a download
 
 def respond_to_test(asker: Asker, parameters: flow.Parameters) -> Response:
     """Tell the client whether the server has a chunk."""
+    if PARAMETER in parameters:
+        asker.note_token(parameters)
     chunk = flow.parse_chunk(parameters, asker.server.policy)
     upload = asker.look(chunk.file)
     if upload is None or not flow_replies.is_stored(upload, chunk.span):
@@ -44,9 +47,7 @@ def receive_chunk(asker: Asker) -> Response:
     server.chunks.release_connection()
     arriving = ChunkRequest(request, body, file_field=server.settings.file_field, max_size=server.policy.max_body)
     try:
-        has_file = arriving.find_file()
-        asker.note_token(arriving.parameters)
-        if has_file:
+        if arriving.find_file():
             upload = _stored(asker, arriving)
             return respond(*shaped(flow_replies.reply_stored(upload), arriving.parameters))
         if request.method not in server.settings.test_methods:
@@ -81,7 +82,6 @@ def _stored(asker: Asker, arriving: ChunkRequest) -> Upload:
             arriving.drain()
             raise
         if wish is None:
-            asker.note_token(arriving.parameters)
             wish = _wish_after(asker, arriving.parameters, arriving.size)
         elif arriving.has_later_parameters:
             chunk = flow.parse_chunk(arriving.parameters, asker.server.policy)
@@ -105,6 +105,8 @@ def _checksum() -> Checksum | None:
 
 def _wish_before(asker: Asker, parameters: flow.Parameters) -> ChunkWrite | None:
     """Return what the client wants to write, or ``None`` if that is not known before the content was read."""
+    if PARAMETER in parameters:
+        asker.note_token(parameters)
     if flow.dialect_of(parameters) is None or is_whole_file(parameters):
         return None
     chunk = flow.parse_chunk(parameters, asker.server.policy)
@@ -117,6 +119,8 @@ def _wish_before(asker: Asker, parameters: flow.Parameters) -> ChunkWrite | None
 
 def _wish_after(asker: Asker, parameters: flow.Parameters, size: int) -> ChunkWrite:
     """Return what the client wants to write, after its content of ``size`` bytes was read."""
+    if PARAMETER in parameters:
+        asker.note_token(parameters)
     if is_whole_file(parameters):
         file = flow.parse_file(parameters, asker.server.policy, whole=size)
         return _wish(asker, flow.Chunk(file=file, number=1))

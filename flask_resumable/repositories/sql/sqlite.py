@@ -70,7 +70,8 @@ class Direct:
         with self._lock:
             try:
                 raw = self._raw or self._open()
-                self._set_lasting(raw, self._is_durable)
+                if self._is_durable is not self._is_lasting:
+                    self._set_lasting(raw, self._is_durable)
                 raw.execute("BEGIN IMMEDIATE")
                 try:
                     work(_Run(self, raw))
@@ -129,18 +130,18 @@ class Direct:
             try:
                 raw = self._raw or self._open()
                 prepared = self._prepared.get(statement) or self._prepare(statement)
-                self._set_lasting(raw, lasting)
+                if lasting is not None and lasting is not self._is_lasting:
+                    self._set_lasting(raw, lasting)
                 cursor = raw.execute(prepared.text, prepared.values(parameters))
                 # Fetch all rows, because an unfinished query would keep seeing the database as it is now.
                 return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else []
             except sqlite3.Error as error:
                 raise self._failed(statement, error) from error
 
-    def _set_lasting(self, raw: sqlite3.Connection, lasting: bool | None) -> None:
-        if lasting is not None and lasting is not self._is_lasting:
-            self._is_lasting = None  # in case a signal ends this request here
-            raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
-            self._is_lasting = lasting
+    def _set_lasting(self, raw: sqlite3.Connection, lasting: bool) -> None:
+        self._is_lasting = None  # in case a signal ends this request here
+        raw.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+        self._is_lasting = lasting
 
     def prepared(self, statement: Any) -> Prepared:
         """Return a statement as SQLite takes it."""
