@@ -18,6 +18,7 @@ from typing import Any
 import click
 from flask import current_app
 from flask.cli import AppGroup
+from flask.cli import FlaskGroup
 
 from .core.health import ERROR
 from .core.health import WARNING
@@ -69,6 +70,12 @@ class _DashedGroup(AppGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name.replace("-", "_"))
+
+
+def is_command() -> bool:
+    """Whether a ``flask`` command other than ``flask run`` loads the app, such as a migration in a container build."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.find_root().command, FlaskGroup) and context.info_name != "run"
 
 
 tus_commands = _DashedGroup("tus", help="Inspect, clean up and recover resumable uploads.")

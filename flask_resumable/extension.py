@@ -19,6 +19,7 @@ from flask import Flask
 from flask import Response
 from flask import url_for as flask_url_for
 
+from .cli import is_command
 from .cli import tus_commands
 from .core import upload as rules
 from .core.answer import Answer
@@ -63,6 +64,7 @@ from .settings.base import read_settings
 from .settings.base import Section
 from .settings.storage import ChunkSettings
 from .signing import Signer
+from .startup import check_writable
 from .state import current_state
 from .state import State
 from .state import state_of
@@ -173,6 +175,8 @@ class FlaskResumable(Generic[UploadT]):
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
         given = _given(given, chunks) or storage_for(settings, chunks)
+        if settings.check_writable and any(own.enabled for own in of_protocols):
+            check_writable(settings, chunks, given, repository, only_warn=is_command())
         observer = _observer(settings, _default_name(given))
         repository, bytes_, hooks = observe(
             observer, repository, _choice(self, given), AppHooks(self, FlaskResumable), _each(given)

@@ -193,7 +193,7 @@ def test_a_bad_answer_is_an_error_of_the_app(
     assert response.status_code == 500
     assert repr(answer) not in response.text
     assert repr(answer) in caplog.text
-    assert site.files() == {} and site.run("list").output == ""
+    assert site.files() == {} and site.run("list").stdout == ""
 
 
 @pytest.mark.parametrize("refuse", [UploadRejected(403, "No tenant."), 403], ids=["rejected", "aborted"])
@@ -208,7 +208,7 @@ def test_choosing_may_refuse(site: Site, refuse: Any) -> None:
     site.uploads.answers["choose_folder"] = answer
     response = site.tus.create(5)
     assert (response.status_code, response.text) == (403, "No tenant.\n")
-    assert site.run("list").output == ""
+    assert site.run("list").stdout == ""
 
 
 def test_a_storage_that_is_not_set_up_any_more_is_unavailable(

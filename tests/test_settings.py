@@ -401,6 +401,8 @@ WRONG: dict[str, list[Any]] = {
     "RESUMABLE_IDENTITY_PARAMETERS": [["album", "chunkNumber"], None],
     "FLOW_HASH_NAME_CALLBACK": ["sha1"],
     "FLOW_TEMP_DIR": [1.5, ""],
+    "RESUMABLE_CHECK_WRITABLE": ["never", None],
+    "RESUMABLE_COMMAND_REQUESTS": ["never", None],
     "RESUMABLE_FOREIGN_KEYS": [5, ["*"], ["TUS TOKEN"]],
 }
 

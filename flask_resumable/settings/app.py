@@ -100,6 +100,12 @@ class Settings(StorageSettings):
         "Let `flask tus` commands call hooks within a test request, so that `url_for` works, and Flask-Login's "
         "`current_user` is anonymous.",
     )
+    check_writable: bool = setting(
+        checks.flag,
+        True,
+        "Check at startup that the upload folder, `TEMP_DIR` and an SQLite file can be written. If not, the app does "
+        "not start; `flask` commands other than `flask run` log a warning.",
+    )
     foreign_keys: tuple[str, ...] = setting(
         checks.key_patterns,
         (),

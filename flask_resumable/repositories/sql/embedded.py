@@ -52,6 +52,8 @@ class EmbeddedUpload(SQLAlchemyMixin, Base):
 class EmbeddedRepository(Records):
     """Keeps records in the embedded database. Hooks get a read-only view, because no session of the app has them."""
 
+    setting = "RESUMABLE_DATABASE_URI"
+
     def remove(self, upload: Upload, claim: Claim, hook: Callable[[Any], object] | None = None) -> None:
         self._remove(claim)
         if hook is not None:

@@ -53,7 +53,9 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
         engine = find()
     if engine is not None:
         share(engine, name)
-    return SQLAlchemyRepository(model, Pooled(LazyEngine(find, prepare)), sessions)
+    repository = SQLAlchemyRepository(model, Pooled(LazyEngine(find, prepare)), sessions)
+    repository.setting = name
+    return repository
 
 
 def _access(app: Flask, model: type[Any], db: Any) -> tuple[Callable[[], Engine], Sessions, str]:

@@ -60,6 +60,8 @@ from .turns import is_in_memory
 class Records:
     """Keeps records in SQL; implements :class:`~flask_resumable.interfaces.StateRepository`, apart from hooks."""
 
+    setting = "The database"  # what names the database in messages
+
     def __init__(self, model: type[Any], database: Database) -> None:
         self.model = model
         self._database = database
@@ -84,13 +86,18 @@ class Records:
         engine = self._database.peek()
         return engine.dialect.name == "sqlite" and is_in_memory(engine)
 
-    def missing_file(self) -> str | None:
-        """Return the path of the database if it is a file that does not exist yet. It is created on first use."""
+    def file(self) -> str | None:
+        """Return the path of the database if it is an SQLite file, which may not exist yet."""
         engine = self._database.peek()
         path = engine.url.database
         if engine.dialect.name != "sqlite" or is_in_memory(engine) or not path or path.startswith("file:"):
             return None
-        return None if os.path.exists(path) else path
+        return path
+
+    def missing_file(self) -> str | None:
+        """Return the path of the database if it is a file that does not exist yet. It is created on first use."""
+        path = self.file()
+        return None if path is None or os.path.exists(path) else path
 
     # --- one record ---
 
