@@ -33,8 +33,8 @@ class UploadMetadata(Mapping[str, str]):
 
     ::
 
-        upload.metadata["filename"]
-        upload.metadata.get("album", "none")
+        upload.metadata.get("album", "none")     # a client may send no metadata at all
+        upload.metadata.filename
 
     Values are decoded as UTF-8, and invalid bytes become U+FFFD. :meth:`value_bytes` returns them unchanged. ``raw`` is
     the header as the client sent it. If a client of flow.js sent several values for a key, this is the first one, and

@@ -189,7 +189,8 @@ class Upload(Protocol):
 
         It is computed once and remembered until more bytes arrive::
 
-            assert upload.digest("sha256") == upload.metadata["sha256"]
+            if upload.digest("sha256") != upload.metadata.get("sha256"):
+                raise UploadRejected(400, "The file is damaged.")
 
         :param name: A name that :func:`hashlib.new` accepts, such as ``"sha256"`` or ``"md5"``.
         :raises ValueError: There is no such algorithm.
