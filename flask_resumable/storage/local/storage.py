@@ -63,7 +63,8 @@ class LocalStorage:
 
         FlaskResumable(app, storage=LocalStorage("/srv/uploads/%Y-%m", durability="full"))
 
-    :param directory: The upload folder. ``strftime`` patterns are replaced by the upload's time of creation in UTC.
+    :param directory: The upload folder. Pass an absolute path: unlike ``UPLOAD_DIR``, a relative one depends on the
+        working directory. ``strftime`` patterns are replaced by the upload's time of creation in UTC.
     :param durability: What survives. ``"none"``: acknowledged bytes survive the end of the process; ``"data"``: they
         survive a power failure, too; ``"full"``: so do file names and sizes, at every step.
     :param chunks: A folder to keep flow.js chunks in until they are merged. By default, chunks are written straight
