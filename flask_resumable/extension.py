@@ -391,7 +391,7 @@ class FlaskResumable(Generic[UploadT]):
 
         ::
 
-            <script>new tus.Upload(file, { endpoint: "{{ resumable.url_for() }}" })</script>
+            <script>new tus.Upload(file, { endpoint: "{{ resumable.url_for(_external=True) }}" })</script>
             <a href="{{ resumable.url_for(upload) }}">{{ upload.filename }}</a>
 
         tus clients send every request about an upload to its URL. With ``RESUMABLE_DOWNLOADS``, browsers can download

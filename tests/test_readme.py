@@ -109,6 +109,12 @@ def test_every_page_that_is_named_is_there() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_tus_js_client_gets_a_full_url() -> None:
+    """It resolves Location against the endpoint, and does that wrongly if the endpoint is only a path."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.findall(r"endpoint: *[\"'`]/", page.read_text()), page.name
+
+
 VISITS = """
 import io
 from concurrent.futures import ThreadPoolExecutor
