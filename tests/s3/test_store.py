@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from datetime import timedelta
+from datetime import UTC
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,7 @@ def test_access_is_checked(storage: S3Storage, store: Store) -> None:
     """Where all is right nothing is said, and nothing is left."""
     storage.check_access()
     assert store.kept() == set()
+    assert [result.level for result in storage.check(datetime.now(UTC), quick=False)] == ["ok"]
 
 
 def test_a_missing_bucket_is_told(server: Server) -> None:
@@ -277,6 +280,9 @@ def test_a_store_that_does_not_answer_is_unavailable() -> None:
     storage = S3Storage("bucket", endpoint_url=url, access_key="a", secret_key="b")
     with pytest.raises(Unavailable):
         storage.check_access()
+    (result,) = storage.check(datetime.now(UTC), quick=True)
+    assert (result.name, result.level) == ("bucket", "error")
+    assert url not in result.message
     with pytest.raises(Unavailable):
         storage.finish(an_upload(length=0), 1)
 

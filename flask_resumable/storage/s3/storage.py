@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
+from ...core.health import CheckResult
+from ...core.health import ERROR
+from ...core.health import OK
 from ...errors import ConfigurationError
+from ...errors import Unavailable
 from ..multipart.geometry import MIB
 from ..multipart.storage import MultipartStorage
 from ..multipart.store import StoreTraits
@@ -72,6 +79,20 @@ class S3Storage(MultipartStorage):
         super().__init__(
             self._bucket, prefix=prefix, part_size=part_size, memory=memory, spool_directory=spool_directory
         )
+        self.capabilities = dataclasses.replace(self.capabilities, health=self)
+
+    def check(self, now: datetime, *, quick: bool) -> Iterator[CheckResult]:
+        """Check the bucket like :meth:`check_access`. See :class:`~flask_resumable.interfaces.ChecksHealth`."""
+        try:
+            self.check_access()
+        except ConfigurationError as error:
+            yield CheckResult("bucket", ERROR, str(error))
+        except Unavailable as error:
+            kind = type(error.__cause__ or error).__name__
+            text = f"The store does not answer as it should ({kind}): check that it runs and can be reached from here."
+            yield CheckResult("bucket", ERROR, text)
+        else:
+            yield CheckResult("bucket", OK, "The bucket can be listed, and uploads to it can begin.")
 
     def check_access(self) -> None:
         """Check that the bucket can be used.
