@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import current_app
 from flask import has_request_context
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -90,7 +91,7 @@ def answer_of(result: Any) -> Answer | None:
     if isinstance(body, Response):
         if body.is_streamed or body.direct_passthrough:
             raise TypeError("on_complete returned a response that streams, which cannot be stored; return its content.")
-        headers = {name: ", ".join(body.headers.getlist(name)) for name in body.headers.keys()}
+        headers = _joined(body.headers)
         status = body.status_code if status is None else status
         body = body.get_data()
     elif isinstance(body, dict | list):
@@ -102,8 +103,9 @@ def answer_of(result: Any) -> Answer | None:
             "or list, a tuple of that and a status, headers or both, or a Response."
         )
     if added:
-        given = {name.title() for name, _ in (added.items() if isinstance(added, dict) else added)}
-        headers = {name: value for name, value in headers.items() if name.title() not in given} | dict(added)
+        given = _joined(Headers(added))
+        names = {name.title() for name in given}
+        headers = {name: value for name, value in headers.items() if name.title() not in names} | given
     if not body:
         headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
     return Answer(body, headers, 200 if status is None else status)
@@ -122,6 +124,11 @@ def _misses_request(error: BaseException) -> bool:
     if isinstance(error, RuntimeError):
         return "request context" in text or "Unable to build URLs outside an active request" in text
     return isinstance(error, AttributeError) and text.startswith("'NoneType' object")
+
+
+def _joined(headers: Headers) -> dict[str, str]:
+    """Return headers with one value for each name."""
+    return {name: ", ".join(headers.getlist(name)) for name in headers.keys()}
 
 
 def hook(extension: object, base: type[Any], name: str) -> Callable[[Any], Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_parts_have_no_answer_but_the_whole_has(site: Site) -> None:
         (lambda: ({"a": 1}, 201, {"content-type": "application/problem+json"}), 201, "application/problem+json", None),
         (lambda: ("<b>", [("Content-Type", "text/html")]), 200, "text/html", b"<b>"),
         (lambda: Response("x", 202, content_type="text/csv"), 202, "text/csv", b"x"),
+        (lambda: ("x", HTTPStatus.ACCEPTED, {"X-Count": 7, "X-Tag": ["a", "b"]}), 202, TEXT, b"x"),
         (lambda: jsonify(a=1), 200, "application/json", None),
         (lambda: (make_response("x"), 201), 201, "text/html; charset=utf-8", b"x"),
         (lambda: None, 204, None, b""),
@@ -155,7 +157,8 @@ def test_it_may_be_what_a_view_may_return(
         (lambda: ("", {"Set-Cookie": "a=b"}), "Set-Cookie"),
         (lambda: ("", {"Access-Control-Allow-Origin": "*"}), "after_this_request"),
         (lambda: Response("x", headers={"Content-Encoding": "gzip"}), "Content-Encoding"),
-        (lambda: ("", {"X-A": "b\r\nX-C: d"}), "not a valid value"),
+        (lambda: Answer("", {"X-A": "b\r\nX-C: d"}), "not a valid value"),
+        (lambda: ("", {"X-A": "b\r\nX-C: d"}), "newline"),
         (lambda: ("", {"X A": "b"}), "not a valid name"),
         (lambda: Response(iter(["a"])), "streams"),
         (lambda: 7, "returned int"),
