@@ -184,6 +184,7 @@ def test_requests_to_a_store_are_counted(tmp_path: Path, registry: CollectorRegi
 
 def test_the_cleaner_is_counted(app: Flask, client: FlaskClient, registry: CollectorRegistry) -> None:
     """When it has run, and what it removed."""
+    _create(client, 3)
     app.test_cli_runner().invoke(args=["tus", "delete_expired"])
     value = _values(registry)
     assert value("cleanup_last_run_timestamp_seconds") > 1.7e9

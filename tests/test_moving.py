@@ -60,7 +60,9 @@ class Site:
             self.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{home / 'app.sqlite'}"
             wiring |= {"model": SQLAlchemyModel, "db": SQLAlchemy(self.app)}
         elif kind == "memory":
-            wiring |= {"repository": MemoryRepository()}
+            repository = MemoryRepository()
+            repository.is_in_memory = False  # the cleaner runs in the same process, so it sees all records
+            wiring |= {"repository": repository}
         Uploads(self.app, now=lambda: self.now, **wiring)
         self.state = self.app.extensions["resumable"]
         self.tus = Tus(self.app.test_client())

@@ -76,7 +76,7 @@ class UploadMetadata(Mapping[str, str]):
         for key, value in pairs:
             count = counts.get(key, 0)
             counts[key] = count + 1
-            name = _encode_key(key) + (f"%+{count}" if count else "")
+            name = (key if key.isalpha() and key.isascii() else _encode_key(key)) + (f"%+{count}" if count else "")
             items.append(f"{name} {base64.b64encode(value.encode()).decode()}" if value else name)
         return cls(",".join(items))
 

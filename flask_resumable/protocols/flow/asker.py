@@ -47,6 +47,7 @@ class Asker:
 
     def __init__(self, server: FlowServer) -> None:
         self.server = server
+        self._state = current_state()
         self._known: tuple[flow.File, str] | None = None
         self._token: str | None = None  # in a form
         self.grant: Grant | None = None  # what the client's token allows; known once ``owner`` is
@@ -62,7 +63,7 @@ class Asker:
     @cached_property
     def owner(self) -> str | None:
         """The owner of the client's uploads."""
-        owner, self.grant = current_state().acting(self._token)
+        owner, self.grant = self._state.acting(self._token)
         return owner
 
     def key(self, file: flow.File) -> str:
@@ -85,7 +86,7 @@ class Asker:
         if not ID_PATTERN.fullmatch(upload_id):
             raise UploadNotFound(upload_id)
         try:
-            return current_state().service.look(upload_id, owner=self.owner)
+            return self._state.service.look(upload_id, owner=self.owner)
         except UploadExpired:  # the advice to create a new one does not apply to an id
             raise UploadNotFound(upload_id) from None
 

@@ -139,7 +139,7 @@ def on_lost(status: int) -> Response:
 
 def finish(response: Response) -> Response:
     """Add the headers that every response has, including those to errors of the framework."""
-    if is_misleading(response, ""):
+    if response.status_code >= 300 and is_misleading(response, ""):
         response = respond(Reply(status=401, body=message("Sign in first.")), JSON)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -63,9 +63,9 @@ class Prepared:
         }
 
     def row(self, found: Sequence[Any]) -> Row:
-        """Return a row by the names of its columns."""
+        """Return a row by the names of its columns. What is NULL is not converted."""
         return {
-            name: value if convert is None else convert(value)
+            name: value if convert is None or value is None else convert(value)
             for (name, convert), value in zip(self._columns, found, strict=True)
         }
 
