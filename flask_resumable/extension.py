@@ -174,7 +174,7 @@ class FlaskResumable(Generic[UploadT]):
             mapped = model_for(model, db) if model is not None or db is not self._db else self._mapped_model(app)
             repository = repository_for(app, mapped, db, settings)
         given = self._storage if storage is None else storage
-        given = _given(given, chunks) or storage_for(settings, chunks)
+        given = _given(given, chunks) or storage_for(settings, chunks, settings.inline_types)
         if settings.check_writable and any(own.enabled for own in of_protocols):
             check_writable(settings, chunks, given, repository, only_warn=is_command())
         observer = _observer(settings, _default_name(given))
@@ -516,6 +516,22 @@ class FlaskResumable(Generic[UploadT]):
         """
         return None
 
+    def choose_object_parameters(
+        self, upload: Upload
+    ) -> Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None:
+        """Return what the store is told about a new upload, in the store's own words, or ``None``.
+
+        ::
+
+            def choose_object_parameters(self, upload: Upload) -> dict[str, Any]:
+                return {"StorageClass": "STANDARD_IA", "Tagging": {"tenant": "7"}, "Metadata": {"owner": upload.owner}}
+
+        This is called when :meth:`choose_storage` is, and is for uploads in a bucket. It adds to ``object_parameters``
+        of :class:`~flask_resumable.storage.S3Storage`, and overrides them. docs/s3.md lists the parameters. An unknown
+        one raises :exc:`ValueError` in the request.
+        """
+        return None
+
     def on_create(self, upload: UploadT) -> Awaitable[None] | None:
         """Called before an upload is created. Raise :exc:`UploadRejected` to refuse it.
 
@@ -639,11 +655,12 @@ def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
         return None if method is None else lambda upload: method(UploadView(upload))
 
     choose_storage, choose_folder = chooser("choose_storage"), chooser("choose_folder")
+    choose_parameters = chooser("choose_object_parameters")
     if not isinstance(storage, Mapping):
-        if choose_storage is choose_folder is None:
+        if choose_storage is choose_folder is choose_parameters is None:
             return storage
         storage = {_MAIN: storage}
-    return MultiStorage(storage, storage=choose_storage, folder=choose_folder)
+    return MultiStorage(storage, storage=choose_storage, folder=choose_folder, parameters=choose_parameters)
 
 
 def _each(storage: Storages) -> list[Storage]:

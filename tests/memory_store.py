@@ -76,15 +76,19 @@ class MemoryStore(ObjectStore):
 
     # --- objects ---
 
-    def put(self, key: str, body: bytes | SizedStream, *, only_new: bool = False) -> None:
+    def put(
+        self, key: str, body: bytes | SizedStream, *, only_new: bool = False, info: ObjectInfo | None = None
+    ) -> None:
         content = _bytes_of(body)
         with self._lock:
             if only_new and key in self._objects:
                 raise Taken
-            self._write(key, content, ObjectInfo())
+            self._write(key, content, info or ObjectInfo())
 
     def _write(self, key: str, content: bytes, info: ObjectInfo) -> None:
-        known = ObjectInfo(len(content), dict(info.metadata), dict(info.properties))
+        said = {"type": info.content_type, "disposition": info.content_disposition, **info.parameters}
+        properties = {**{name: str(value) for name, value in said.items() if value is not None}, **info.properties}
+        known = ObjectInfo(len(content), dict(info.metadata), properties)
         self._objects[key] = _Object(content, known, datetime.now(UTC))
 
     def get(self, key: str, start: int, stop: int) -> bytes:

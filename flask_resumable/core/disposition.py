@@ -1,9 +1,66 @@
-"""The header by which a browser knows what to call a file."""
+"""What a browser is told about a file: its type, its name, and whether to show it."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Collection
 from urllib.parse import quote
+
+from .upload import Upload
+
+DEFAULT_TYPE = "application/octet-stream"
+INLINE_TYPES = (
+    "application/pdf",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "image/avif",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "text/plain",
+    "video/mp4",
+    "video/ogg",
+    "video/webm",
+)
+_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+# Types that can run scripts, or that browsers replace by what the content looks like.
+_ACTIVE = re.compile(
+    r".*/(.*[+.-])?(x?html|svg|xml|xsl|xslt|mathml|ecmascript|javascript|jscript|livescript|x-shockwave-flash|wasm)([+;-].*)?"
+    r"|.*script.*|(multipart|message|unknown)/.*|.*/(unknown|x-unknown)"
+)
+_MAX_NAME = 255  # characters
+_MAX_EXTENSION = 32  # characters
+
+
+def claimed_type(upload: Upload) -> str:
+    """Return the media type that the client claims, in lower case and without parameters. It can be any text."""
+    return (upload.metadata.filetype or "").partition(";")[0].strip().lower()
+
+
+def object_type(upload: Upload, inline_types: Collection[str]) -> tuple[str, str]:
+    """Return the type of an object that a store serves by itself, and ``"inline"`` or ``"attachment"``.
+
+    A store sends no header that disarms scripts, so types that can run them are never named, even if the app shows
+    them.
+    """
+    claimed = claimed_type(upload)
+    if not _TYPE.fullmatch(claimed) or _ACTIVE.fullmatch(claimed):
+        return DEFAULT_TYPE, "attachment"
+    return claimed, "inline" if claimed in inline_types else "attachment"
+
+
+def download_name(upload: Upload) -> str:
+    """Return the client's name for the file, without folders or characters that could end a header."""
+    name = (upload.metadata.filename or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    shown = "".join(character for character in name if character.isprintable())
+    if len(shown) > _MAX_NAME:  # keep what tells the type
+        stem, dot, extension = shown.rpartition(".")
+        extension = dot + extension if stem and len(extension) < _MAX_EXTENSION else ""
+        shown = shown[: _MAX_NAME - len(extension)] + extension
+    return shown if shown.strip(". ") else upload.id
 
 
 def content_disposition(kind: str, name: str) -> str:

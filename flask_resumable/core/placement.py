@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 from typing import Self
 
@@ -20,11 +21,13 @@ class Place:
 
     :param storage: The storage's name in the app, or ``None`` for the first or only one.
     :param folder: Names separated by ``/``, or empty for none.
+    :param parameters: What the storage is told about this upload, in its own words.
     :raises ValueError: ``folder`` is not of this form, so it could lead anywhere.
     """
 
     storage: str | None = None
     folder: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         segments = self.folder.split("/") if self.folder else []
@@ -38,11 +41,11 @@ class Place:
     def of(cls, notes: Mapping[str, Any]) -> Self:
         """Return the place recorded in ``Upload.storage``. Checked again, because it becomes part of paths and keys."""
         noted = notes.get(KEY) or {}
-        return cls(noted.get("storage"), noted.get("folder") or "")
+        return cls(noted.get("storage"), noted.get("folder") or "", noted.get("parameters") or {})
 
     def note(self, notes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``notes`` with this place added, if it differs from the default."""
-        said = {"storage": self.storage, "folder": self.folder}
+        said = {"storage": self.storage, "folder": self.folder, "parameters": dict(self.parameters)}
         noted = {name: value for name, value in said.items() if value}
         return {**notes, KEY: noted} if noted else notes
 

@@ -11,17 +11,16 @@ from flask import send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 
+from ..core.disposition import claimed_type
 from ..core.disposition import content_disposition
+from ..core.disposition import DEFAULT_TYPE
+from ..core.disposition import download_name
 from ..core.processing import Processing
 from ..core.processing import ProcessingState
 from ..core.processing import RETRY_AFTER
 from ..core.upload import Upload
 from ..state import State
 from .stream import Excerpt
-
-_MAX_NAME = 255  # characters
-_MAX_EXTENSION = 32  # characters
-DEFAULT_TYPE = "application/octet-stream"
 
 
 def download(state: State, upload: Upload, request: Request) -> Response:
@@ -31,7 +30,7 @@ def download(state: State, upload: Upload, request: Request) -> Response:
     """
     if upload.processing is not None and upload.processing.state is not ProcessingState.READY:
         return _withheld(upload.processing)
-    claimed = (upload.metadata.filetype or "").partition(";")[0].strip().lower()
+    claimed = claimed_type(upload)
     is_inline = claimed in state.settings.inline_types
     content_type = claimed if is_inline else DEFAULT_TYPE
     path = state.storage.path(upload)
@@ -66,7 +65,7 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
         path,
         mimetype=content_type,
         as_attachment=not is_inline,
-        download_name=_download_name(upload),
+        download_name=download_name(upload),
         conditional=True,
         etag=upload.id,
         last_modified=upload.created_at,
@@ -83,7 +82,7 @@ def _elsewhere(state: State, upload: Upload, content_type: str, *, is_inline: bo
     url = links.presigned_url(
         upload,
         expires=state.settings.link_lifetime,
-        filename=_download_name(upload),
+        filename=download_name(upload),
         content_type=content_type,
         disposition="inline" if is_inline else "attachment",
     )
@@ -101,7 +100,7 @@ def _streamed(state: State, upload: Upload, request: Request, content_type: str,
     assert upload.length is not None
     response = Response(content_type=content_type)
     kind = "inline" if is_inline else "attachment"
-    response.headers["Content-Disposition"] = content_disposition(kind, _download_name(upload))
+    response.headers["Content-Disposition"] = content_disposition(kind, download_name(upload))
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(upload.id)
@@ -133,14 +132,3 @@ def _asked_for(request: Request, response: Response, length: int) -> tuple[int, 
     response.status_code = 206
     response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
     return start, stop
-
-
-def _download_name(upload: Upload) -> str:
-    """Return the client's name for the file, without folders or characters that could end a header."""
-    name = (upload.metadata.filename or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(character for character in name if character.isprintable())
-    if len(shown) > _MAX_NAME:  # keep what tells the type
-        stem, dot, extension = shown.rpartition(".")
-        extension = dot + extension if stem and len(extension) < _MAX_EXTENSION else ""
-        shown = shown[: _MAX_NAME - len(extension)] + extension
-    return shown if shown.strip(". ") else upload.id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,20 @@ class ChoosesPlaces(Protocol):
 
     def choose(self, upload: Upload) -> JSONObject:
         """Return the initial ``Upload.storage``. Called once, before there is a record; ``UploadRejected`` refuses."""
+        ...
+
+
+class TakesParameters(Protocol):
+    """Keeps uploads with parameters that the app chooses for each, such as a storage class.
+
+    :attr:`Place.parameters <flask_resumable.core.placement.Place>` has those of an upload.
+    """
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Check them.
+
+        :raises ValueError: A parameter is unknown, or its value has the wrong type.
+        """
         ...
 
 
@@ -228,6 +243,7 @@ class StorageCapabilities:
     requests: SendsRequests | None = None  # for metrics and traces of an object store
     space: KnowsSpace | None = None
     health: ChecksHealth | None = None
+    parameters: TakesParameters | None = None  # required for choose_object_parameters()
 
 
 class WriterCapabilities(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from ..core.disposition import INLINE_TYPES
 from . import checks
 from . import paths
 from .base import setting
@@ -41,21 +42,7 @@ class Settings(StorageSettings):
     )
     inline_types: tuple[str, ...] = setting(
         checks.media_types,
-        (
-            "application/pdf",
-            "audio/mpeg",
-            "audio/ogg",
-            "audio/wav",
-            "image/avif",
-            "image/gif",
-            "image/jpeg",
-            "image/png",
-            "image/webp",
-            "text/plain",
-            "video/mp4",
-            "video/ogg",
-            "video/webm",
-        ),
+        INLINE_TYPES,
         "Media types that browsers may display. All others are downloaded, without their type.",
     )
     metrics: Any = setting(

@@ -375,3 +375,12 @@ def _items(value: Any) -> tuple[str, ...]:
     if not is_list or not all(isinstance(item, str) for item in found):
         raise ValueError("a list of strings, or one string with commas between them")
     return found
+
+
+def optional_mapping(value: Any) -> dict[str, Any] | None:
+    """Accept a dict whose keys are strings, or ``None``."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError("a dict whose keys are strings")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,6 +72,12 @@ class StorageSettings:
         checks.optional_flag,
         None,
         "Send only parts of equal size, as R2 requires. `None` finds out whether the store requires it.",
+    )
+    s3_object_parameters: Mapping[str, Any] | None = setting(
+        checks.optional_mapping,
+        None,
+        'A dict of boto3\'s parameters for finished objects, such as `{"StorageClass": "STANDARD_IA"}`; see '
+        "[docs/s3.md](docs/s3.md#what-the-store-is-told-about-an-object).",
     )
     s3_check: bool = setting(
         checks.flag,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from ..core.printable import printable
@@ -16,15 +17,16 @@ from .local.storage import LocalStorage
 logger = logging.getLogger(__package__)
 
 
-def storage_for(settings: StorageSettings, chunks: ChunkSettings) -> Storage:
+def storage_for(settings: StorageSettings, chunks: ChunkSettings, inline_types: Collection[str]) -> Storage:
     """Return a new storage.
 
+    :param inline_types: Media types that browsers may display.
     :raises ConfigurationError: The bucket cannot be used with these settings, or an extra is not installed.
     """
-    return _s3_storage(settings) if settings.storage == "s3" else _local_storage(settings, chunks)
+    return _s3_storage(settings, inline_types) if settings.storage == "s3" else _local_storage(settings, chunks)
 
 
-def _s3_storage(settings: StorageSettings) -> Storage:
+def _s3_storage(settings: StorageSettings, inline_types: Collection[str]) -> Storage:
     from .s3 import S3Storage  # needs the extra "s3"
 
     assert settings.s3_bucket is not None
@@ -39,6 +41,8 @@ def _s3_storage(settings: StorageSettings) -> Storage:
         memory=settings.s3_memory,
         spool_directory=settings.s3_spool_directory,
         equal_parts=settings.s3_equal_parts,
+        object_parameters=settings.s3_object_parameters,
+        inline_types=inline_types,
     )
     if settings.s3_check:
         try:

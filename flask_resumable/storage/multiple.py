@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from typing import BinaryIO
 
 from ..core.health import CheckResult
@@ -41,11 +42,17 @@ class MultiStorage:
         choice.
     :param storage: Returns the name of the storage for a new upload, or ``None`` for the default.
     :param folder: Returns the folder within the storage for a new upload, or ``None`` for no folder.
+    :param parameters: Returns what the storage is told about a new upload, or ``None`` for nothing.
     :raises ConfigurationError: There is no storage, or a name is not valid.
     """
 
     def __init__(
-        self, storages: Mapping[str, Storage], *, storage: Chooser | None = None, folder: Chooser | None = None
+        self,
+        storages: Mapping[str, Storage],
+        *,
+        storage: Chooser | None = None,
+        folder: Chooser | None = None,
+        parameters: Chooser | None = None,
     ) -> None:
         if not storages or not all(isinstance(name, str) and NAME.fullmatch(name) for name in storages):
             raise ConfigurationError(
@@ -55,6 +62,7 @@ class MultiStorage:
         self._default = next(iter(storages))
         self._choose_storage = storage
         self._choose_folder = folder
+        self._choose_parameters = parameters
         self.capabilities = self._offered([storage.capabilities for storage in storages.values()])
 
     def _offered(self, theirs: Sequence[StorageCapabilities]) -> StorageCapabilities:
@@ -75,7 +83,8 @@ class MultiStorage:
     # --- choosing ---
 
     def choose(self, upload: Upload) -> JSONObject:
-        place = Place(self._chosen_storage(upload), self._chosen_folder(upload))
+        storage = self._chosen_storage(upload)
+        place = Place(storage, self._chosen_folder(upload), self._chosen_parameters(upload, storage))
         notes = dict(upload.storage)
         if _LAYOUT in notes:
             notes = dict(_chunks(self._named(place.storage)).layout(*notes.pop(_LAYOUT)))
@@ -95,6 +104,18 @@ class MultiStorage:
             return ""
         if not isinstance(chosen, str):
             raise ValueError(f"choose_folder() returned {chosen!r}, which is not a string.")
+        return chosen
+
+    def _chosen_parameters(self, upload: Upload, storage: str) -> Mapping[str, Any]:
+        chosen = self._choose_parameters(upload) if self._choose_parameters else None
+        if not chosen:
+            return {}
+        takes = self._named(storage).capabilities.parameters
+        if takes is None:
+            raise ValueError(f"choose_object_parameters() returned {chosen!r}, but the storage {storage!r} takes none.")
+        if not isinstance(chosen, Mapping):
+            raise ValueError(f"choose_object_parameters() returned {chosen!r}, which is not a dict.")
+        takes.check_parameters(chosen)
         return chosen
 
     def _of(self, upload: Upload) -> Storage:

@@ -128,6 +128,17 @@ class ObjectStoreContract:
         with pytest.raises(Missing):
             store.copy(f"{prefix}c", f"{prefix}nothing", ObjectInfo())
 
+    def test_an_object_has_what_is_said_of_it(self, store: ObjectStore, prefix: str) -> None:
+        """It has its metadata, whether it was written in one request or in parts."""
+        info = ObjectInfo(metadata={"owner": "me"}, content_type="text/csv", content_disposition="attachment")
+        store.put(f"{prefix}a", b"0123", info=info)
+        multipart_id = store.begin(f"{prefix}b", info)
+        tag = store.put_part(f"{prefix}b", multipart_id, 1, b"0123")
+        store.complete(f"{prefix}b", multipart_id, [tag], info)
+        found = [store.head(f"{prefix}{name}") for name in ("a", "b")]
+        assert [None if one is None else (one.size, dict(one.metadata)) for one in found] == [(4, {"owner": "me"})] * 2
+        assert found[0] == found[1]
+
     def test_a_place_is_told_without_asking(self, store: ObjectStore, prefix: str) -> None:
         """The location of an object and a link to it do not depend on whether it exists."""
         assert f"{prefix}a" in store.location(f"{prefix}a")

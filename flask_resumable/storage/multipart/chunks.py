@@ -11,6 +11,7 @@ from ...core.upload import Upload
 from ...errors import ClaimLost
 from ...errors import Unavailable
 from .buffer import StreamSlice
+from .description import Descriptions
 from .errors import Missing
 from .errors import Taken
 from .geometry import parts_of_chunk
@@ -28,9 +29,10 @@ class MultipartMarkers:
     Its id is in a helper object, which only one of several processes can write.
     """
 
-    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+    def __init__(self, store: ObjectStore, keys: Keys, descriptions: Descriptions) -> None:
         self._store = store
         self._keys = keys
+        self._descriptions = descriptions
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -55,7 +57,7 @@ class MultipartMarkers:
 
     def _begin(self, upload: Upload) -> str:
         target = self._keys.target(upload)
-        multipart = begin(self._store, self._keys, upload)
+        multipart = begin(self._store, self._keys, upload, self._descriptions.of(upload))
         try:
             self._store.put(self._key(upload), multipart.encode(), only_new=True)
         except Taken:

@@ -68,7 +68,7 @@ class Completion:
         stored = self._upload.storage
         try:
             if self._length == 0:
-                self._store.put(self._target, b"")
+                self._store.put(self._target, b"", info=self._uploader.info)
             elif stored.get("direct"):
                 self._publish_chunk_parts()
             elif "chunks" in stored:
@@ -104,7 +104,7 @@ class Completion:
                     self._uploader.load_range(key, 0, size, buffer)
                 except Missing:
                     raise BytesLost(start) from None
-            self._store.put(self._target, Content(buffer))
+            self._store.put(self._target, Content(buffer), info=self._uploader.info)
         finally:
             buffer.close()
 
@@ -120,7 +120,7 @@ class Completion:
                 wanted = tags(there)
                 if there == before:
                     break
-                self._store.complete(self._target, multipart, wanted)
+                self._store.complete(self._target, multipart, wanted, self._uploader.info)
                 return
             except PartsChanged as error:
                 before, refusal = there, error.__cause__

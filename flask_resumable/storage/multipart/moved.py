@@ -19,6 +19,7 @@ from ...core.upload import Upload
 from ...errors import Unavailable
 from .composer import Composer
 from .composer import pieces_of
+from .description import Descriptions
 from .errors import Missing
 from .errors import PartsChanged
 from .keys import Keys
@@ -39,9 +40,14 @@ class MovedObjects:
     """
 
     def __init__(
-        self, store: ObjectStore, keys: Keys, uploading: Callable[[Upload], AbstractContextManager[Uploader]]
+        self,
+        store: ObjectStore,
+        keys: Keys,
+        descriptions: Descriptions,
+        uploading: Callable[[Upload], AbstractContextManager[Uploader]],
     ) -> None:
         self._store = store
+        self._descriptions = descriptions
         self._keys = keys
         self._uploading = uploading
 
@@ -63,7 +69,10 @@ class MovedObjects:
         return {"finished": True, "moved_to": key}
 
     def _copy(self, upload: Upload, source: str, key: str, found: ObjectInfo, part_size: int) -> None:
-        kept = replace(found, metadata={**found.metadata, _OWNER: upload.id})
+        described = self._descriptions.of(upload) or ObjectInfo()
+        kept = replace(
+            described, metadata={**found.metadata, _OWNER: upload.id}, properties=found.properties, size=found.size
+        )
         if found.size <= self._store.traits.max_copy:
             self._note(upload, key, None)
             return self._store.copy(key, source, kept)

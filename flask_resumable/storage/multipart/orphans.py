@@ -13,6 +13,7 @@ from ...core.placement import Place
 from ...core.upload import Upload
 from .errors import Missing
 from .keys import Keys
+from .store import ObjectInfo
 from .store import ObjectStore
 
 WHOLE = "whole"  # the helper that is a complete partial upload
@@ -21,12 +22,12 @@ FOLDER = "folder"  # the helper that says in which folder the upload is publishe
 Multipart = tuple[str, str, datetime]  # key, id and start time
 
 
-def begin(store: ObjectStore, keys: Keys, upload: Upload) -> str:
+def begin(store: ObjectStore, keys: Keys, upload: Upload, info: ObjectInfo | None) -> str:
     """Start a multipart upload that can be found by the upload's id, and return its own id."""
     folder = Place.of(upload.storage).folder
     if folder and not upload.is_partial:
         store.put(keys.helper(upload.id, FOLDER), folder.encode())
-    return store.begin(keys.target(upload))
+    return store.begin(keys.target(upload), info)
 
 
 class UnfinishedObjects:

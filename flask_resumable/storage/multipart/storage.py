@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from typing import BinaryIO
 from typing import cast
 
 from ...core.disposition import content_disposition
+from ...core.disposition import INLINE_TYPES
 from ...core.ranges import chunk_spans
 from ...core.upload import JSONObject
 from ...core.upload import Status
@@ -41,6 +44,7 @@ from .chunks import StoreSlot
 from .completion import Completion
 from .composer import Composer
 from .composer import EqualParts
+from .description import Descriptions
 from .errors import Missing
 from .geometry import Geometry
 from .geometry import MAX_OBJECT
@@ -73,6 +77,8 @@ class MultipartStorage:
         parts are larger.
     :param memory: How many bytes of parts being sent a process keeps in memory. The rest goes to temporary files.
     :param spool_directory: The folder for these files. They have no names, so nothing is left of them after a crash.
+    :param inline_types: Media types that browsers may display. Objects of all other types are downloaded, and types
+        that can run scripts become ``application/octet-stream``.
     :raises ConfigurationError: An argument is wrong.
     """
 
@@ -84,6 +90,7 @@ class MultipartStorage:
         part_size: int = 8 * MIB,
         memory: int = 64 * MIB,
         spool_directory: str | os.PathLike[str] | None = None,
+        inline_types: Collection[str] = INLINE_TYPES,
     ) -> None:
         if not store.traits.min_part <= part_size <= 5 * 1024 * MIB:
             raise ConfigurationError(f"part_size must be from {store.traits.min_part} to {5 * 1024 * MIB} bytes.")
@@ -93,6 +100,7 @@ class MultipartStorage:
         self._part_size = part_size
         self._memory = Memory(memory)
         self._directory = None if spool_directory is None else os.fspath(spool_directory)
+        self._descriptions = Descriptions(inline_types)
         self._use(store)
         self.capabilities = StorageCapabilities(
             chunks=self,
@@ -102,18 +110,23 @@ class MultipartStorage:
             locations=self,
             verification=self,
             requests=self,
+            parameters=self,
         )
 
     def _use(self, store: ObjectStore) -> None:
         self._store = store
-        self._markers = MultipartMarkers(store, self._keys)
+        self._markers = MultipartMarkers(store, self._keys, self._descriptions)
         self._unfinished = UnfinishedObjects(store, self._keys)
         self._equal = EqualParts(store)
-        self._moved = MovedObjects(store, self._keys, self._uploading)
+        self._moved = MovedObjects(store, self._keys, self._descriptions, self._uploading)
 
     def watch_requests(self, watch: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
         """See :class:`~flask_resumable.interfaces.SendsRequests`."""
         self._use(cast(ObjectStore, _WatchedStore(self._store, watch)))
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Check parameters of objects that the app has chosen; see :meth:`ObjectStore.check_parameters`."""
+        self._store.check_parameters(parameters)
 
     # --- writing ---
 
@@ -138,7 +151,8 @@ class MultipartStorage:
 
     @contextmanager
     def _uploading(self, upload: Upload) -> Iterator[Uploader]:
-        uploader = Uploader(self._store, self._keys, upload, self._memory, self._directory)
+        info = self._descriptions.of(upload)
+        uploader = Uploader(self._store, self._keys, upload, self._memory, self._directory, info)
         try:
             yield uploader
         finally:

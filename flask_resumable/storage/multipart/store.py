@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import datetime
+from typing import Any
 from typing import NamedTuple
 from typing import Protocol
 
@@ -69,6 +70,9 @@ class ObjectInfo:
     size: int = 0  # bytes
     metadata: Mapping[str, str] = field(default_factory=dict)  # set by the app; names in lower case
     properties: Mapping[str, str] = field(default_factory=dict)  # the store's own, such as the content type
+    content_type: str | None = None  # for a new object; ``head`` returns it in ``properties``
+    content_disposition: str | None = None  # likewise
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # that the app has chosen, in the store's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,21 @@ class ObjectStore(ABC):
 
     # --- objects ---
 
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Check parameters of objects that the app has chosen, such as a storage class. By default, there are none.
+
+        :raises ValueError: A parameter is unknown, or its value has the wrong type.
+        """
+        if parameters:
+            raise ValueError("This store has no parameters for objects.")
+
     @abstractmethod
-    def put(self, key: str, body: bytes | SizedStream, *, only_new: bool = False) -> None:
+    def put(
+        self, key: str, body: bytes | SizedStream, *, only_new: bool = False, info: ObjectInfo | None = None
+    ) -> None:
         """Write an object. This replaces an existing one.
 
+        :param info: The metadata, the type and so on of a finished upload. ``None`` for the extension's own objects.
         :param only_new: Write it only if it does not exist. If several machines try at once, one of them succeeds.
         :raises Taken: With ``only_new``, the object exists.
         """
@@ -168,7 +183,8 @@ class ObjectStore(ABC):
     def copy(self, key: str, source: str, info: ObjectInfo) -> None:
         """Copy an object of up to ``traits.max_copy`` bytes within the store. This replaces an existing one.
 
-        :param info: The metadata and the properties of the copy. Those of the source are not copied.
+        :param info: The metadata and so on of the copy. Those of the source are not copied. ``properties``, which are
+            those of the source, take precedence over what the upload says.
         :raises Missing: The source does not exist.
         """
 
@@ -195,7 +211,7 @@ class ObjectStore(ABC):
     def begin(self, key: str, info: ObjectInfo | None = None) -> str:
         """Start a multipart upload and return its id, which was never used before. The object at ``key`` is unchanged.
 
-        :param info: The metadata and the properties of the future object. ``complete`` gets them, too.
+        :param info: The metadata, the type and so on of the future object, as for ``put``. ``complete`` gets it, too.
         """
 
     @abstractmethod

@@ -17,6 +17,7 @@ from .buffer import Memory
 from .keys import Keys
 from .orphans import begin
 from .state import STAGED
+from .store import ObjectInfo
 from .store import ObjectStore
 
 _STEP = 8 * 1024 * 1024  # bytes to fetch at a time
@@ -26,11 +27,21 @@ class Uploader:
     """Writes the objects of one upload, with threads that are started when they are first needed.
 
     :param directory: The folder for parts that do not fit in memory.
+    :param info: The description of the finished upload.
     """
 
     at_once = 4  # parts
 
-    def __init__(self, store: ObjectStore, keys: Keys, upload: Upload, memory: Memory, directory: str | None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: Keys,
+        upload: Upload,
+        memory: Memory,
+        directory: str | None,
+        info: ObjectInfo | None,
+    ) -> None:
+        self.info = info
         self._store = store
         self._keys = keys
         self._upload = upload
@@ -46,7 +57,7 @@ class Uploader:
 
     def begin(self) -> str:
         """Start a multipart upload and return its id."""
-        return begin(self._store, self._keys, self._upload)
+        return begin(self._store, self._keys, self._upload, self.info)
 
     def send_part(self, multipart: str, number: int, buffer: Buffer) -> Future[str]:
         """Start to send a part. The future has its tag, or raises ``Missing``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import ConfigurationError
 from ...errors import Unavailable
+from ..multipart.store import ObjectInfo
 from .errors import BotoCoreError
 from .errors import ClientError
 from .errors import code_of
@@ -26,6 +27,21 @@ _ADVICE = {
     "ValueError": "endpoint_url is not a URL; use one such as https://s3.example.org.",
     "InvalidBucketName": "This is not a valid bucket name.",
     "ParamValidationError": "This is not a valid bucket name.",
+    **dict.fromkeys(
+        (
+            "AccessControlListNotSupported",
+            "InvalidArgument",
+            "InvalidEncryptionAlgorithmError",
+            "InvalidRequest",
+            "InvalidStorageClass",
+            "InvalidTag",
+            "KMS.DisabledException",
+            "KMS.NotFoundException",
+            "MetadataTooLarge",
+            "NotImplemented",
+        ),
+        "The store refuses S3_OBJECT_PARAMETERS (object_parameters): change them.",
+    ),
 }
 
 
@@ -38,7 +54,9 @@ def check(bucket: S3Store, prefix: str) -> None:
     key = f"{prefix}.partial/access"
     try:
         bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=1)
-        multipart = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)["UploadId"]
+        # With the parameters of finished objects, so that one that the store refuses is found now.
+        said = bucket.said(ObjectInfo())
+        multipart = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key, **said)["UploadId"]
         bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=multipart)
     except (BotoCoreError, ClientError, ValueError) as error:
         code = code_of(error) if isinstance(error, ClientError) else type(error).__name__

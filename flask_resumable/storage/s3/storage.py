@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ...core.disposition import INLINE_TYPES
 from ...core.health import CheckResult
 from ...core.health import ERROR
 from ...core.health import OK
@@ -17,6 +20,7 @@ from ..multipart.geometry import MIB
 from ..multipart.storage import MultipartStorage
 from ..multipart.store import StoreTraits
 from .check import check
+from .parameters import check_parameters
 from .store import S3Store
 
 
@@ -41,6 +45,10 @@ class S3Storage(MultipartStorage):
     :param spool_directory: The folder for these files. They have no names, so nothing is left of them after a crash.
     :param equal_parts: Whether to send only parts of equal size, as R2 requires. ``None`` detects whether the store
         requires it.
+    :param object_parameters: What finished objects get, in the words of boto3's ``create_multipart_upload``, such as
+        ``{"ServerSideEncryption": "aws:kms", "CacheControl": "max-age=3600"}``. The type and the name come from the
+        upload. The extension's own objects get the encryption, too.
+    :param inline_types: Media types that browsers may display when they get an object from the store.
     :param client: A boto3 client to use instead of one with the settings above. All threads share it.
     :raises ConfigurationError: An argument is wrong. This does not connect to the store; see :meth:`check_access`.
     """
@@ -60,12 +68,18 @@ class S3Storage(MultipartStorage):
         memory: int = 64 * MIB,
         spool_directory: str | os.PathLike[str] | None = None,
         equal_parts: bool | None = None,
+        object_parameters: Mapping[str, Any] | None = None,
+        inline_types: Collection[str] = INLINE_TYPES,
         client: Any = None,
     ) -> None:
         if not bucket:
             raise ConfigurationError("S3Storage needs the name of a bucket.")
         if (access_key is None) != (secret_key is None):
             raise ConfigurationError("S3Storage takes access_key and secret_key together, or neither.")
+        try:
+            check_parameters(object_parameters or {})
+        except ValueError as error:
+            raise ConfigurationError(f"S3_OBJECT_PARAMETERS, object_parameters: {error}") from None
         self._bucket = S3Store(
             bucket,
             endpoint_url=endpoint_url,
@@ -75,9 +89,15 @@ class S3Storage(MultipartStorage):
             equal_parts=equal_parts,
             traits=self.traits,
             client=client,
+            parameters=object_parameters,
         )
         super().__init__(
-            self._bucket, prefix=prefix, part_size=part_size, memory=memory, spool_directory=spool_directory
+            self._bucket,
+            prefix=prefix,
+            part_size=part_size,
+            memory=memory,
+            spool_directory=spool_directory,
+            inline_types=inline_types,
         )
         self.capabilities = dataclasses.replace(self.capabilities, health=self)
 

@@ -26,6 +26,9 @@ from .errors import boto3
 from .errors import ClientError
 from .errors import code_of
 from .errors import Config
+from .parameters import check_parameters
+from .parameters import for_helpers
+from .parameters import for_objects
 
 _CONFIG: Mapping[str, Any] = {
     # boto3 would sign links with version 2, which R2, B2, newer AWS regions and objects encrypted with KMS refuse.
@@ -67,8 +70,11 @@ class S3Store(ObjectStore):
         equal_parts: bool | None,
         traits: StoreTraits,
         client: Any,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
+        self._parameters = parameters or {}
+        self._for_helpers = for_helpers(self._parameters)
         self.traits = traits
         self._equal_parts = equal_parts
         self._options = {
@@ -131,10 +137,23 @@ class S3Store(ObjectStore):
 
     # --- objects ---
 
-    def put(self, key: str, body: bytes | SizedStream, *, only_new: bool = False) -> None:
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        check_parameters(parameters)
+
+    def said(self, info: ObjectInfo | None) -> dict[str, Any]:
+        """Return the arguments of a request that makes an object."""
+        if info is None:
+            return self._for_helpers
+        automatic = {"ContentType": info.content_type, "ContentDisposition": info.content_disposition}
+        known = {name: value for name, value in automatic.items() if value is not None}
+        return for_objects(known, self._parameters, info.parameters, info.properties, metadata=info.metadata)
+
+    def put(
+        self, key: str, body: bytes | SizedStream, *, only_new: bool = False, info: ObjectInfo | None = None
+    ) -> None:
         condition = {"IfNoneMatch": "*"} if only_new else {}
         with asking("put_object", key):
-            self.client.put_object(Bucket=self.name, Key=key, Body=body, **condition)
+            self.client.put_object(Bucket=self.name, Key=key, Body=body, **condition, **self.said(info))
 
     def get(self, key: str, start: int, stop: int) -> bytes:
         if start >= stop:
@@ -167,13 +186,15 @@ class S3Store(ObjectStore):
         return ObjectInfo(int(answer["ContentLength"]), answer["Metadata"], properties)
 
     def copy(self, key: str, source: str, info: ObjectInfo) -> None:
+        said = self.said(info)
+        said.pop("Tagging", None)  # the store copies the tags, which the app may have changed
         with asking("copy_object", key):
             self.client.copy_object(
                 Bucket=self.name,
                 Key=key,
                 CopySource={"Bucket": self.name, "Key": source},
                 MetadataDirective="REPLACE",
-                **_said(info),
+                **said,
             )
 
     def delete(self, key: str) -> None:
@@ -199,10 +220,9 @@ class S3Store(ObjectStore):
     # --- multipart uploads ---
 
     def begin(self, key: str, info: ObjectInfo | None = None) -> str:
-        said = {} if info is None else _said(info)
         with asking("create_multipart_upload", key):
-            upload_id: str = self.client.create_multipart_upload(Bucket=self.name, Key=key, **said)["UploadId"]
-            return upload_id
+            answer = self.client.create_multipart_upload(Bucket=self.name, Key=key, **self.said(info))
+            return str(answer["UploadId"])
 
     def put_part(self, key: str, multipart_id: str, number: int, body: bytes | SizedStream) -> str:
         with self._of_multipart("upload_part", key, multipart_id):
@@ -295,7 +315,3 @@ def region_of(endpoint_url: str | None) -> str | None:
 
 def _bare(etag: str) -> str:
     return etag.strip('"')
-
-
-def _said(info: ObjectInfo) -> dict[str, Any]:
-    return {**info.properties, "Metadata": dict(info.metadata)}
