@@ -396,6 +396,7 @@ WRONG: dict[str, list[Any]] = {
     "FLOW_MAX_CHUNKS": [0],
     "FLOW_COMPLETED_TTL": [-1],
     "FLOW_CANCELLED_TTL": [0],
+    "RESUMABLE_ACCEL_LOCATIONS": ["/x/", 5, {}, {"x": "/data"}, {"/x/": ""}, {5: "/data"}],
     "RESUMABLE_S3_OBJECT_PARAMETERS": ["StorageClass", 5, {5: "x"}],
     "FLOW_METADATA_PARAMETERS": [5, [5]],
     "FLOW_IDENTITY_PARAMETERS": [5, None, "a,a", [5], [""], ["a", "a"], ["flowChunkNumber"], ["resumableIdentifier"]],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from flask import current_app
 from flask import Request
@@ -15,6 +18,7 @@ from ..core.disposition import claimed_type
 from ..core.disposition import content_disposition
 from ..core.disposition import DEFAULT_TYPE
 from ..core.disposition import download_name
+from ..core.disposition import object_type
 from ..core.processing import Processing
 from ..core.processing import ProcessingState
 from ..core.processing import RETRY_AFTER
@@ -35,7 +39,7 @@ def download(state: State, upload: Upload, request: Request) -> Response:
     content_type = claimed if is_inline else DEFAULT_TYPE
     path = state.storage.path(upload)
     if path is not None:
-        response = _from_path(path, upload, content_type, is_inline=is_inline)
+        response = _by_nginx(state, path, upload) or _from_path(path, upload, content_type, is_inline=is_inline)
     else:
         response = _elsewhere(state, upload, content_type, is_inline=is_inline) or _streamed(
             state, upload, request, content_type, is_inline=is_inline
@@ -60,6 +64,31 @@ def _withheld(processing: Processing) -> Response:
     return response
 
 
+def _by_nginx(state: State, path: Path, upload: Upload) -> Response | None:
+    """Leave the file to nginx, with its ranges and conditions, if that is configured and nginx serves its folder."""
+    if state.settings.downloads != "x-accel-redirect":
+        return None
+    location = _location(state.settings.accel_locations or {}, os.path.abspath(path))
+    if location is None:
+        return None
+    # nginx drops the headers that disarm scripts, unless its configuration adds them again.
+    content_type, kind = object_type(upload, state.settings.inline_types)
+    response = Response(content_type=content_type)
+    response.headers["Content-Disposition"] = content_disposition(kind, download_name(upload))
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Redirect"] = location
+    return response
+
+
+def _location(locations: Mapping[str, str], path: str) -> str | None:
+    """Return the URL path at which nginx serves a file, or ``None``. The innermost folder counts."""
+    found = [(folder, location) for location, folder in locations.items() if path.startswith(folder.rstrip("/") + "/")]
+    if not found:
+        return None
+    folder, location = max(found, key=lambda pair: len(pair[0]))
+    return quote(location) + quote(os.fsencode(os.path.relpath(path, folder)))
+
+
 def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool) -> Response:
     response = send_file(
         path,
@@ -70,6 +99,8 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
         etag=upload.id,
         last_modified=upload.created_at,
     )
+    if "X-Sendfile" in response.headers:  # web servers decode it
+        response.headers["X-Sendfile"] = quote(os.fsencode(os.path.abspath(path)))
     response.headers.setdefault("Accept-Ranges", "bytes")  # older versions of Werkzeug say so only for ranges
     return response
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -33,7 +35,13 @@ class Settings(StorageSettings):
         checks.downloads,
         False,
         'Let GET return finished uploads. `True` or `"stream"` sends them through the app. `"redirect"` sends clients '
-        "to the storage, if they can reach it.",
+        'to the storage, if they can reach it. `"x-accel-redirect"` lets nginx send files in `ACCEL_LOCATIONS`.',
+    )
+    accel_locations: Mapping[str, str] | None = setting(
+        checks.locations,
+        None,
+        'The internal locations of nginx, and the folders that they serve, such as `{"/_uploads/": "/data/uploads"}`.',
+        resolve=paths.locations,
     )
     link_lifetime: timedelta = setting(
         checks.link_lifetime,
@@ -99,3 +107,10 @@ class Settings(StorageSettings):
         "A list of keys that only other code reads, although they begin like settings of this extension. `*` stands "
         "for any characters.",
     )
+
+    def mistakes(self, read_before: Sequence[Any]) -> list[str]:
+        """List contradictions between these settings."""
+        mistakes = StorageSettings.mistakes(self, read_before)
+        if self.downloads == "x-accel-redirect" and not self.accel_locations:
+            mistakes.append("ACCEL_LOCATIONS: must be set for DOWNLOADS = 'x-accel-redirect'")
+        return mistakes

@@ -73,12 +73,12 @@ def optional_flag(value: Any) -> bool | None:
 
 def downloads(value: Any) -> str | bool:
     """Accept the ways of serving finished uploads, or ``False``."""
-    if value in ("stream", "redirect"):
+    if value in ("stream", "redirect", "x-accel-redirect"):
         return str(value)
     try:
         return "stream" if flag(value) else False
     except ValueError:
-        raise ValueError("True, False, 'stream' or 'redirect'") from None
+        raise ValueError("True, False, 'stream', 'redirect' or 'x-accel-redirect'") from None
 
 
 def whole(minimum: int, maximum: int = MAX_LENGTH) -> Callable[[Any], int]:
@@ -384,3 +384,12 @@ def optional_mapping(value: Any) -> dict[str, Any] | None:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ValueError("a dict whose keys are strings")
     return value
+
+
+def locations(value: Any) -> dict[str, str] | None:
+    """Accept a dict of URL paths and folders, or ``None``. The paths are made to end with a slash."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not value:
+        raise ValueError("a dict such as {'/_uploads/': '/data/uploads'}")
+    return {url(location): text(folder) for location, folder in value.items()}

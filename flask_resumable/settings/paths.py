@@ -16,6 +16,11 @@ def in_folder(path: str, root: str) -> str:
     return os.path.abspath(os.path.join(root, path))
 
 
+def locations(folders: dict[str, str], root: str) -> dict[str, str]:
+    """Return the absolute path of each folder."""
+    return {location: in_folder(folder, root) for location, folder in folders.items()}
+
+
 def database_uri(uri: str, root: str) -> str:
     """Return the URL of a database with an absolute path, if it is an SQLite file. Other URLs are unchanged."""
     match = _SQLITE.fullmatch(uri)

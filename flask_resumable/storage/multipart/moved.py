@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 from ...core.upload import JSONObject
 from ...core.upload import Upload
@@ -70,9 +69,8 @@ class MovedObjects:
 
     def _copy(self, upload: Upload, source: str, key: str, found: ObjectInfo, part_size: int) -> None:
         described = self._descriptions.of(upload) or ObjectInfo()
-        kept = replace(
-            described, metadata={**found.metadata, _OWNER: upload.id}, properties=found.properties, size=found.size
-        )
+        metadata = {**found.metadata, _OWNER: upload.id}
+        kept = ObjectInfo(found.size, metadata, found.properties, parameters=described.parameters)
         if found.size <= self._store.traits.max_copy:
             self._note(upload, key, None)
             return self._store.copy(key, source, kept)
