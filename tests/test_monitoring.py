@@ -74,6 +74,21 @@ def test_the_table_has_every_metric() -> None:
     assert told == there
 
 
+def test_the_dashboard_names_metrics_that_exist() -> None:
+    """Each metric in the dashboard and in the rules of the page is one of the table."""
+    known = set(_table("## Metrics"))
+    known |= {name + ending for name in known for ending in ("_bucket", "_count", "_sum")}
+    board = json.loads((ROOT / "docs" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    rules = re.findall(r"expr: (.*)", PAGE.read_text())
+    named = {name for text in (*queries, *rules) for name in re.findall(r"\bresumable_\w+", text)}
+    assert named and named <= known
+    shown = {
+        re.sub("_(bucket|count|sum)$", "", name) for text in queries for name in re.findall(r"resumable_\w+", text)
+    }
+    assert shown == {name for name in _table("## Metrics") if name.startswith("resumable_")}
+
+
 def test_the_page_for_prometheus_is_there(tmp_path: Path) -> None:
     """The shortest set-up serves it, and the one behind a token serves it to those who have the token."""
     get = "\nprint(app.test_client().get({!r}, headers={!r}).text)"

@@ -1,0 +1,261 @@
+"""Metrics of several processes, and a real Prometheus that reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.ports import free_port
+from tests.prerequisites import require_program
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "monitoring.md").read_text()
+PATIENCE = 60  # seconds
+TUS = {"Tus-Resumable": "1.0.0"}
+APP = """
+import os
+
+from flask import Flask
+from flask_resumable import FlaskResumable, UploadRejected
+
+
+class Uploads(FlaskResumable):
+    def on_complete(self, upload):
+        if upload.length == 13:
+            raise UploadRejected(422, "no")
+
+
+app = Flask(__name__, instance_path=os.environ["INSTANCE"])
+app.config["RESUMABLE_METRICS_URL"] = "/metrics"
+Uploads(app)
+app.add_url_rule("/pid", "pid", lambda: str(os.getpid()))
+"""
+
+pytestmark = pytest.mark.live
+
+
+@dataclass
+class Site:
+    """gunicorn with two workers."""
+
+    folder: Path
+    port: int
+    environ: dict[str, str]
+
+    def request(self, method: str, url: str, body: bytes | None = None, **headers: str) -> tuple[int, Any, str]:
+        """A request on a connection of its own."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request(method, url, body, {**TUS, **named, "Connection": "close"})
+            with connection.getresponse() as response:
+                return response.status, response.headers, response.read().decode()
+
+    def upload(self, content: bytes) -> int:
+        """A whole upload in one request."""
+        kind = "application/offset+octet-stream"
+        return self.request("POST", "/files/", content, Upload_Length=str(len(content)), Content_Type=kind)[0]
+
+    def value(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        page = self.request("GET", "/metrics")[2]
+        found = re.findall(rf"^resumable_{name}(?:\{{.*\}})? (\S+)$", page, re.M)
+        return sum(map(float, found))
+
+
+def _eventually(is_true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Set up as docs/monitoring.md says."""
+    (config,) = re.findall(r"```python\n# gunicorn.conf.py\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "gunicorn.conf.py").write_text(config)
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "counters").mkdir()
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(DOCS.parent), str(tmp_path)]),
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counters"),
+        "INSTANCE": str(tmp_path / "instance"),
+        "FLASK_APP": "app",
+    }
+    port = free_port()
+    options = ["-w", "2", "-k", "gthread", "--threads", "4", "-b", f"127.0.0.1:{port}"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *options, "app:app"], cwd=tmp_path, env=environ, stdout=log, stderr=log
+        )
+        try:
+            made = Site(tmp_path, port, environ)
+
+            def is_up() -> bool:
+                with suppress(OSError):
+                    return made.request("GET", "/pid")[0] == 200
+                return False
+
+            _eventually(is_up)
+            yield made
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def test_two_workers_count_together(site: Site) -> None:
+    """The page has the sums of both. What a killed worker has counted stays, but it receives nothing any more."""
+    pids: set[str] = set()
+    sent = 0
+
+    def is_seen_by_both() -> bool:
+        nonlocal sent
+        assert site.upload(b"abc") == 201
+        sent += 1
+        pids.add(site.request("GET", "/pid")[2])
+        return len(pids) == 2 and sent > 20
+
+    _eventually(is_seen_by_both)
+    assert site.value("uploads_completed_total") == sent
+    assert site.value("received_bytes_total") == 3 * sent
+
+    location = site.request("POST", "/files/", Upload_Length="1000000")[1]["Location"]
+    with socket.create_connection(("127.0.0.1", site.port)) as slow:
+        head = f"PATCH /files/{location.rpartition('/')[2]} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\n"
+        head += "Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\nContent-Length: 1000000\r\n\r\n"
+        slow.sendall(head.encode() + b"x" * 100_000)
+        # A long body counts while it comes.
+        _eventually(lambda: site.value("received_bytes_total") == 3 * sent + 100_000)
+        assert site.value("uploads_receiving") == 1
+        for pid in pids:
+            os.kill(int(pid), signal.SIGKILL)
+        _eventually(lambda: not pids & {site.request("GET", "/pid")[2] for _ in range(4)})
+    _eventually(lambda: site.value("uploads_receiving") == 0)
+    assert site.value("uploads_completed_total") == sent
+    assert site.value("received_bytes_total") == 3 * sent + 100_000
+
+
+def test_the_command_counts_as_well(site: Site) -> None:
+    """``delete_expired`` is another process with the same folder."""
+    site.upload(b"abc")
+    assert site.value("cleanup_last_run_timestamp_seconds") == 0
+    command = [sys.executable, "-m", "flask", "tus", "delete_expired"]
+    subprocess.run(command, cwd=site.folder, env=site.environ, check=True, capture_output=True)
+    assert site.value("cleanup_last_run_timestamp_seconds") > 1.7e9
+
+
+@dataclass
+class Prometheus:
+    """A server that reads the site's metrics."""
+
+    port: int
+
+    def get(self, path: str, **query: str) -> Any:
+        """What its API says."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request("GET", f"/api/v1/{path}?{urlencode(query)}")
+            with connection.getresponse() as response:
+                answer = json.loads(response.read())
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def result(self, expression: str) -> list[Any]:
+        """What an expression is now."""
+        found: list[Any] = self.get("query", query=expression)["result"]
+        return found
+
+
+RULES = re.findall(r"```yaml\n(groups:\n.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def prometheus(site: Site, tmp_path: Path) -> Iterator[Prometheus]:
+    """Debian's, with the rules of the page."""
+    program = require_program("prometheus", "apt-get install prometheus")
+    names = []
+    for number, rules in enumerate(RULES):
+        names.append(f"rules{number}.yml")
+        (tmp_path / names[-1]).write_text(rules)
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": names,
+        "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": [f"127.0.0.1:{site.port}"]}]}],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    port = free_port()
+    options = [f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]
+    with (tmp_path / "prometheus.log").open("w") as log:
+        server = subprocess.Popen([program, *options], cwd=tmp_path, stdout=log, stderr=log)
+        try:
+            made = Prometheus(port)
+
+            def is_up() -> bool:
+                with suppress(OSError, ValueError):
+                    return bool(made.result("up == 1"))
+                return False
+
+            _eventually(is_up)
+            yield made
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def _queries() -> list[str]:
+    board = json.loads((DOCS / "grafana.json").read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+
+
+def test_prometheus_reads_what_the_dashboard_shows(site: Site, prometheus: Prometheus) -> None:
+    """Every query of the dashboard is valid, and has a value once there is something to show."""
+    command = [sys.executable, "-m", "flask", "tus", "delete_expired"]
+    subprocess.run(command, cwd=site.folder, env=site.environ, check=True, capture_output=True)
+
+    def work() -> None:
+        assert site.upload(b"abc") == 201
+        assert site.upload(b"x" * 13) == 422
+
+    work()
+    _eventually(lambda: prometheus.result('resumable_errors_total{error="UploadRejected"}'))
+    for query in _queries():
+        if any(name in query for name in ("object_store", "takeovers", "rescued", "storage_errors")):
+            assert prometheus.result(query.replace("$__rate_interval", "1m")) is not None  # nothing to show here
+            continue
+
+        def has_value(query: str = query) -> bool:
+            work()
+            return bool(prometheus.result(query.replace("$__rate_interval", "1m")))
+
+        _eventually(has_value)
+
+
+def test_the_rules_work(site: Site, prometheus: Prometheus) -> None:
+    """The alerts are valid and quiet, and dashboards for tusd find its names."""
+    assert site.upload(b"abc") == 201
+    groups = prometheus.get("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == sum(text.count("- alert:") + text.count("- record:") for text in RULES)
+    _eventually(lambda: prometheus.result("tusd_uploads_finished"))
+    for name in ("requests_total", "bytes_received", "uploads_created", "uploads_finished", "hook_invocations_total"):
+        _eventually(lambda name=name: prometheus.result(f"tusd_{name}"))  # type: ignore[misc]
+    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert not [rule for rule in rules if rule["type"] == "alerting" and rule["state"] == "firing"]
