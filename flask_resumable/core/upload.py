@@ -425,9 +425,15 @@ def check_alive(upload: Upload, now: datetime) -> None:
         raise UploadExpired
 
 
-def advance(upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0) -> Upload:
-    """Return the upload with the bytes from ``start`` to ``stop`` received; see :meth:`ByteRanges.add`."""
-    return postpone(replace(upload, received=upload.received.add(start, stop, unit)), limits, now)
+def advance(
+    upload: Upload, start: int, stop: int, limits: Limits, now: datetime, *, unit: int = 0, requests: int = 0
+) -> Upload:
+    """Return the upload with the bytes from ``start`` to ``stop`` received; see :meth:`ByteRanges.add`.
+
+    :param requests: How many requests these bytes add to ``request_count``.
+    """
+    received, count = upload.received.add(start, stop, unit), upload.request_count + requests
+    return postpone(replace(upload, received=received, request_count=count), limits, now)
 
 
 def postpone(upload: Upload, limits: Limits, now: datetime) -> Upload:

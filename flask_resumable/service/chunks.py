@@ -12,7 +12,6 @@ from typing import Protocol
 
 from ..core import upload as rules
 from ..core.ranges import ChunkSpan
-from ..core.replacing import replace
 from ..core.upload import ChunkWrite
 from ..core.upload import Limits
 from ..core.upload import Status
@@ -169,10 +168,11 @@ class ChunkService:
             if upload.status is not Status.ACTIVE:
                 return upload
             now = self._service.now()
-            more = rules.finish_if_ready(rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit))
+            more = rules.advance(upload, span.start, span.stop, limits, now, unit=span.unit, requests=1)
+            more = rules.finish_if_ready(more)
             if upload.client_key is None or more.is_expired(now):
                 raise UploadExpired  # another request has created a new upload, or is about to
-            return replace(more, request_count=more.request_count + 1)
+            return more
 
         return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
 
