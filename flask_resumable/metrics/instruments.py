@@ -44,10 +44,8 @@ class Instruments:
         self.database = histogram("database_seconds", "Duration of repository calls.", _FAST, "operation")
         self.store = histogram("object_store_seconds", "Duration of requests to an object store.", _SLOW, "operation")
         self.store_errors = counter("object_store_errors", "Requests to an object store that failed.", "operation")
-        self.cleaned = gauge("cleanup_last_run_timestamp_seconds", "When delete_expired last ended.", mode="mostrecent")
-        self.cleanup_seconds = gauge(
-            "cleanup_last_duration_seconds", "How long the last delete_expired took.", mode="mostrecent"
-        )
+        self.cleaned = gauge("cleanup_last_run_timestamp_seconds", "When delete_expired last ended.", mode="max")
+        self.cleanup_seconds = counter("cleanup_seconds", "Seconds that delete_expired took.")
         self.cleaned_bytes = counter("cleanup_bytes", "Bytes freed by delete_expired.")
         self.orphans = counter("cleanup_orphans", "Unfinished bytes without a record, removed by delete_expired.")
         self.cleanup_failures = counter("cleanup_failures", "What delete_expired could not remove.")

@@ -55,7 +55,7 @@ class Metrics(Observer):
 
     def cleaned(self, run: Cleanup) -> None:
         self._metrics.cleaned.set_to_current_time()
-        self._metrics.cleanup_seconds.set(run.seconds)
+        self._metrics.cleanup_seconds.inc(run.seconds)
         self._metrics.cleaned_bytes.inc(run.bytes)
         self._metrics.orphans.inc(run.orphans)
         self._metrics.cleanup_failures.inc(run.failed)
