@@ -147,8 +147,8 @@ class FlaskResumable(Generic[UploadT]):
     ) -> None:
         """Set up the extension for ``app``.
 
-        Arguments override those of the constructor for this app. Settings are read now and never again; the README
-        lists them.
+        Arguments override those of the constructor for this app. Settings are read now and never again.
+        docs/settings.md lists them.
 
         ::
 

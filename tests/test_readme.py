@@ -23,7 +23,10 @@ from tests.conformance.tus_client import Tus
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "flow.md").read_text()
-APPS = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Flask(__name__)" in block]
+APPS = [
+    next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Flask(__name__)" in block)
+    for page in (README, GUIDE)
+]
 
 # Run in a process and a folder of its own, as a reader would; what it prints is compared below.
 CHECK = """

@@ -23,7 +23,7 @@ from flask_resumable.settings.base import ProtocolSettings
 from flask_resumable.settings.base import read_settings
 from flask_resumable.settings.storage import ChunkSettings
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def _read(config: dict[str, Any]) -> list[Any]:
@@ -494,9 +494,9 @@ def test_settings_are_read_once(tmp_path: Path) -> None:
     assert response.status_code == 201
 
 
-def test_the_readme_has_every_setting() -> None:
-    """The tables in the README name each setting, its default and its meaning, and no other."""
-    found = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", README.read_text(), re.MULTILINE)
+def test_the_page_has_every_setting() -> None:
+    """The tables on the page name each setting, its default and its meaning, and no other."""
+    found = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     of_all = fields(ProtocolSettings)
     own = [
         item

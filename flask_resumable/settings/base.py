@@ -40,7 +40,7 @@ def setting(
     """Declare a setting as a field of a section.
 
     :param check: Returns the value to use, or raises ``ValueError`` with what the value must be.
-    :param meaning: One sentence for the README.
+    :param meaning: One sentence for the page of settings.
     :param is_secret: Whether its value must never be shown.
     :param is_common: Whether ``RESUMABLE_X`` sets it, too. Use ``False`` where protocols cannot share a value.
     :param alias: Another name for the setting, in lower case.

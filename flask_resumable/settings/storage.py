@@ -77,7 +77,7 @@ class StorageSettings:
         checks.optional_mapping,
         None,
         'A dict of boto3\'s parameters for finished objects, such as `{"StorageClass": "STANDARD_IA"}`; see '
-        "[docs/s3.md](docs/s3.md#what-the-store-is-told-about-an-object).",
+        "[docs/s3.md](s3.md#what-the-store-is-told-about-an-object).",
     )
     s3_check: bool = setting(
         checks.flag,

@@ -53,7 +53,7 @@ def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
         for folder in ("static", "templates"):
             (home / folder).mkdir(parents=True)
         copyfile(PAGES["/clients/flow.min.js"], home / "static" / "flow.min.js")
-        markup = re.findall(r'"""(<!doctype.*?)"""', code("README.md", "flow.min.js"), re.DOTALL)[0]
+        markup = re.findall(r'"""(<!doctype.*?)"""', code("docs/flow.md", "flow.min.js"), re.DOTALL)[0]
         (home / "templates" / "upload.html").write_text(markup)
         settings = SETTINGS % expiration
         (home / f"{name}.py").write_text(app.replace("app = Flask(__name__)", f"app = Flask(__name__){settings}", 1))
@@ -80,7 +80,7 @@ def test_readme_page_that_is_open_for_long(
     """It goes on past the expiry of what it has sent, whether the cleaner was there or not, and ends with a complete
     file and one on_complete; nobody is alarmed.
     """
-    server = start("readme_app", code("README.md", "flow.min.js"), EXPIRATION)
+    server = start("readme_app", code("docs/flow.md", "flow.min.js"), EXPIRATION)
     file = make_file("film.mp4", 8 * MiB + 11)
     with Proxy(server.port) as proxy:
         browser.goto(proxy.url)
@@ -105,7 +105,7 @@ def test_readme_page_that_is_open_for_long(
 
 def test_readme_page_gives_up_in_the_end(start: Start, browser: Browser, make_file: MakeFile) -> None:
     """A file that never gets complete is told to the person, after three more tries."""
-    server = start("readme_app", code("README.md", "flow.min.js"), 86400)
+    server = start("readme_app", code("docs/flow.md", "flow.min.js"), 86400)
     browser.goto(server.url)
     browser.evaluate("void (globalThis.alarms = [], globalThis.alert = (text) => alarms.push(text))")
     browser.choose(make_file("film.mp4", 1000), within="#files")
