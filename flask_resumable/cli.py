@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
@@ -47,14 +47,17 @@ _TOP = 10  # rows of each kind in statistics
 def _state() -> State:
     """Return the state of the app, and tell why a command may find nothing. No command creates a database."""
     state = current_state()
-    if getattr(state.repository, "is_in_memory", False):
+    location = state.repository.capabilities.location
+    if location is None:
+        return state
+    if location.is_in_memory():
         click.echo(
             "The records of uploads are in the memory of each process, so this command does not see those of a running "
             "server. Use a database file or server.",
             err=True,
         )
-    missing_file: Callable[[], str | None] = getattr(state.repository, "missing_file", lambda: None)
-    if path := missing_file():
+    path = location.file()
+    if path is not None and not os.path.exists(path):
         click.echo(f"There are no uploads yet: the database {path} does not exist.", err=True)
         click.get_current_context().exit()
     return state

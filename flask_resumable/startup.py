@@ -61,8 +61,9 @@ def _problems(
         yield "FLOW_TEMP_DIR", problem_with_folder(chunks.temp_dir)
     if settings.storage == "s3" and settings.s3_spool_directory is not None:
         yield "RESUMABLE_S3_SPOOL_DIRECTORY", problem_with_folder(settings.s3_spool_directory)
-    path = None
-    with suppress(Exception):  # its engine may not be available until it is first used
-        path = getattr(repository, "file", lambda: None)()
-    if path is not None:
-        yield getattr(repository, "setting", "The database"), problem_with_file(path)
+    location, path = repository.capabilities.location, None
+    if location is not None:
+        with suppress(Exception):  # its engine may not be available until it is first used
+            path = location.file()
+        if path is not None:
+            yield location.setting, problem_with_file(path)

@@ -21,6 +21,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.interfaces import RepositoryCapabilities
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.models.interface import UploadView
 from flask_resumable.repositories.memory import MemoryRepository
@@ -61,7 +62,9 @@ class Site:
             wiring |= {"model": SQLAlchemyModel, "db": SQLAlchemy(self.app)}
         elif kind == "memory":
             repository = MemoryRepository()
-            repository.is_in_memory = False  # the cleaner runs in the same process, so it sees all records
+            repository.capabilities = (
+                RepositoryCapabilities()
+            )  # the cleaner runs in the same process, so it sees all records
             wiring |= {"repository": repository}
         Uploads(self.app, now=lambda: self.now, **wiring)
         self.state = self.app.extensions["resumable"]

@@ -13,13 +13,16 @@ from .body import Watch
 from .capabilities import ChecksHealth
 from .capabilities import ChoosesPlaces
 from .capabilities import Concatenates
+from .capabilities import HasClock
 from .capabilities import KeepsProgress
 from .capabilities import KnowsSpace
 from .capabilities import LinksDownloads
 from .capabilities import Locates
+from .capabilities import LocatesRecords
 from .capabilities import Moves
 from .capabilities import NotesProgress
 from .capabilities import Paced
+from .capabilities import RepositoryCapabilities
 from .capabilities import SendsRequests
 from .capabilities import StorageCapabilities
 from .capabilities import TakesPiped
@@ -40,6 +43,7 @@ __all__ = [
     "ChoosesPlaces",
     "Claim",
     "Concatenates",
+    "HasClock",
     "Hooks",
     "Incoming",
     "IncomingChunk",
@@ -47,11 +51,13 @@ __all__ = [
     "KnowsSpace",
     "LinksDownloads",
     "Locates",
+    "LocatesRecords",
     "Moves",
     "NotesProgress",
     "Paced",
     "Piped",
     "PlacesChunks",
+    "RepositoryCapabilities",
     "SendsRequests",
     "Slot",
     "StateRepository",

@@ -1,7 +1,8 @@
-"""The optional capabilities of storages and writers.
+"""The optional capabilities of repositories, storages and writers.
 
-They are declared as data: :class:`StorageCapabilities` and :class:`WriterCapabilities` have a field for each. It holds
-the object that implements it, usually the storage or the writer itself, or ``None``. Nothing is detected from methods.
+They are declared as data: :class:`RepositoryCapabilities`, :class:`StorageCapabilities` and
+:class:`WriterCapabilities` have a field for each. It holds the object that implements it, usually the repository, the
+storage or the writer itself, or ``None``. Nothing is detected from methods.
 """
 
 from __future__ import annotations
@@ -23,6 +24,51 @@ from ..core.upload import JSONObject
 from ..core.upload import Upload
 from .body import Piped
 from .chunks import PlacesChunks
+
+
+class LocatesRecords(Protocol):
+    """Knows where it keeps the records, so that commands can tell why they find none.
+
+    Neither method connects to the database.
+    """
+
+    setting: str  # the name of the setting that says where, or another name of the database for messages
+
+    def is_in_memory(self) -> bool:
+        """Whether only this process can see the records."""
+        ...
+
+    def file(self) -> str | None:
+        """Return the path of the database if it is a file, which may not exist yet."""
+        ...
+
+
+class HasClock(Protocol):
+    """Has a clock, which should agree with that of the app's server."""
+
+    def time(self) -> datetime:
+        """Return the present time by the database's clock.
+
+        :raises Unavailable: The database cannot be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryCapabilities:
+    """The optional capabilities of a repository, in its attribute ``capabilities``.
+
+    ::
+
+        class MyRepository:
+            def __init__(self) -> None:
+                self.capabilities = RepositoryCapabilities(clock=self)
+
+    They must not change later.
+    """
+
+    location: LocatesRecords | None = None  # without it, other processes are expected to see the records
+    clock: HasClock | None = None  # for "flask tus check"
 
 
 class ChoosesPlaces(Protocol):

@@ -14,6 +14,7 @@ from ..core.owner import Anybody
 from ..core.processing import Processing
 from ..core.quota import Quota
 from ..core.upload import Upload
+from .capabilities import RepositoryCapabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class StateRepository(Protocol):
     Every method is a short transaction of its own and holds no connection when it returns. If the database cannot be
     reached, it raises :exc:`~flask_resumable.errors.Unavailable` and changes nothing.
     """
+
+    capabilities: RepositoryCapabilities
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         """Insert a record, and claim it unless ``until`` is ``None``.

@@ -30,6 +30,7 @@ from ..errors import UploadExists
 from ..errors import UploadLocked
 from ..errors import UploadNotFound
 from ..interfaces import Claim
+from ..interfaces import RepositoryCapabilities
 from ..models.interface import UploadView
 
 
@@ -42,11 +43,18 @@ class _Record:
 class MemoryRepository:
     """Keeps records in a dictionary; implements :class:`~flask_resumable.interfaces.StateRepository`."""
 
-    is_in_memory = True
+    setting = "The database"
 
     def __init__(self) -> None:
+        self.capabilities = RepositoryCapabilities(location=self)
         self._records: dict[str, _Record] = {}
         self._lock = threading.RLock()
+
+    def is_in_memory(self) -> bool:
+        return True
+
+    def file(self) -> None:
+        """Return ``None``, because there is no file."""
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         with self._lock:

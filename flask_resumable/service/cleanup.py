@@ -67,7 +67,8 @@ class Cleaner:
             self._delete(upload, report)
             yield upload.id
         # Bytes without a record in this process's memory may have one in that of another process.
-        if not getattr(self._service.repository, "is_in_memory", False):
+        location = self._service.repository.capabilities.location
+        if location is None or not location.is_in_memory():
             yield from self._delete_orphans(report, orphans_after)
         self._service.observer.cleaned(
             Cleanup(

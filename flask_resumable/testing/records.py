@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from datetime import timezone
@@ -127,6 +128,16 @@ class RecordContract:
 
         repository.save_with_hook(upload.with_status(Status.FINISHING), claim, hook, until=SOON)
         assert repository.get(upload.id).processing == ready
+
+    def test_it_says_where_the_records_are(self, repository: StateRepository) -> None:
+        """Commands rely on this: either other processes see the records, or the repository says that they do not."""
+        location = repository.capabilities.location
+        if location is not None:
+            assert location.setting
+            path = location.file()
+            assert path is None or not location.is_in_memory()
+            repository.add(an_upload(), until=None)
+            assert path is None or os.path.exists(path)
 
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
         """Neither reading nor claiming creates a record."""

@@ -35,6 +35,7 @@ from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
 from ...interfaces import Claim
+from ...interfaces import RepositoryCapabilities
 from ...models.record import answer_of
 from ...models.record import FIELDS
 from ...models.record import processing_of
@@ -58,6 +59,7 @@ class MongoengineRepository:
     def __init__(self, model: type[Any], *, makes_indexes: bool | None = None) -> None:
         self.model = model
         self._documents = Documents(model)
+        self.capabilities = RepositoryCapabilities()
         self._collection = Collection(model, makes_indexes)
         self._shown = dict.fromkeys(self._documents.names(FIELDS), 1)
 

@@ -6,7 +6,6 @@ the same. This works across threads, processes and machines, at any isolation le
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,6 +36,7 @@ from ...errors import UploadExists
 from ...errors import UploadLocked
 from ...errors import UploadNotFound
 from ...interfaces import Claim
+from ...interfaces import RepositoryCapabilities
 from ...models.record import answer_of
 from ...models.record import FIELDS
 from ...models.record import OWN_FIELDS
@@ -64,6 +64,7 @@ class Records:
 
     def __init__(self, model: type[Any], database: Database) -> None:
         self.model = model
+        self.capabilities = RepositoryCapabilities(location=self)
         self._database = database
         table = self._table = model.__table__
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
@@ -80,24 +81,16 @@ class Records:
         """Close all connections that are not in use."""
         self._database.dispose()
 
-    @property
     def is_in_memory(self) -> bool:
-        """Whether other processes cannot see the records."""
         engine = self._database.peek()
         return engine.dialect.name == "sqlite" and is_in_memory(engine)
 
     def file(self) -> str | None:
-        """Return the path of the database if it is an SQLite file, which may not exist yet."""
         engine = self._database.peek()
         path = engine.url.database
         if engine.dialect.name != "sqlite" or is_in_memory(engine) or not path or path.startswith("file:"):
             return None
         return path
-
-    def missing_file(self) -> str | None:
-        """Return the path of the database if it is a file that does not exist yet. It is created on first use."""
-        path = self.file()
-        return None if path is None or os.path.exists(path) else path
 
     # --- one record ---
 
