@@ -470,7 +470,8 @@ def finish_if_ready(upload: Upload) -> Upload:
 
 def completed(upload: Upload) -> Upload:
     """Return the upload when it is complete. It takes nothing of its owner's quota any more, unless it is a part."""
-    return replace(upload.with_status(Status.COMPLETE), reserved=upload.reserved if upload.is_partial else None)
+    done = upload.with_status(Status.COMPLETE)
+    return done if upload.reserved is None or upload.is_partial else replace(done, reserved=None)
 
 
 def with_less_reserved(upload: Upload) -> Upload:

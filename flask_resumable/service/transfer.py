@@ -50,7 +50,7 @@ from .progress import Progress
 from .space import check_space
 from .takeover import Listener
 
-_NOTHING = nullcontext(Activity())  # for requests without content
+_UNOBSERVED = nullcontext()
 _LARGE = 64 * 1024  # a block of this size suggests that more can be taken without waiting
 _DRAIN = 64 * 1024 * 1024  # the maximum number of bytes to take on behalf of another request
 _DRAINING = 0.25  # the maximum number of seconds for that
@@ -76,7 +76,7 @@ class Receiver:
         observer: Observer,
         progress: Progress | None = None,
     ) -> None:
-        self._observer = observer
+        self._observer = observer if Kind.RECEIVE in observer.kinds else None
         self._progress = progress
         self._repository = repository
         self._storage = storage
@@ -103,12 +103,15 @@ class Receiver:
         if not is_repeated:
             self._call_hook("pre_save", claimed.upload)
         self._repository.release_connection()
+        observer = self._observer
         with (
-            self._observer.doing(Kind.RECEIVE, "content", upload) if has_content else _NOTHING as activity,
+            _UNOBSERVED
+            if observer is None or not has_content
+            else observer.doing(Kind.RECEIVE, "content", upload) as activity,
             self._storage.writer(upload, write.start, claimed.claim.fence) if has_content else _no_writer() as writer,
         ):
             transfer = _Transfer(claimed, upload, write, writer, limits, self._now, self._progress)
-            with self._receiving(claimed, transfer, activity):
+            with self._receiving(claimed, transfer, write.start, activity):
                 upload = transfer.run(body, room, lambda: self._listener.add(claimed))
         if upload != claimed.upload:
             if not (body.is_overlong and write.is_fatal_beyond_length):
@@ -124,15 +127,17 @@ class Receiver:
             raise _cut_off(body, claimed.upload)
 
     @contextmanager
-    def _receiving(self, claimed: ClaimedUpload, transfer: _Transfer, activity: Activity) -> Iterator[None]:
+    def _receiving(
+        self, claimed: ClaimedUpload, transfer: _Transfer, start: int, activity: Activity | None
+    ) -> Iterator[None]:
         """Let newer requests find the transfer until the context ends."""
         claimed.is_receiving, claimed.transfer = True, transfer
-        start = transfer.position
         try:
             yield
         finally:
-            activity.note("request.offset", start)
-            activity.note("request.size", transfer.position - start)
+            if activity is not None:
+                activity.note("request.offset", start)
+                activity.note("request.size", transfer.position - start)
             claimed.is_receiving = False
             self._listener.discard(claimed)
 

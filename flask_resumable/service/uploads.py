@@ -34,6 +34,7 @@ from ..errors import InvalidRequest
 from ..errors import LengthConflict
 from ..errors import TooLarge
 from ..errors import UploadClosed
+from ..errors import UploadExpired
 from ..errors import UploadNotFound
 from ..errors import UploadRejected
 from ..interfaces import Body
@@ -189,8 +190,8 @@ class UploadService:
         :raises UploadLocked: The upload is being completed right now.
         """
         upload = self.find(upload_id, owner=owner)
-        if not self._claims.is_receiving(upload):
-            rules.check_alive(upload, self.now())
+        if upload.is_expired(self.now()) and not self._claims.is_receiving(upload):
+            raise UploadExpired
         if may_have_overtaken:
             upload = self._takeover.let_begin(upload)
         if upload.is_final and upload.status is Status.ACTIVE:

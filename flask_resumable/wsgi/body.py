@@ -106,7 +106,7 @@ class RequestContent:
         self._owner = threading.get_ident()
         self._worker = worker()
         self._stop_at: float | None = None  # when to end this body, because the server stops
-        self._was_empty = False  # when it was last looked at after that time
+        self.is_stopping = False  # there was nothing when it was last looked at after that time
 
     def __enter__(self) -> RequestContent:
         return self
@@ -144,9 +144,9 @@ class RequestContent:
         if block is None:
             now = time.monotonic()
             if self._stop_at is not None and now >= self._stop_at:
-                if self._was_empty:
+                if self.is_stopping:
                     return self._stop()
-                self._was_empty = True
+                self.is_stopping = True
                 return None
             if now - self._heard_at < self._idle_timeout:
                 return None
@@ -158,7 +158,7 @@ class RequestContent:
             body.is_overlong = True
             return self._end()
         self._count(len(block))
-        self._was_empty = False
+        self.is_stopping = False
         return block
 
     def pause(self) -> None:
@@ -186,10 +186,6 @@ class RequestContent:
         if threading.get_ident() != self._owner:
             self._source.wake()
         return b""
-
-    @property
-    def is_stopping(self) -> bool:
-        return self._was_empty
 
     def _may_go_on(self) -> bool:
         """Whether the request may still wait for content, although the server stops."""

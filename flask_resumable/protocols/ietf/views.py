@@ -140,7 +140,8 @@ def _create(site: _Site, upload_id: str) -> Response:
         site.server.policy,
         proves_end=proves_end(environ),
     )
-    creation = replace(creation, grant=site.state.grant())
+    if (grant := site.state.grant()) is not None:
+        creation = replace(creation, grant=grant)
     body = None if content is None else body_of(request, site.server.settings.idle_timeout)
     announcer = _announcer(site, body, is_creation=True)
     is_small = creation.length is not None and creation.length < site.server.policy.min_size

@@ -125,7 +125,8 @@ def _create(site: _Site, upload_id: str) -> Response:
     if not policy.offers("creation"):
         raise MethodNotAllowed("This server does not let clients create uploads.", ("OPTIONS",))
     creation, content = tus.parse_creation(request.headers, announced_size(request.environ), policy)
-    creation = replace(creation, grant=site.state.grant())
+    if (grant := site.state.grant()) is not None:
+        creation = replace(creation, grant=grant)
     body = None if content is None else body_of(request, site.server.settings.idle_timeout)
     upload = site.state.service.create(
         creation,
@@ -148,7 +149,7 @@ def _head(site: _Site, upload_id: str) -> Response:
         may_have_overtaken=not is_alone,
         ends_at_length="Tus-Resumable" in request.headers,
     )
-    return respond(tus.reply_head(upload, site.policy))
+    return respond(tus.reply_head(upload, site.server.policy))
 
 
 def _patch(site: _Site, upload_id: str) -> Response:
