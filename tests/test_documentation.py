@@ -16,10 +16,12 @@ from threading import Thread
 
 import pytest
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from werkzeug.serving import make_server
 
 from flask_resumable import errors
 from flask_resumable import FlaskResumable
+from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.protocols.flow import errors as flow_errors
 from flask_resumable.protocols.ietf import errors as ietf_errors
 from flask_resumable.protocols.tus import errors as tus_errors
@@ -162,3 +164,13 @@ def test_the_tutorial_works(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_page_of_the_record_has_every_column() -> None:
+    """Of the ready-made model, and no other."""
+    table = TEXTS["record.md"].partition("Ids, owners")[0]
+    listed = {name for row in re.findall(r"^\| (`[^|]*) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    model = FlaskResumable(model=SQLAlchemyModel, db=SQLAlchemy(app)).model
+    assert listed == {column.name for column in model.__table__.columns}
