@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import click
@@ -22,9 +26,12 @@ from flask.cli import FlaskGroup
 
 from .core.health import ERROR
 from .core.health import WARNING
-from .core.placement import Place
+from .core.owner import ANYBODY
+from .core.placement import storage_of
 from .core.processing import Processing
 from .core.processing import ProcessingState
+from .core.selection import Selection
+from .core.upload import MAX_LENGTH
 from .core.upload import Status
 from .core.upload import Upload
 from .errors import ResumableError
@@ -40,8 +47,9 @@ from .service.verify import Verifier
 from .state import current_state
 from .state import State
 
-_INTERRUPTED = (Status.NEW, Status.FINISHING, Status.DELETING)  # none of these lasts unless something went wrong
 _TOP = 10  # rows of each kind in statistics
+_HOURS = 24 * 365 * 1000  # the maximum age; dates have an end
+_PATIENCE = 1.0  # seconds before progress is shown
 
 
 def _state() -> State:
@@ -221,50 +229,95 @@ def _told(found: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
         yield upload_id
 
 
-@tus_commands.command("list")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads with this status.")
-@click.option("--owner", help="Only uploads of this owner.")
-@click.option("--storage", help="Only uploads in this storage, by its name.")
-@click.option("--older-than", type=click.FloatRange(0), metavar="HOURS", help="Only uploads created before that.")
-@click.option("--larger-than", type=click.IntRange(0), metavar="BYTES", help="Only uploads of more bytes than that.")
-@click.option("--expired", is_flag=True, help="Only uploads that 'delete_expired' would remove.")
-@click.option("--stuck", is_flag=True, help="Only uploads that wait for a step which a crash or a hook interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON on each line.")
-@BATCH
-def list_uploads(status: str | None, as_json: bool, batch: int, **conditions: Any) -> None:
-    """List uploads: id, status, bytes received and expected, expiry, name."""
-    state = _state()
-    for upload in _uploads(state, status, batch):
-        if _is_wanted(upload, state.service.now(), **conditions):
-            click.echo(json.dumps(_summary(upload)) if as_json else _line(upload))
+_SELECTION = (
+    click.option(
+        "--status", type=click.Choice([status.value for status in Status]), help="Only uploads with this status."
+    ),
+    click.option("--owner", help="Only uploads of this owner."),
+    click.option(
+        "--processing",
+        type=click.Choice([state.value for state in ProcessingState]),
+        help="Only uploads that the app has marked with this state.",
+    ),
+    click.option("--storage", help="Only uploads in this storage, by its name."),
+    click.option(
+        "--older-than",
+        type=click.FloatRange(0, _HOURS),
+        metavar="HOURS",
+        help="Only uploads created longer ago than that.",
+    ),
+    click.option(
+        "--larger-than",
+        type=click.IntRange(0, MAX_LENGTH),
+        metavar="BYTES",
+        help="Only uploads of more bytes than that, expected or received.",
+    ),
+    click.option("--expired", is_flag=True, help="Only uploads that 'delete_expired' would remove."),
+    click.option("--stuck", is_flag=True, help="Only uploads that wait for a step that a crash or a hook interrupted."),
+)
 
 
-def _uploads(state: State, status: str | None, batch: int) -> Iterator[Upload]:
-    after = ""
-    while uploads := state.repository.list(status=status, limit=batch, after=after):
-        yield from uploads
-        after = uploads[-1].id
+def _selecting(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select uploads."""
+    return reduce(lambda function, option: option(function), reversed(_SELECTION), command)
 
 
-def _is_wanted(
-    upload: Upload,
-    now: datetime,
+def _selection(
+    state: State,
     *,
+    status: str | None,
     owner: str | None,
+    processing: str | None,
     storage: str | None,
     older_than: float | None,
     larger_than: int | None,
     expired: bool,
     stuck: bool,
-) -> bool:
-    return (
-        owner in (None, upload.owner)
-        and storage in (None, Place.of(upload.storage).storage)
-        and (older_than is None or upload.created_at < now - timedelta(hours=older_than))
-        and (larger_than is None or max(upload.length or 0, upload.received.total) > larger_than)
-        and (not expired or upload.is_expired(now))
-        and (not stuck or (upload.status in _INTERRUPTED and not upload.is_claimed(now)))
+) -> Selection:
+    now, placement = state.service.now(), state.storage.capabilities.placement
+    storages: set[str | None] = set() if storage is None else {storage}
+    if placement is not None and storage == placement.default:
+        storages.add(None)
+    return Selection(
+        status=None if status is None else Status(status),
+        owner=ANYBODY if owner is None else owner,
+        processing=None if processing is None else ProcessingState(processing),
+        storages=frozenset(storages),
+        created_before=None if older_than is None else now - timedelta(hours=older_than),
+        larger_than=larger_than,
+        removable_at=now if expired else None,
+        stuck_at=now if stuck else None,
     )
+
+
+@tus_commands.command("list")
+@_selecting
+@click.option("--json", "as_json", is_flag=True, help="Print an object of JSON on each line.")
+@BATCH
+def list_uploads(as_json: bool, batch: int, **conditions: Any) -> None:
+    """List uploads: id, status, bytes received and expected, expiry, name."""
+    state = _state()
+    selection = _selection(state, **conditions)
+    for uploads in _pages("Listed", state, selection, batch, is_shown=not sys.stdout.isatty()):
+        click.echo("\n".join(json.dumps(_summary(upload)) if as_json else _line(upload) for upload in uploads))
+
+
+def _pages(
+    label: str, state: State, selection: Selection, batch: int, *, is_shown: bool = True
+) -> Iterator[Sequence[Upload]]:
+    """Yield the selected uploads in pages. If that takes long, show how many there were so far, on a terminal."""
+    after, count = "", 0
+    is_shown = is_shown and sys.stderr.isatty()
+    began = time.monotonic()
+    try:
+        while uploads := state.repository.list(selection, limit=batch, after=after):
+            yield uploads
+            after, count = uploads[-1].id, count + len(uploads)
+            if is_shown and time.monotonic() - began > _PATIENCE:
+                click.echo(f"\r\x1b[K{label}: {count}", nl=False, err=True)
+    finally:
+        if is_shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _summary(upload: Upload) -> dict[str, Any]:
@@ -273,7 +326,7 @@ def _summary(upload: Upload) -> dict[str, Any]:
         "status": upload.status.value,
         "owner": upload.owner,
         "filename": upload.metadata.filename,
-        "storage": Place.of(upload.storage).storage,
+        "storage": storage_of(upload.storage),
         "received": upload.received.total,
         "length": upload.length,
         "created_at": _time(upload.created_at),
@@ -282,21 +335,20 @@ def _summary(upload: Upload) -> dict[str, Any]:
 
 
 @tus_commands.command("stats")
+@_selecting
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @BATCH
-def stats(as_json: bool, batch: int) -> None:
+def stats(as_json: bool, batch: int, **conditions: Any) -> None:
     """Count uploads and their bytes by status, by storage, and for the ten owners with the most bytes."""
     found: dict[str, dict[str | None, tuple[int, int]]] = {"status": {}, "storage": {}, "owner": {}}
-
-    def count() -> Iterator[str]:
-        for upload in _uploads(_state(), None, batch):
-            keys = (upload.status.value, Place.of(upload.storage).storage, upload.owner)
+    state = _state()
+    for page in _pages("Counted", state, _selection(state, **conditions), batch):
+        for upload in page:
+            size = upload.received.total
+            keys = (upload.status.value, storage_of(upload.storage), upload.owner)
             for of_kind, key in zip(found.values(), keys, strict=True):
-                uploads, size = of_kind.get(key, (0, 0))
-                of_kind[key] = (uploads + 1, size + upload.received.total)
-            yield upload.id
-
-    _show("Counting", count())
+                before = of_kind.get(key, (0, 0))
+                of_kind[key] = (before[0] + 1, before[1] + size)
     rows = [
         {"by": kind, "name": key, "uploads": uploads, "bytes": size}
         for kind, of_kind in found.items()

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
+from enum import Enum
 from typing import Any
 from typing import Generic
+from typing import TypeVar
 
 from flask import Blueprint
 from flask import current_app
@@ -30,7 +32,9 @@ from .core.owner import Anybody
 from .core.owner import owner_of
 from .core.processing import mark_in_hook
 from .core.processing import Processing
+from .core.processing import ProcessingState
 from .core.quota import Quota
+from .core.selection import Selection
 from .core.upload import LEAVING
 from .core.upload import Status
 from .errors import ConfigurationError
@@ -261,6 +265,7 @@ class FlaskResumable(Generic[UploadT]):
         *,
         status: str | None = None,
         owner: object = ANYBODY,
+        processing_state: str | None = None,
         parts: bool = False,
         after: str = "",
         limit: int | None = None,
@@ -278,16 +283,23 @@ class FlaskResumable(Generic[UploadT]):
         :param status: Only uploads with this status, such as ``"complete"``; see :attr:`Upload.status`.
         :param owner: Only uploads of this owner, a value that ``current_owner`` may return. ``None`` selects uploads
             that have no owner.
+        :param processing_state: Only uploads that :meth:`mark` has given this state, such as ``"failed"``.
         :param parts: Whether to include partial uploads (tus concatenation).
         :param after: Only uploads whose id is greater than this one.
         :param limit: The maximum number of uploads.
-        :raises ValueError: ``status`` is unknown.
+        :raises ValueError: ``status`` or ``processing_state`` is unknown.
         :raises Unavailable: The database cannot be reached.
         """
-        if status is not None and status not in (known.value for known in Status):
-            raise ValueError(f"status={status!r}: must be one of {', '.join(known.value for known in Status)}.")
-        wanted = owner if isinstance(owner, Anybody) else owner_of(owner)
-        return _pages(current_state().repository, status, wanted, parts=parts, after=after, limit=limit)
+        selection = Selection(
+            status=None if status is None else _member(Status, "status", status),
+            leaving=False,
+            parts=parts,
+            owner=owner if isinstance(owner, Anybody) else owner_of(owner),
+            processing=None
+            if processing_state is None
+            else _member(ProcessingState, "processing_state", processing_state),
+        )
+        return _pages(current_state().repository, selection, after=after, limit=limit)
 
     def delete(self, upload: Upload | str) -> bool:
         """Remove an upload and its bytes, as if its client had deleted it.
@@ -610,19 +622,22 @@ class FlaskResumable(Generic[UploadT]):
         """Called after the upload was removed."""
 
 
-def _pages(
-    repository: StateRepository,
-    status: str | None,
-    owner: str | None | Anybody,
-    *,
-    parts: bool,
-    after: str,
-    limit: int | None,
-) -> Iterator[Any]:
+_Named = TypeVar("_Named", bound=Enum)
+
+
+def _member(kind: type[_Named], argument: str, value: str) -> _Named:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise ValueError(f"{argument}={value!r}: must be one of {known}.") from None
+
+
+def _pages(repository: StateRepository, selection: Selection, *, after: str, limit: int | None) -> Iterator[Any]:
     left = limit
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
-        page = repository.instances(status=status, owner=owner, parts=parts, limit=size, after=after)
+        page = repository.instances(selection, limit=size, after=after)
         if not page:
             return
         after = page[-1].id  # read now, because the app may delete the upload before the next page

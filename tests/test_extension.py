@@ -33,6 +33,8 @@ from flask_resumable import FlaskResumable
 from flask_resumable import signals
 from flask_resumable import Upload
 from flask_resumable import UploadRejected
+from flask_resumable.core.selection import Selection
+from flask_resumable.core.upload import Status
 from flask_resumable.models import SQLAlchemyMixin
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.repositories.memory import MemoryRepository
@@ -419,7 +421,7 @@ def test_a_hook_that_recovers_from_its_own_rollback_completes(app: Flask, db: SQ
     with app.app_context():
         assert db.session.scalars(select(Row.id).order_by(Row.id)).all() == [1, 2]
     assert client.head(url, headers=TUS).headers["Upload-Offset"] == "5"
-    assert app.extensions["resumable"].repository.list(status="complete", limit=2)
+    assert app.extensions["resumable"].repository.list(Selection(status=Status.COMPLETE), limit=2)
 
 
 def test_no_connection_is_held_while_bytes_flow(app: Flask, db: SQLAlchemy) -> None:

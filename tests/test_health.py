@@ -17,6 +17,8 @@ from click.testing import Result
 from flask import Flask
 
 from flask_resumable import FlaskResumable
+from flask_resumable.core.selection import Selection
+from flask_resumable.core.upload import Status
 from flask_resumable.storage import LocalStorage
 
 TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
@@ -129,7 +131,7 @@ def test_what_was_left_undone_is_a_warning(app: Flask, uploads: Uploads) -> None
     assert levels(uploads) == dict.fromkeys(names, "warning")
     assert run(app, "check").exit_code == 1
     uploads.ahead = timedelta()
-    pending = app.extensions["resumable"].repository.list(status="finishing", limit=9)
+    pending = app.extensions["resumable"].repository.list(Selection(status=Status.FINISHING), limit=9)
     assert stuck in ("", pending[0].id)
     failed = run(app, "retry", pending[0].id)
     assert (failed.exit_code, failed.output) == (1, "Error: on_complete failed again: RuntimeError: as told\n")

@@ -104,5 +104,5 @@ def test_curl(running: Running, letter: Path, command: str) -> None:
             ["sh", "-c", shown], cwd=letter.parent, env={**os.environ, "TOKEN": token}, capture_output=True
         )
         assert ended.returncode == code, ended.stdout
-    [upload] = running.app.extensions["resumable"].repository.list(status=None, limit=5)
+    [upload] = running.app.extensions["resumable"].repository.list(limit=5)
     assert (upload.owner, upload.status.value, upload.length) == ("alice", "complete", 11_000)

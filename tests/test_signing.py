@@ -83,7 +83,7 @@ class Site:
 
     def records(self) -> list[Any]:
         """All records."""
-        return [*self.app.extensions["resumable"].repository.list(status=None, limit=100)]
+        return [*self.app.extensions["resumable"].repository.list(limit=100)]
 
 
 @pytest.fixture

@@ -78,6 +78,8 @@ class ChoosesPlaces(Protocol):
     storage calls :meth:`~flask_resumable.core.placement.Place.of` to get the folder to publish an upload in.
     """
 
+    default: str  # the name of the storage that has the uploads without a place
+
     def choose(self, upload: Upload) -> JSONObject:
         """Return the initial ``Upload.storage``. Called once, before there is a record; ``UploadRejected`` refuses."""
         ...

@@ -10,9 +10,10 @@ from typing import Any
 from typing import Protocol
 
 from ..core.answer import Answer
-from ..core.owner import Anybody
 from ..core.processing import Processing
 from ..core.quota import Quota
+from ..core.selection import ALL
+from ..core.selection import Selection
 from ..core.upload import Upload
 from .capabilities import RepositoryCapabilities
 
@@ -222,8 +223,8 @@ class StateRepository(Protocol):
         """
         ...
 
-    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        """Return up to ``limit`` uploads, sorted by id, with ids greater than ``after``."""
+    def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
+        """Return up to ``limit`` of the selected uploads, sorted by id, with ids greater than ``after``."""
         ...
 
     def instance(self, upload_id: str) -> Any | None:
@@ -233,15 +234,8 @@ class StateRepository(Protocol):
         """
         ...
 
-    def instances(
-        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
-    ) -> Sequence[Any]:
-        """Return up to ``limit`` of the app's own instances, sorted by id, with ids greater than ``after``.
-
-        :param status: ``None`` for all uploads that are not being removed (``deleting``, ``gone``).
-        :param owner: ``None`` for uploads without an owner, ``ANYBODY`` for all.
-        :param parts: Whether to include partial uploads.
-        """
+    def instances(self, selection: Selection, *, limit: int, after: str = "") -> Sequence[Any]:
+        """Return what :meth:`list` returns as the app's own instances; see :meth:`instance`."""
         ...
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:

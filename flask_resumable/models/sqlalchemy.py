@@ -116,7 +116,7 @@ class SQLAlchemyMixin(UploadInterface):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex, which no collation changes
     client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # finds the upload for a repeated creation
-    signed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when the token expires that created it
+    signed_until: Mapped[datetime | None] = mapped_column(_MOMENT)  # when the token expires that created it
     owner: Mapped[str | None] = mapped_column(String(255))
     protocol: Mapped[str | None] = mapped_column(String(16))  # that created it: "tus", "flow" or "ietf"
     status: Mapped[str] = mapped_column(String(16))

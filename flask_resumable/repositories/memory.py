@@ -13,8 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from ..core.answer import Answer
-from ..core.owner import ANYBODY
-from ..core.owner import Anybody
 from ..core.processing import collecting_mark
 from ..core.processing import Mark
 from ..core.processing import Processing
@@ -22,7 +20,8 @@ from ..core.quota import Quota
 from ..core.quota import reserve
 from ..core.quota import takes_quota
 from ..core.quota import usage_of
-from ..core.upload import LEAVING
+from ..core.selection import ALL
+from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
@@ -224,23 +223,15 @@ class MemoryRepository:
             after,
         )
 
-    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        return self._page(
-            (upload for upload in self._all() if status is None or upload.status.value == status), limit, after
-        )
+    def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
+        return self._page(filter(selection.covers, self._all()), limit, after)
 
     def instance(self, upload_id: str) -> UploadView | None:
         record = self._records.get(upload_id)
         return None if record is None else UploadView(record.upload)
 
-    def instances(
-        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
-    ) -> Sequence[UploadView]:
-        def is_wanted(upload: Upload) -> bool:
-            has_status = upload.status not in LEAVING if status is None else upload.status.value == status
-            return has_status and owner in (ANYBODY, upload.owner) and (parts or not upload.is_partial)
-
-        return [UploadView(upload) for upload in self._page(filter(is_wanted, self._all()), limit, after)]
+    def instances(self, selection: Selection, *, limit: int, after: str = "") -> Sequence[UploadView]:
+        return [UploadView(upload) for upload in self.list(selection, limit=limit, after=after)]
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         return [

@@ -14,6 +14,7 @@ from ..core.health import ERROR
 from ..core.health import OK
 from ..core.health import WARNING
 from ..core.ids import ID_PATTERN
+from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import Unavailable
@@ -102,7 +103,7 @@ def _pending(service: UploadService) -> CheckResult:
 def _interrupted(service: UploadService) -> CheckResult:
     now, found = service.now(), 0
     for status in (Status.NEW, Status.DELETING):
-        uploads = service.repository.list(status=status.value, limit=_MANY)
+        uploads = service.repository.list(Selection(status=status), limit=_MANY)
         found += sum(_is_older(upload, now - _OVERDUE) and not upload.is_claimed(now) for upload in uploads)
     if not found:
         return CheckResult("interrupted steps", OK, "No creation or removal was left unfinished.")

@@ -47,7 +47,7 @@ class Verifier:
         :param orphans_after: The age from which unfinished bytes without a record count as orphans.
         """
         after = ""
-        while uploads := self._service.repository.list(status=None, limit=self._batch, after=after):
+        while uploads := self._service.repository.list(limit=self._batch, after=after):
             for upload in uploads:
                 yield upload.id, self._verified(upload)
             after = uploads[-1].id

@@ -59,7 +59,7 @@ class MultiStorage:
                 "storage= takes a storage, or a dict of storages whose names consist of letters, digits, '-' and '_'."
             )
         self._storages = dict(storages)
-        self._default = next(iter(storages))
+        self.default = next(iter(storages))
         self._choose_storage = storage
         self._choose_folder = folder
         self._choose_parameters = parameters
@@ -93,7 +93,7 @@ class MultiStorage:
     def _chosen_storage(self, upload: Upload) -> str:
         chosen = self._choose_storage(upload) if self._choose_storage else None
         if chosen is None:
-            return self._default
+            return self.default
         if not isinstance(chosen, str) or chosen not in self._storages:
             raise ValueError(f"choose_storage() returned {chosen!r}; it must be one of {', '.join(self._storages)}.")
         return chosen
@@ -132,7 +132,7 @@ class MultiStorage:
             raise Unavailable from cause
 
     def _named(self, name: str | None) -> Storage:
-        return self._storages[name or self._default]
+        return self._storages[name or self.default]
 
     # --- what every storage does ---
 

@@ -17,6 +17,7 @@ import pytest
 
 from ..core.quota import Quota
 from ..core.ranges import ByteRanges
+from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import ClaimLost
@@ -73,7 +74,7 @@ class ProcessContract:
         """Five threads in each of four processes create uploads of ten owners, as many as each of them may have."""
         made = together(_create_within)
         assert [sum(counts) for counts in zip(*made, strict=True)] == [7] * OWNERS
-        assert len(repository.list(status=None, limit=999)) == 7 * OWNERS
+        assert len(repository.list(limit=999)) == 7 * OWNERS
 
     def test_processes_count_every_byte_once(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
@@ -110,7 +111,7 @@ class ProcessContract:
             repository.add(an_upload(number, status=Status.FINISHING), until=None)
         called = together(_finish)
         assert sorted(upload_id for some in called for upload_id in some) == [id_of(number) for number in range(1, 31)]
-        assert len(repository.list(status="complete", limit=99)) == 30
+        assert len(repository.list(Selection(status=Status.COMPLETE), limit=99)) == 30
 
 
 def _pool(opener: Callable[[], StateRepository]) -> ProcessPoolExecutor:

@@ -13,10 +13,11 @@ import pytest
 from ..core.answer import Answer
 from ..core.concat import Concat
 from ..core.metadata import UploadMetadata
-from ..core.owner import ANYBODY
 from ..core.processing import mark_in_hook
 from ..core.processing import Processing
+from ..core.processing import ProcessingState
 from ..core.ranges import ByteRanges
+from ..core.selection import Selection
 from ..core.upload import MAX_LENGTH
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -257,8 +258,54 @@ class RecordContract:
         """Uploads are listed by id, and the list can be limited to one status."""
         for number in range(1, 6):
             repository.add(an_upload(number, status=Status.COMPLETE if number % 2 else Status.ACTIVE), until=None)
-        assert [upload.id for upload in repository.list(status=None, limit=2, after=id_of(2))] == [id_of(3), id_of(4)]
-        assert [upload.id for upload in repository.list(status="active", limit=9)] == [id_of(2), id_of(4)]
+        assert [upload.id for upload in repository.list(limit=2, after=id_of(2))] == [id_of(3), id_of(4)]
+        assert [upload.id for upload in repository.list(Selection(status=Status.ACTIVE), limit=9)] == [
+            id_of(2),
+            id_of(4),
+        ]
+
+    def test_uploads_are_selected_by_any_of_their_properties(self, repository: StateRepository) -> None:
+        """The database selects the same uploads as ``Selection.covers``, and all conditions must be met."""
+        day = timedelta(days=1)
+        uploads = [
+            an_upload(1, owner="ann", storage={"place": {"storage": "fast"}, "n": 1}),
+            an_upload(2, owner="Ann", storage={"place": {"storage": "fast2", "folder": "a"}}),
+            an_upload(3, storage={"place": {"folder": "fast"}}, created_at=NOW - day, status=Status.NEW),
+            an_upload(4, length=2**40, status=Status.COMPLETE, processing=Processing.of("failed", "A virus.")),
+            an_upload(5, length=None, received=ByteRanges.prefix(11), expires_at=NOW),
+            an_upload(6, status=Status.FINISHING, processing=Processing.of("ready", None), concat=Concat("partial")),
+            an_upload(7, status=Status.DELETING, created_at=NOW - day),
+            an_upload(8, status=Status.GONE, expires_at=LATER, storage={"n": '"place": {"storage": "fast"}'}),
+        ]
+        for upload in uploads:
+            repository.add(upload, until=None)
+        repository.add(an_upload(9, status=Status.NEW, expires_at=NOW, owner="ann"), until=SOON)
+        every = repository.list(limit=99)
+        selections = {
+            Selection(): [1, 2, 3, 4, 5, 6, 7, 8, 9],
+            Selection(leaving=False, parts=False): [1, 2, 3, 4, 5, 9],
+            Selection(status=Status.NEW): [3, 9],
+            Selection(owner="ann"): [1, 9],
+            Selection(owner="ANN"): [],
+            Selection(owner=None): [3, 4, 5, 6, 7, 8],
+            Selection(processing=ProcessingState.FAILED): [4],
+            Selection(storages=frozenset({"fast"})): [1],
+            Selection(storages=frozenset({"fast", None})): [1, 3, 4, 5, 6, 7, 8, 9],
+            Selection(created_before=NOW): [3, 7],
+            Selection(larger_than=10): [4, 5],
+            Selection(removable_at=NOW): [5, 7],
+            Selection(stuck_at=NOW): [3, 6, 7],
+            Selection(stuck_at=SOON): [3, 6, 7, 9],
+            Selection(owner=None, larger_than=10, removable_at=NOW): [5],
+            Selection(storages=frozenset({None}), removable_at=LATER, stuck_at=LATER): [7, 9],
+        }
+        for selection, numbers in selections.items():
+            assert [int(upload.id, 16) for upload in repository.list(selection, limit=99)] == numbers, selection
+            assert [int(upload.id, 16) for upload in every if selection.covers(upload)] == numbers, selection
+        assert [upload.id for upload in repository.list(Selection(owner=None), limit=2, after=id_of(4))] == [
+            id_of(5),
+            id_of(6),
+        ]
 
     def test_an_instance_is_found_by_its_id(self, repository: StateRepository) -> None:
         """Instances outside of hooks have the same attributes as in hooks. An unknown id finds nothing."""
@@ -279,17 +326,18 @@ class RecordContract:
         repository.add(an_upload(6, status=Status.COMPLETE, owner="7", concat=partial), until=None)
 
         def found(**wanted: Any) -> list[int]:
-            asked = {"status": None, "owner": ANYBODY, "parts": False, "limit": 9} | wanted
-            return [int(instance.id, 16) for instance in repository.instances(**asked)]
+            page = {"limit": wanted.pop("limit", 9), "after": wanted.pop("after", "")}
+            selection = Selection(**{"leaving": False, "parts": False} | wanted)
+            return [int(instance.id, 16) for instance in repository.instances(selection, **page)]
 
         assert found() == [1, 2, 5]
         assert found(limit=2) == [1, 2]
         assert found(after=id_of(1)) == [2, 5]
         assert found(parts=True) == [1, 2, 5, 6]
-        assert found(status="complete") == [2, 5]
-        assert found(status="deleting") == [3]
+        assert found(status=Status.COMPLETE) == [2, 5]
+        assert found(status=Status.DELETING) == [3]
         assert found(owner="7") == [1, 2]
-        assert found(owner="7", status="complete", parts=True) == [2, 6]
+        assert found(owner="7", status=Status.COMPLETE, parts=True) == [2, 6]
         assert found(owner=None) == [5]
         assert found(owner="8") == []
 

@@ -96,7 +96,7 @@ class Site:
 
     def uploads(self) -> list[Upload]:
         """All records."""
-        return list(self.app.extensions["resumable"].repository.list(status=None, limit=99))
+        return list(self.app.extensions["resumable"].repository.list(limit=99))
 
     def files(self) -> list[str]:
         """What holds bytes of uploads."""

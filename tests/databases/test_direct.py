@@ -118,14 +118,14 @@ def test_a_connection_that_fails_is_replaced(repository: EmbeddedRepository) -> 
     repository.add(an_upload(), until=None)
     asks: list[Callable[[], object]] = [
         lambda: repository.get(id_of(1)),
-        lambda: repository.list(status=None, limit=1),
+        lambda: repository.list(limit=1),
     ]
     for ask in asks:
         direct(repository).raw.close()
         with pytest.raises(Unavailable):
             ask()
         assert repository.get(id_of(1)).length == 10
-        assert len(repository.list(status=None, limit=1)) == 1
+        assert len(repository.list(limit=1)) == 1
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -179,12 +179,12 @@ def test_a_query_leaves_no_old_state_behind(repository: EmbeddedRepository, file
     repository.add(an_upload(), until=None)
     for offset in (1, 2, 3):
         repository.get(id_of(1))
-        repository.list(status=None, limit=1)
+        repository.list(limit=1)
         with sqlite3.connect(file) as other:
             other.execute('UPDATE resumable_uploads SET "offset" = ?', [offset])
         other.close()
         assert repository.get(id_of(1)).offset == offset
-        assert repository.list(status=None, limit=9)[0].offset == offset
+        assert repository.list(limit=9)[0].offset == offset
 
 
 def test_threads_take_turns(repository: EmbeddedRepository) -> None:
@@ -197,7 +197,7 @@ def test_threads_take_turns(repository: EmbeddedRepository) -> None:
             for size in range(1, 40):
                 repository.save(an_upload(number, length=100, received=ByteRanges.prefix(size)), claim, until=SOON)
                 assert repository.get(id_of(number)).offset == size
-                assert len(repository.list(status=None, limit=3)) >= 1
+                assert len(repository.list(limit=3)) >= 1
         except BaseException as error:
             failures.append(error)
 
@@ -207,7 +207,7 @@ def test_threads_take_turns(repository: EmbeddedRepository) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert [upload.offset for upload in repository.list(status=None, limit=99)] == [39] * 8
+    assert [upload.offset for upload in repository.list(limit=99)] == [39] * 8
 
 
 def test_a_new_file_is_shared_from_the_start(file: Path, repository: EmbeddedRepository) -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy import event
 from sqlalchemy import text
 
-from flask_resumable.core.owner import ANYBODY
+from flask_resumable.core.selection import Selection
+from flask_resumable.core.upload import Status
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.models import MongoengineModel
 from flask_resumable.repositories.sql.database import Pooled
@@ -35,9 +36,7 @@ DUE = 20
 
 def instances(repository: EmbeddedRepository, **wanted: Any) -> object:
     """A page in the middle."""
-    return repository.instances(
-        **{"status": None, "owner": ANYBODY, "parts": False, "limit": 100, "after": id_of(7), **wanted}
-    )
+    return repository.instances(Selection(leaving=False, parts=False, **wanted), limit=100, after=id_of(7))
 
 
 QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
@@ -47,7 +46,7 @@ QUESTIONS: dict[str, Callable[[EmbeddedRepository], object]] = {
     "PATCH": lambda repository: repository.claim(id_of(77), now=NOW, until=SOON),
     "delete_expired": lambda repository: repository.expired(SOON, limit=100),
     "uploads of a user": lambda repository: instances(repository, owner="7"),
-    "finished uploads": lambda repository: instances(repository, status="complete"),
+    "finished uploads": lambda repository: instances(repository, status=Status.COMPLETE),
     "all uploads": lambda repository: instances(repository),
     "a look for messages": lambda repository: repository.messages(),
 }

@@ -43,7 +43,7 @@ class Site:
     def uploads(self) -> list[Upload]:
         """All records."""
         with self.server.app.app_context():
-            return list(self.server.app.extensions["resumable"].repository.list(status=None, limit=1000))
+            return list(self.server.app.extensions["resumable"].repository.list(limit=1000))
 
     def stored(self, answer: Any) -> bytes:
         """The finished file that an answer is about."""

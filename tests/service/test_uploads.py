@@ -75,7 +75,7 @@ def test_a_refusal_changes_nothing(site: Site, hook: str) -> None:
             site.write(upload, 0, b"abc")
         else:
             site.service.delete(upload.id, owner=None)
-    left = site.repository.list(status=None, limit=9)
+    left = site.repository.list(limit=9)
     assert [(found.status, found.offset) for found in left] == ([] if upload is None else [(Status.ACTIVE, 0)])
     assert not any(site.storage.contents.values())
 
@@ -86,7 +86,7 @@ def test_a_refused_file_is_removed(site: Site) -> None:
     upload = site.create(3)
     with pytest.raises(UploadRejected):
         site.write(upload, 0, b"abc")
-    assert (site.repository.list(status=None, limit=9), site.storage.contents) == ([], {})
+    assert (site.repository.list(limit=9), site.storage.contents) == ([], {})
     assert site.called[-1] == "post_delete"
 
 
@@ -136,7 +136,7 @@ def test_a_creation_that_was_interrupted_is_retried(site: Site) -> None:
     site.during["on_create"] = die
     with pytest.raises(SystemExit):
         site.create(3)
-    (upload,) = site.repository.list(status=None, limit=9)
+    (upload,) = site.repository.list(limit=9)
     assert upload.status is Status.NEW
     del site.during["on_create"]
     site.now += timedelta(minutes=1)
@@ -187,7 +187,7 @@ def test_the_cleaner_takes_what_has_expired_and_nothing_else(site: Site) -> None
     report = Report()
     assert [*Cleaner(site.service).delete_expired(report, orphans_after=timedelta(0))] == [old.id]
     assert (report.removed, report.bytes, report.failed) == (1, 2, [])
-    assert {upload.id for upload in site.repository.list(status=None, limit=9)} == {done.id, young.id}
+    assert {upload.id for upload in site.repository.list(limit=9)} == {done.id, young.id}
     assert set(site.storage.contents) == {done.id}
 
 
@@ -219,7 +219,7 @@ def test_a_deletion_that_was_interrupted_is_continued(site: Site) -> None:
     with pytest.raises(UploadNotFound):
         site.service.look(upload.id, owner=None)
     assert [*Cleaner(site.service).delete_expired(Report(), orphans_after=timedelta(0))] == [upload.id]
-    assert site.repository.list(status=None, limit=9) == []
+    assert site.repository.list(limit=9) == []
 
 
 def test_a_client_key_leaves_a_tombstone(site: Site) -> None:

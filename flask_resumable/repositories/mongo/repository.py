@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from ...core.answer import Answer
 from ...core.owner import ANYBODY
-from ...core.owner import Anybody
+from ...core.placement import KEY
 from ...core.processing import collecting_mark
 from ...core.processing import Mark
 from ...core.processing import Processing
@@ -25,6 +25,9 @@ from ...core.quota import Quota
 from ...core.quota import reserve
 from ...core.quota import takes_quota
 from ...core.quota import usage_of
+from ...core.selection import ALL
+from ...core.selection import Selection
+from ...core.selection import UNSETTLED
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -260,25 +263,46 @@ class MongoengineRepository:
         waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "concat_kind": "final"}]}
         return self._uploads({"$and": [waits, self._is_unclaimed(now)], "_id": {"$gt": after}}, limit)
 
-    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        query: dict[str, Any] = {"_id": {"$gt": after}}
-        return self._uploads(query if status is None else query | {"status": status}, limit)
+    def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
+        return self._uploads({"_id": {"$gt": after}} | self._wanted(selection), limit)
 
     def instance(self, upload_id: str) -> Any | None:
         document = self._collection.run(lambda collection: collection.find_one({"_id": upload_id}))
         return None if document is None else self._instance(document)
 
-    def instances(
-        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
-    ) -> Sequence[Any]:
-        query: dict[str, Any] = {"_id": {"$gt": after}}
-        query["status"] = status or {"$nin": [leaving.value for leaving in LEAVING]}
-        if owner is not ANYBODY:
-            query["owner"] = owner
-        if not parts:
-            query["concat_kind"] = {"$ne": "partial"}
+    def instances(self, selection: Selection, *, limit: int, after: str = "") -> Sequence[Any]:
+        query = {"_id": {"$gt": after}} | self._wanted(selection)
         found = self._collection.run(lambda collection: [*collection.find(query).sort("_id").limit(limit)])
         return [self._instance(document) for document in found]
+
+    def _wanted(self, selection: Selection) -> dict[str, Any]:
+        """Return the query for the selected uploads."""
+        query: dict[str, Any] = {}
+        conditions: list[dict[str, Any]] = []
+        if selection.status is not None:
+            query["status"] = selection.status.value
+        elif not selection.leaving:
+            query["status"] = {"$nin": [leaving.value for leaving in LEAVING]}
+        if not selection.parts:
+            query["concat_kind"] = {"$ne": "partial"}
+        if selection.owner is not ANYBODY:
+            query["owner"] = selection.owner
+        if selection.processing is not None:
+            query["processing_state"] = selection.processing.value
+        if selection.storages:
+            conditions.append({"$or": [_is_in(name) for name in selection.storages]})
+        if selection.created_before is not None:
+            query["created_at"] = {"$lt": selection.created_before}
+        if selection.larger_than is not None:
+            size = {"$gt": selection.larger_than}
+            conditions.append({"$or": [{"length": size}, {"offset": size}]})
+        if selection.removable_at is not None:
+            query["removable_at"] = {"$lte": selection.removable_at}
+            conditions.append(self._is_unclaimed(selection.removable_at))
+        if selection.stuck_at is not None:
+            conditions.append({"status": {"$in": [status.value for status in UNSETTLED]}})
+            conditions.append(self._is_unclaimed(selection.stuck_at))
+        return query | {"$and": conditions} if conditions else query
 
     def _instance(self, document: dict[str, Any]) -> Any:
         return self._documents.instance(document, upload_from(self._documents.record(document)))
@@ -347,6 +371,14 @@ class MongoengineRepository:
     @staticmethod
     def _is_unclaimed(now: datetime) -> dict[str, Any]:
         return {"$or": [{"claimed_until": None}, {"claimed_until": {"$lte": now}}]}
+
+
+def _is_in(storage: str | None) -> dict[str, Any]:
+    """Return the condition that the record names a storage, or none. The field is JSON in a text."""
+    noted = re.escape(f'"{KEY}": {{"storage": ')
+    if storage is None:
+        return {"storage": {"$not": re.compile(noted)}}
+    return {"storage": re.compile(noted + re.escape(f'"{storage}"'))}
 
 
 def _held(claim: Claim) -> dict[str, Any]:

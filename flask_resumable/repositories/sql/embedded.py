@@ -17,9 +17,9 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import StaticPool
 
 from ...core.answer import Answer
-from ...core.owner import Anybody
 from ...core.processing import collecting_mark
 from ...core.replacing import replace
+from ...core.selection import Selection
 from ...core.upload import Upload
 from ...errors import UploadNotFound
 from ...interfaces import Claim
@@ -84,11 +84,8 @@ class EmbeddedRepository(Records):
         except UploadNotFound:
             return None
 
-    def instances(
-        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
-    ) -> Sequence[UploadView]:
-        query = self._wanted(self._statements.select, status=status, owner=owner, parts=parts, limit=limit, after=after)
-        return [UploadView(upload) for upload in self._uploads(query)]
+    def instances(self, selection: Selection, *, limit: int, after: str = "") -> Sequence[UploadView]:
+        return [UploadView(upload) for upload in self.list(selection, limit=limit, after=after)]
 
     def release_connection(self) -> None:
         """Do nothing, because no connection is held between statements."""

@@ -7,6 +7,7 @@ the same. This works across threads, processes and machines, at any isolation le
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -19,12 +20,15 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError
 from sqlalchemy.exc import IntegrityError
 
-from ...core.owner import ANYBODY
 from ...core.owner import Anybody
+from ...core.placement import KEY
 from ...core.processing import Processing
 from ...core.quota import Quota
 from ...core.quota import reserve
 from ...core.quota import Usage
+from ...core.selection import ALL
+from ...core.selection import Selection
+from ...core.selection import UNSETTLED
 from ...core.upload import LEAVING
 from ...core.upload import Status
 from ...core.upload import Upload
@@ -51,6 +55,7 @@ from .database import RetryConflict
 from .database import Run
 from .digests import Digests
 from .refusals import telling_refusals
+from .statements import exactly
 from .statements import new
 from .statements import Parameters
 from .statements import Statements
@@ -302,26 +307,42 @@ class Records:
         query = self._statements.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
-    def list(self, *, status: str | None, limit: int, after: str = "") -> Sequence[Upload]:
-        query = self._statements.select.where(self._c["id"] > after)
-        if status is not None:
-            query = query.where(self._c["status"] == status)
-        return self._uploads(query.order_by(self._c["id"]).limit(limit))
+    def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
+        return self._uploads(self._page(self._statements.select, selection, limit=limit, after=after))
 
-    def _wanted(
-        self, query: Any, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str
-    ) -> Any:
-        """Return a query for the uploads that ``instances`` selects."""
+    def _page(self, query: Any, selection: Selection, *, limit: int, after: str) -> Any:
+        """Return a query for a page of the selected uploads."""
+        return query.where(*self._conditions(selection), self._c["id"] > after).order_by(self._c["id"]).limit(limit)
+
+    def _conditions(self, selection: Selection) -> Iterator[Any]:
         c = self._c
-        if status is None:
-            query = query.where(c["status"].not_in([leaving.value for leaving in LEAVING]))
-        else:
-            query = query.where(c["status"] == status)
-        if owner is not ANYBODY:
-            query = query.where(c["owner"] == owner)
-        if not parts:
-            query = query.where(or_(c["concat_kind"].is_(None), c["concat_kind"] != "partial"))
-        return query.where(c["id"] > after).order_by(c["id"]).limit(limit)
+        if selection.status is not None:
+            yield c["status"] == selection.status.value
+        elif not selection.leaving:
+            yield c["status"].not_in([leaving.value for leaving in LEAVING])
+        if not selection.parts:
+            yield or_(c["concat_kind"].is_(None), c["concat_kind"] != "partial")
+        if selection.owner is None:
+            yield c["owner"].is_(None)
+        elif not isinstance(selection.owner, Anybody):
+            yield c["owner"] == selection.owner  # for the index
+            yield exactly(c["owner"], selection.owner)
+        if selection.processing is not None:
+            yield c["processing_state"] == selection.processing.value
+        if selection.storages:
+            name = c["storage"][KEY]["storage"].as_string()
+            names = name.in_([known for known in selection.storages if known is not None])
+            yield or_(names, name.is_(None)) if None in selection.storages else names
+        if selection.created_before is not None:
+            yield c["created_at"] < selection.created_before
+        if selection.larger_than is not None:
+            yield or_(c["length"] > selection.larger_than, c["offset"] > selection.larger_than)
+        if selection.removable_at is not None:
+            yield c["removable_at"] <= selection.removable_at
+            yield self._is_unclaimed(selection.removable_at)
+        if selection.stuck_at is not None:
+            yield c["status"].in_([status.value for status in UNSETTLED])
+            yield self._is_unclaimed(selection.stuck_at)
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = self._statements.select.where(

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...core.answer import Answer
-from ...core.owner import Anybody
 from ...core.processing import collecting_mark
 from ...core.processing import Processing
 from ...core.replacing import replace
+from ...core.selection import Selection
 from ...core.upload import Upload
 from ...interfaces import Claim
 from .database import Pooled
@@ -104,10 +104,8 @@ class SQLAlchemyRepository(Records):
         with self._sessions.app_session() as session, hook_db_errors():
             return session.get(self.model, upload_id)
 
-    def instances(
-        self, *, status: str | None, owner: str | None | Anybody, parts: bool, limit: int, after: str = ""
-    ) -> Sequence[Any]:
-        query = self._wanted(select(self.model), status=status, owner=owner, parts=parts, limit=limit, after=after)
+    def instances(self, selection: Selection, *, limit: int, after: str = "") -> Sequence[Any]:
+        query = self._page(select(self.model), selection, limit=limit, after=after)
         with self._sessions.app_session() as session, hook_db_errors():
             found: Sequence[Any] = session.scalars(query).all()
             return found

@@ -51,6 +51,11 @@ def _collated(element: _Exact, compiler: Any, **options: Any) -> str:
     return f"CONVERT({compiler.process(element.clauses, **options)} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
+def exactly(column: Any, text: Any) -> Any:
+    """Return the condition that a column has a text, character by character."""
+    return _Exact(column) == _Exact(text)
+
+
 class Statements:
     """The statements on one record, and methods that create their parameters."""
 
@@ -73,9 +78,7 @@ class Statements:
         self.held_and_locked = self.held.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
         unfinished = case((c["status"] != Status.COMPLETE.value, 1), else_=0)
-        has_owner = (c["owner"] == bindparam(_OWNER)) & (
-            _Exact(c["owner"]) == _Exact(bindparam(_OWNER, type_=String()))
-        )
+        has_owner = (c["owner"] == bindparam(_OWNER)) & exactly(c["owner"], bindparam(_OWNER, type_=String()))
         is_counted = has_owner & c["reserved"].is_not(None) & (c["id"] != bindparam(_ID))
         is_alive = c["expires_at"].is_(None) | (c["expires_at"] > bindparam(_NOW, type_=c["expires_at"].type))
         counted = select(
