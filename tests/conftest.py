@@ -17,7 +17,7 @@ from tests.folders import MEMORY
 from tests.prerequisites import Missing
 
 # What needs a server, a browser or a process of its own for longer than a moment.
-SLOW_FOLDERS = {"browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
+SLOW_FOLDERS = {"apps", "browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
 SLOW_FILES = {"test_containers.py", "test_extras.py", "test_multipart.py", "test_processes.py", "test_project.py"}
 LONG_FILES = {"test_crash_points.py", "test_moved.py", "test_without_linux.py"}  # each test is a minute of work
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")

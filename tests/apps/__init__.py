@@ -1,0 +1,1 @@
+"""Apps as a user builds them, from the documentation alone, and their tests."""
