@@ -45,7 +45,7 @@ USED = {
     "gunicorn, HTTP/2": ({"_eof", "_buf"}, "that a body was read before is not noticed"),
     "gevent": ({"_sock"}, "the socket itself is shut down"),
 }
-DOCUMENTED = {"_id", "_mapping", "_exit", "_get_current_object"}  # public, in spite of their names
+DOCUMENTED = {"_id", "_mapping", "_exit", "_get_current_object", "_replace"}  # public, in spite of their names
 
 
 def _names_of_our_own(trees: list[ast.Module]) -> set[str]:
