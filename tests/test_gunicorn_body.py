@@ -31,7 +31,8 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def body_on(server: socket.socket) -> Any:
     """What gunicorn puts into ``wsgi.input``."""
-    return Body(ChunkedReader(SimpleNamespace(trailers=[]), SocketUnreader(server)))
+    unreader = SocketUnreader(server)
+    return Body(ChunkedReader(SimpleNamespace(trailers=[], unreader=unreader), unreader))
 
 
 def read(source: GunicornFrames, size: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import signal
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from gunicorn.http.body import Body
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.body import LengthReader
 from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.base import Worker
 
 from flask_resumable.interfaces import Incoming
 from flask_resumable.wsgi.body import RequestBody
@@ -77,6 +79,22 @@ def ends() -> Iterator[Ends]:
     both.server.close()
 
 
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """This process as a worker of gunicorn, which stops at SIGTERM."""
+    process = object.__new__(Worker)
+    process.alive = True
+    before = signal.signal(signal.SIGTERM, process.handle_exit)
+    yield process
+    signal.signal(signal.SIGTERM, before)
+
+
+def framed(content: bytes, size: int) -> bytes:
+    """The content in frames of this size, but for the last frame, which ends the body."""
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
 DIRECT: list[Callable[[Ends], dict[str, Any]]] = [Ends.gunicorn, Ends.werkzeug]
 
 
@@ -131,6 +149,58 @@ def test_frames_are_read_by_waiting_and_taken_by_anybody(ends: Ends) -> None:
         assert not waiting.is_alive()
         assert incoming.take() == b""
     assert not body.is_whole
+
+
+def up_to_the_end(incoming: Incoming) -> bytes:
+    """What the request's own thread gets until the body ends."""
+    taken = b""
+    while not incoming.has_ended:
+        more = all_there_is(incoming)
+        taken += more
+        if not more and not incoming.is_stopping and not incoming.has_ended:
+            incoming.wait()
+    return taken
+
+
+@pytest.mark.parametrize("environ", [Ends.gunicorn, Ends.frames])
+def test_a_worker_that_stops_takes_what_is_in_the_kernel(ends: Ends, worker: Worker, environ: Any) -> None:
+    """A request that was busy when the signal came in has not read it, and nothing is waited for."""
+    body = RequestBody(environ(ends), timedelta(minutes=5))
+    content = CONTENT[:20_000]
+    with body.incoming(SIZE) as incoming:
+        ends.client.sendall(framed(content, 1000) if environ is Ends.frames else content)
+        signal.raise_signal(signal.SIGTERM)
+        assert not worker.alive
+        assert up_to_the_end(incoming) == content
+    assert body.is_stopped
+    assert not body.is_whole
+
+
+def test_what_the_own_thread_is_just_reading_is_kept_when_the_worker_stops(ends: Ends, worker: Worker) -> None:
+    """It has read a piece of a chunked body, but not yet passed it on, when another thread ends the wait."""
+    has_read, may_go_on = threading.Event(), threading.Event()
+    receive = ends.unreader.chunk
+
+    def receive_slowly(*size_hint: Any) -> bytes:
+        block: bytes = receive(*size_hint)
+        has_read.set()
+        assert may_go_on.wait(PATIENCE)
+        return block
+
+    ends.unreader.chunk = receive_slowly
+    body = RequestBody(ends.frames(), timedelta(minutes=5))
+    with body.incoming(SIZE) as incoming:
+        waiting = threading.Thread(target=incoming.wait)
+        waiting.start()
+        ends.client.sendall(framed(CONTENT[:20_000], 1000))
+        assert has_read.wait(PATIENCE)
+        signal.raise_signal(signal.SIGTERM)
+        assert incoming.take() is None
+        assert incoming.stop()
+        may_go_on.set()
+        waiting.join(PATIENCE)
+        assert up_to_the_end(incoming) == CONTENT[:20_000]
+    assert body.is_stopped
 
 
 @pytest.mark.parametrize("environ", [Ends.gunicorn, Ends.frames])

@@ -130,10 +130,10 @@ def test_gunicorns_buffer_may_be_another(environ: dict[str, Any], name: str) -> 
     assert has_length(environ, Body(reader), 5) is not bool(name)
 
 
-@pytest.mark.parametrize("name", ["", "parser", "buf"])
+@pytest.mark.parametrize("name", ["", "parser", "buf", "req"])
 def test_gunicorns_reader_of_chunks_may_be_another(environ: dict[str, Any], name: str) -> None:
     """The same for chunked bodies."""
-    reader = ChunkedReader(SimpleNamespace(trailers=[]), SocketUnreader(environ["gunicorn.socket"]))
-    stream = Body(Without(reader, name))
+    unreader = SocketUnreader(environ["gunicorn.socket"])
+    stream = Body(Without(ChunkedReader(SimpleNamespace(unreader=unreader), unreader), name))
     assert is_framed(environ, stream) is not bool(name)
     assert not was_read(stream, None)

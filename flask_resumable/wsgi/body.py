@@ -138,17 +138,19 @@ class RequestContent:
                 block = self._source.take_unseen(min(left, body.unseen))
             else:
                 block = self._source.take(left or 1)  # without room, find out whether the client sent too much
+            if block is None and self.withholds and self._may_end:
+                self._source.read_arrived()
+                block = self._source.take(left or 1)
         except NetworkError:
             logger.debug("A body could not be read to its end.", exc_info=True)  # usually the client disconnected
-            return self._end()
+            return self._end() if self._worker.alive else self._stop()
         if block is None:
-            now = time.monotonic()
-            if self._stop_at is not None and now >= self._stop_at:
+            if self._may_end:
                 if self.is_stopping:
                     return self._stop()
                 self.is_stopping = True
                 return None
-            if now - self._heard_at < self._idle_timeout:
+            if time.monotonic() - self._heard_at < self._idle_timeout:
                 return None
             self._source.abandon()
             return self._end()
@@ -160,6 +162,13 @@ class RequestContent:
         self._count(len(block))
         self.is_stopping = False
         return block
+
+    @property
+    def _may_end(self) -> bool:
+        """Whether the server stops, and this thread can find out that nothing more has arrived."""
+        if self._stop_at is None or time.monotonic() < self._stop_at:
+            return False
+        return not self.withholds or (threading.get_ident() == self._owner and self._interruption is None)
 
     def pause(self) -> None:
         if self._is_open:
@@ -205,8 +214,9 @@ class RequestContent:
             if self._is_open and not self.has_ended:
                 if not self._source.interrupt():
                     return False
-                self._body.is_stopped = True
-                self._end()
+                if not self.withholds:  # otherwise, the request's own thread may just be reading something
+                    self._body.is_stopped = True
+                    self._end()
             return True
 
     def interrupt(self) -> None:

@@ -34,6 +34,7 @@ from .sources import readiness_of
 from .sources import ReadsAhead
 from .sources import shut
 from .sources import TICK
+from .stopping import worker
 
 MAX_SPARE_BUFFERS = 64
 SLOW = 0.03  # seconds without content after which a client is slow, until it sends a large block
@@ -69,6 +70,7 @@ def is_framed(environ: dict[str, Any], stream: Any) -> bool:
     return (
         isinstance(getattr(reader, "parser", None), GeneratorType)
         and isinstance(getattr(reader, "buf", None), io.BytesIO)
+        and callable(getattr(getattr(getattr(reader, "req", None), "unreader", None), "chunk", None))
         and socket_of(environ) is not None
     )
 
@@ -198,6 +200,9 @@ class GunicornSocket:
             hand_back_pipe(self._pipe)
             self._pipe = None
 
+    def read_arrived(self) -> None:
+        """Do nothing, because :meth:`take` finds what has arrived."""
+
     def wake(self) -> None:
         if self._readiness is not None:
             self._readiness.wake()
@@ -224,20 +229,47 @@ class GunicornSocket:
 
 
 class GunicornFrames(ReadsAhead):
-    """Reads a chunked body in the pieces that gunicorn's parser finds."""
+    """Reads a chunked body in the pieces that gunicorn's parser finds.
+
+    The parser cannot continue after an exception, but loses no content if reading from the connection raises one.
+    """
 
     def __init__(self, stream: Any, sock: socket.socket, idle_timeout: float) -> None:
         self._stream = stream
         self._reader = stream.reader
         self._socket = sock
         self._timeout = sock.gettimeout()
+        self._idle_timeout = idle_timeout
         self._ahead = Ahead()
-        sock.settimeout(idle_timeout)
+        self._is_interrupted = False
+        self._worker = worker()
+        self._unreader = self._reader.req.unreader
+        self._receive = self._unreader.chunk
+        self._unreader.chunk = self._chunk
+        sock.settimeout(min(TICK, idle_timeout))
+
+    def _chunk(self, *size_hint: Any) -> bytes:
+        """Read from the connection for the parser. Give up if nothing arrives and nobody waits for it any more."""
+        until = time.monotonic() + self._idle_timeout
+        while True:
+            try:
+                block: bytes = self._receive(*size_hint)
+            except TimeoutError:
+                if self._is_interrupted or not self._worker.alive or time.monotonic() >= until:
+                    raise
+            else:
+                return block
 
     def wait(self) -> None:
-        """Read what has arrived, at least one piece: gunicorn's parser cannot continue after an interruption."""
-        if self._ahead:
-            return
+        """Read what has arrived, at least one piece."""
+        if not self._ahead:
+            self._read()
+
+    def read_arrived(self) -> None:
+        self._socket.settimeout(0)
+        self._read(until_nothing_is_left=True)
+
+    def _read(self, *, until_nothing_is_left: bool = False) -> None:
         found = 0
         try:
             while found < BLOCK_SIZE:
@@ -245,7 +277,7 @@ class GunicornFrames(ReadsAhead):
                 self._ahead.put(piece)
                 found += len(piece)
                 # What arrived before a pause must not wait for its end.
-                if not piece or not self._has_more():
+                if not piece or not (until_nothing_is_left or self._has_more()):
                     break
         except NetworkError as error:
             # It is unknown now where the next request starts.
@@ -260,16 +292,17 @@ class GunicornFrames(ReadsAhead):
         return bytes_waiting(self._socket.fileno()) > _FRAMING
 
     def interrupt(self) -> bool:
-        is_shut = is_plain(self._socket)
-        if is_shut:
-            shut(self._socket)
-        self.abandon()
-        return is_shut
+        self._is_interrupted = True
+        if is_plain(self._socket):
+            shut(self._socket)  # the parser still finds what is in the kernel
+        return True
 
     def abandon(self) -> None:
-        give_up(getattr(self._reader.req, "unreader", None))
+        give_up(self._unreader)
 
     def close(self) -> None:
+        if self._unreader.chunk is not find_nothing:
+            self._unreader.chunk = self._receive
         self._reader.buf.write(self._ahead.take_all())
         self._socket.settimeout(self._timeout)
 
@@ -292,8 +325,7 @@ def give_up(unreader: Any) -> None:
     gunicorn takes a body that ended early for one that was read completely, and whatever follows for the next request.
     What still arrives is skipped after the response; see ``unread.py``.
     """
-    if unreader is not None:
-        unreader.chunk = find_nothing
+    unreader.chunk = find_nothing
 
 
 def find_nothing(size_hint: int | None = None) -> bytes:

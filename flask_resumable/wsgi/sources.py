@@ -56,6 +56,13 @@ class Source(Protocol):
         """Return the same as :meth:`take`, for bytes that nothing needs to inspect."""
         ...
 
+    def read_arrived(self) -> None:
+        """Read what has arrived, without waiting, so that it can be taken. Nothing more may be found after that.
+
+        Called by the request's own thread at the end of a body that is cut off here.
+        """
+        ...
+
     def wake(self) -> None:
         """Make :meth:`wait` return soon where that is possible without harm, because another thread took the end."""
         ...
@@ -67,7 +74,8 @@ class Source(Protocol):
     def interrupt(self) -> bool:
         """Make :meth:`wait` in another thread return, if that is safe. Take what has arrived first.
 
-        On macOS and BSD, shutting down a connection for reading discards it.
+        On macOS and BSD, shutting down a connection for reading discards it. If waiting means reading, what is read
+        until it returns can be taken afterwards.
 
         :return: Whether it returns within a ``TICK``.
         """
@@ -187,6 +195,9 @@ class BufferedSocket:
 
     take_unseen = take
 
+    def read_arrived(self) -> None:
+        """Do nothing, because :meth:`take` finds what has arrived."""
+
     def wake(self) -> None:
         self._readiness.wake()
 
@@ -260,6 +271,9 @@ class Stream(ReadsAhead):
         if self._left is not None:
             self._left -= len(block)
         return block
+
+    def read_arrived(self) -> None:
+        """Do nothing, because a plain read may wait."""
 
     def interrupt(self) -> bool:
         if not self._is_last or not is_plain(self._socket):

@@ -36,6 +36,17 @@ class GunicornRecords(ReadsAhead):
         if block := take_ahead(self._reader, self._reader.length):
             self._ahead.put(block)
             return
+        self._receive()
+
+    def read_arrived(self) -> None:
+        if block := take_ahead(self._reader, self._reader.length):
+            self._ahead.put(block)
+        if self._reader.length:
+            self._socket.settimeout(0)
+            self._receive()
+
+    def _receive(self) -> None:
+        """Read several records if they are there. Wait for the first one only if the connection has a timeout."""
         try:
             found = more = self._read()
             self._socket.settimeout(0)
