@@ -18,6 +18,7 @@ from datetime import datetime
 from datetime import timedelta
 from functools import reduce
 from typing import Any
+from typing import IO
 
 import click
 from flask import current_app
@@ -298,8 +299,12 @@ def list_uploads(as_json: bool, batch: int, **conditions: Any) -> None:
     """List uploads: id, status, bytes received and expected, expiry, name."""
     state = _state()
     selection = _selection(state, **conditions)
-    for uploads in _pages("Listed", state, selection, batch, is_shown=not sys.stdout.isatty()):
+    for uploads in _pages("Listed", state, selection, batch, is_shown=not _is_terminal(sys.stdout)):
         click.echo("\n".join(json.dumps(_summary(upload)) if as_json else _line(upload) for upload in uploads))
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    return stream.isatty()
 
 
 def _pages(
@@ -307,7 +312,7 @@ def _pages(
 ) -> Iterator[Sequence[Upload]]:
     """Yield the selected uploads in pages. If that takes long, show how many there were so far, on a terminal."""
     after, count = "", 0
-    is_shown = is_shown and sys.stderr.isatty()
+    is_shown = is_shown and _is_terminal(sys.stderr)
     began = time.monotonic()
     try:
         while uploads := state.repository.list(selection, limit=batch, after=after):

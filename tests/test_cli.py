@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
@@ -17,6 +19,8 @@ from flask.testing import FlaskClient
 
 from flask_resumable import FlaskResumable
 from flask_resumable import UploadRejected
+from flask_resumable.core.metadata import UploadMetadata
+from flask_resumable.testing.samples import an_upload
 from tests.memory_storage import LinkedStorage
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -213,3 +217,38 @@ def test_an_upload_without_a_path_is_found_all_the_same(app: Flask) -> None:
 def test_the_commands_belong_to_apps_with_the_extension(app: Flask) -> None:
     """An app without uploads has no such commands."""
     assert _run(app, "list").exit_code != 0
+
+
+def test_a_reader_that_stops_ends_the_list_quietly(app: Flask, tmp_path: Path) -> None:
+    """As ``head`` does, over a real pipe, with more lines than a pipe can hold."""
+    (tmp_path / "listing.py").write_text(
+        "from flask import Flask\n"
+        "from flask_resumable import FlaskResumable\n"
+        f"app = Flask('app', instance_path={app.instance_path!r})\n"
+        "FlaskResumable(app)\n"
+    )
+    FlaskResumable(app)
+    repository = app.extensions["resumable"].repository
+    for number in range(700):
+        metadata = UploadMetadata.from_header("filename " + "YWJj" * 64)
+        repository.add(an_upload(number, metadata=metadata), until=None)
+    repository.dispose()
+    command = [sys.executable, "-m", "flask", "--app", str(tmp_path / "listing.py"), "tus", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None and listing.stderr is not None
+        assert listing.stdout.readline().startswith(b"0" * 32)
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+
+
+def test_progress_is_shown_on_a_terminal_only(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, once it takes long, and it is wiped away at the end."""
+    for _ in range(3):
+        _create(client, b"0123")
+    monkeypatch.setattr("flask_resumable.cli._PATIENCE", -1)
+    assert _run(app, "stats", "--batch", "1").stderr == ""
+    monkeypatch.setattr("flask_resumable.cli._is_terminal", lambda stream: stream is sys.stderr)
+    result = _run(app, "stats", "--batch", "1")
+    assert "Counted: 2" in result.stderr and result.stderr.endswith("\r")  # colours and the like are removed here
+    assert "Counted" not in result.stdout
+    assert "Listed: 3" in _run(app, "list", "--batch", "1").stderr

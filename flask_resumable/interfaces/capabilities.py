@@ -46,8 +46,8 @@ class LocatesRecords(Protocol):
 class HasClock(Protocol):
     """Has a clock, which should agree with that of the app's server."""
 
-    def time(self) -> datetime:
-        """Return the present time by the database's clock.
+    def time(self) -> datetime | None:
+        """Return the present time by the database's clock, with a time zone, or ``None`` if it cannot be asked for.
 
         :raises Unavailable: The database cannot be reached.
         """

@@ -10,6 +10,7 @@ from datetime import datetime
 from datetime import timedelta
 
 from ..core.health import CheckResult
+from ..core.health import clock_result
 from ..core.health import ERROR
 from ..core.health import OK
 from ..core.health import WARNING
@@ -36,6 +37,10 @@ def check(service: UploadService, *, quick: bool) -> Iterator[CheckResult]:
     :param quick: Whether to leave out what takes longer than a probe may: a search for what has been left undone.
     """
     yield _guarded("database", lambda: _database(service))
+    try:
+        yield from _clock(service)
+    except Exception as error:
+        yield _failed("database clock", error)
     health = service.storage.capabilities.health
     if health is not None:
         try:
@@ -61,11 +66,12 @@ def _failed(name: str, error: Exception) -> CheckResult:
     logger.warning("The check of %s failed: %s", name, cause)  # the message itself may name hosts and users
     kind = type(cause).__name__
     if name == "database" and _SCHEMA.search(f"{type(getattr(cause, 'orig', cause)).__name__} {cause}"):
-        return CheckResult(name, ERROR, f"The table is not as the model says ({kind}): create it, or run migrations.")
+        text = f"The table is not as the model says ({kind}): create it, or run migrations."
+        return CheckResult(name, ERROR, text, "schema_differs")
     if name == "database" and isinstance(error, Unavailable):
         text = f"The database cannot be read or written ({kind}): check that it runs, its URL and its rights."
-        return CheckResult(name, ERROR, text)
-    return CheckResult(name, ERROR, f"This could not be checked ({kind}): see the log for the reason.")
+        return CheckResult(name, ERROR, text, "unreachable")
+    return CheckResult(name, ERROR, f"This could not be checked ({kind}): see the log for the reason.", "check_failed")
 
 
 def _database(service: UploadService) -> CheckResult:
@@ -78,6 +84,16 @@ def _database(service: UploadService) -> CheckResult:
     return CheckResult("database", OK, "The database can be read and written.")
 
 
+def _clock(service: UploadService) -> Iterator[CheckResult]:
+    clock = service.repository.capabilities.clock
+    if clock is None:
+        return
+    earliest = service.now()
+    theirs = clock.time()
+    if theirs is not None:
+        yield clock_result("database clock", "the database", theirs, earliest, service.now())
+
+
 def _count(found: int) -> str:
     return f"{_MANY} or more" if found >= _MANY else str(found)
 
@@ -87,7 +103,7 @@ def _expired(service: UploadService) -> CheckResult:
     if not found:
         return CheckResult("expired uploads", OK, "Expired uploads are being removed.")
     text = f"{_count(found)} uploads expired more than a day ago: run 'flask tus delete_expired' every hour."
-    return CheckResult("expired uploads", WARNING, text)
+    return CheckResult("expired uploads", WARNING, text, "not_cleaned_up")
 
 
 def _pending(service: UploadService) -> CheckResult:
@@ -97,7 +113,7 @@ def _pending(service: UploadService) -> CheckResult:
     if not found:
         return CheckResult("pending uploads", OK, "No upload waits for on_complete.")
     text = f"on_complete has not succeeded for {_count(found)} uploads: run 'flask tus complete_pending', see the log."
-    return CheckResult("pending uploads", WARNING, text)
+    return CheckResult("pending uploads", WARNING, text, "hooks_failed")
 
 
 def _interrupted(service: UploadService) -> CheckResult:
@@ -108,7 +124,7 @@ def _interrupted(service: UploadService) -> CheckResult:
     if not found:
         return CheckResult("interrupted steps", OK, "No creation or removal was left unfinished.")
     text = f"{_count(found)} creations or removals were interrupted: run 'flask tus delete_expired'."
-    return CheckResult("interrupted steps", WARNING, text)
+    return CheckResult("interrupted steps", WARNING, text, "steps_interrupted")
 
 
 def _is_older(upload: Upload, than: datetime) -> bool:
@@ -126,4 +142,4 @@ def _orphans(service: UploadService) -> CheckResult:
     if not count:
         return CheckResult("orphans", OK, "There are no unfinished bytes without a record.")
     text = f"{_count(count)} uploads have unfinished bytes but no record: run 'flask tus delete_expired'."
-    return CheckResult("orphans", WARNING, text)
+    return CheckResult("orphans", WARNING, text, "orphans_found")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -139,6 +141,12 @@ class RecordContract:
             assert path is None or not location.is_in_memory()
             repository.add(an_upload(), until=None)
             assert path is None or os.path.exists(path)
+
+    def test_its_clock_has_a_time_zone(self, repository: StateRepository) -> None:
+        """The time can be compared with that of this machine. It need not agree with it."""
+        clock = repository.capabilities.clock
+        time = None if clock is None else clock.time()
+        assert time is None or (time.utcoffset() is not None and abs(time - datetime.now(UTC)) < timedelta(days=1))
 
     def test_unknown_uploads_are_not_found(self, repository: StateRepository) -> None:
         """Neither reading nor claiming creates a record."""

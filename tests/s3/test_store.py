@@ -242,7 +242,13 @@ def test_access_is_checked(storage: S3Storage, store: Store) -> None:
     """Where all is right nothing is said, and nothing is left."""
     storage.check_access()
     assert store.kept() == set()
-    assert [result.level for result in storage.check(datetime.now(UTC), quick=False)] == ["ok"]
+    assert {result.level for result in storage.check(datetime.now(UTC), quick=False)} == {"ok"}
+
+
+def test_the_clock_of_the_store_is_compared(storage: S3Storage, store: Store) -> None:
+    """The store says its time with each response."""
+    codes = {r.name: r.code for r in storage.check(datetime.now(UTC) - timedelta(minutes=1), quick=True)}
+    assert codes == {"bucket": None, "bucket clock": "clock_differs"}
 
 
 def test_a_missing_bucket_is_told(server: Server) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from datetime import UTC
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -62,9 +63,14 @@ class MongoengineRepository:
     def __init__(self, model: type[Any], *, makes_indexes: bool | None = None) -> None:
         self.model = model
         self._documents = Documents(model)
-        self.capabilities = RepositoryCapabilities()
+        self.capabilities = RepositoryCapabilities(clock=self)
         self._collection = Collection(model, makes_indexes)
         self._shown = dict.fromkeys(self._documents.names(FIELDS), 1)
+
+    def time(self) -> datetime | None:
+        told = self._collection.run(lambda collection: collection.database.client.admin.command("hello"))
+        time: datetime | None = told.get("localTime")
+        return time if time is None or time.tzinfo is not None else time.replace(tzinfo=UTC)
 
     # --- one record ---
 

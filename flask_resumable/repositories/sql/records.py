@@ -10,11 +10,13 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from datetime import datetime
+from datetime import UTC
 from functools import partial
 from typing import Any
 
 from sqlalchemy import and_
 from sqlalchemy import Engine
+from sqlalchemy import func
 from sqlalchemy import or_
 from sqlalchemy import select
 from sqlalchemy.exc import DataError
@@ -61,6 +63,12 @@ from .statements import Parameters
 from .statements import Statements
 from .turns import is_in_memory
 
+_CLOCKS = {
+    "postgresql": select(func.current_timestamp().label("time")),
+    # CURRENT_TIMESTAMP would be in the time zone of the session.
+    **dict.fromkeys(("mysql", "mariadb"), select(func.utc_timestamp().label("time"))),
+}
+
 
 class Records:
     """Keeps records in SQL; implements :class:`~flask_resumable.interfaces.StateRepository`, apart from hooks."""
@@ -69,7 +77,7 @@ class Records:
 
     def __init__(self, model: type[Any], database: Database) -> None:
         self.model = model
-        self.capabilities = RepositoryCapabilities(location=self)
+        self.capabilities = RepositoryCapabilities(location=self, clock=self)
         self._database = database
         table = self._table = model.__table__
         column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
@@ -96,6 +104,13 @@ class Records:
         if engine.dialect.name != "sqlite" or is_in_memory(engine) or not path or path.startswith("file:"):
             return None
         return path
+
+    def time(self) -> datetime | None:
+        query = _CLOCKS.get(self._database.engine.dialect.name)
+        if query is None:  # SQLite has no clock of its own
+            return None
+        told: datetime = self._database.all(query)[0]["time"]
+        return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
 
     # --- one record ---
 

@@ -8,15 +8,29 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from datetime import UTC
 
 from ...core.health import CheckResult
+from ...core.health import clock_result
 from ...core.health import ERROR
 from ...core.health import OK
 from ...core.health import WARNING
 from .paths import Paths
 
-_SKEW = 5.0  # seconds by which the clock of a file server may differ
 _FULL = 0.95  # of the files that the disk can have
+
+_NO_PERMISSION = "The upload folder cannot be written to: make this process's user its owner, or give it the rights."
+_READ_ONLY = "The upload folder is on a read-only file system: mount it for writing, or set UPLOAD_DIR."
+_DISK_FULL = "The disk of the upload folder is full: remove files, or enlarge the disk."
+_TWO_FILE_SYSTEMS = "The upload folder and its folder .partial are on two file systems: put them on one."
+_NOT_A_FOLDER = "A file is in the place of the upload folder: remove it, or set UPLOAD_DIR."
+_ADVICE = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), (_NO_PERMISSION, "no_permission")),
+    errno.EROFS: (_READ_ONLY, "read_only"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), (_DISK_FULL, "disk_full")),
+    errno.EXDEV: (_TWO_FILE_SYSTEMS, "two_file_systems"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), (_NOT_A_FOLDER, "not_a_folder")),
+}
 
 
 def check(paths: Paths, now: datetime, min_free_space: int | None) -> Iterator[CheckResult]:
@@ -35,15 +49,10 @@ def check(paths: Paths, now: datetime, min_free_space: int | None) -> Iterator[C
                 with suppress(OSError):
                     os.unlink(path)
     except OSError as error:
-        yield CheckResult("folder", ERROR, _advice(error))
+        yield CheckResult("folder", ERROR, *_advice(error))
     else:
         yield CheckResult("folder", OK, "Files can be written to the upload folder and renamed.")
-        skew = abs(written_at - now.timestamp())
-        if skew > _SKEW:
-            text = f"The clock of the upload folder differs by {skew:.0f} seconds: synchronize the clocks (NTP)."
-            yield CheckResult("clock", WARNING, text)
-        else:
-            yield CheckResult("clock", OK, "The clock of the upload folder agrees with that of this machine.")
+        yield clock_result("clock", "the upload folder", datetime.fromtimestamp(written_at, UTC), now, now)
     with suppress(OSError):  # then the folder is already known to be unusable
         yield _space(paths, min_free_space or 0)
 
@@ -53,21 +62,15 @@ def _space(paths: Paths, min_free_space: int) -> CheckResult:
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free <= min_free_space:
         text = f"{free} bytes are free, and {min_free_space} must stay free: remove files, or enlarge the disk."
-        return CheckResult("free space", ERROR, text)
+        return CheckResult("free space", ERROR, text, "too_little_space")
     if disk.f_files and disk.f_favail < (1 - _FULL) * disk.f_files:
-        return CheckResult("free space", WARNING, "The disk can hold few more files: remove some, or enlarge the disk.")
+        text = "The disk can hold few more files: remove some, or enlarge the disk."
+        return CheckResult("free space", WARNING, text, "few_files_left")
     return CheckResult("free space", OK, f"{free} bytes are free." if disk.f_blocks else "The disk has no fixed size.")
 
 
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "The upload folder cannot be written to: make this process's user its owner, or give it the rights."
-    if error.errno == errno.EROFS:
-        return "The upload folder is on a read-only file system: mount it for writing, or set UPLOAD_DIR."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk of the upload folder is full: remove files, or enlarge the disk."
-    if error.errno == errno.EXDEV:
-        return "The upload folder and its folder .partial are on two file systems: put them on one."
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return "A file is in the place of the upload folder: remove it, or set UPLOAD_DIR."
-    return f"The upload folder cannot be used ({errno.errorcode.get(error.errno or 0, 'unknown')}): check its disk."
+def _advice(error: OSError) -> tuple[str, str]:
+    """Return what to do, and the code."""
+    name = errno.errorcode.get(error.errno or 0, "unknown")
+    other = f"The upload folder cannot be used ({name}): check its disk.", "folder_unusable"
+    return _ADVICE.get(error.errno or 0, other)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
 from ...errors import ConfigurationError
 from ...errors import Unavailable
 from ..multipart.store import ObjectInfo
@@ -23,6 +27,7 @@ _ADVICE = {
     "NoCredentialsError": "There is no access key: pass access_key and secret_key, or configure boto3's credentials.",
     "PartialCredentialsError": "Pass both access_key and secret_key.",
     "NoRegionError": "Pass the region, or an endpoint_url.",
+    "RequestTimeTooSkewed": "The clocks of this machine and of the store differ: synchronize them (NTP).",
     "SSLError": "The store's certificate is not trusted: check it, and endpoint_url.",
     "ValueError": "endpoint_url is not a URL; use one such as https://s3.example.org.",
     "InvalidBucketName": "This is not a valid bucket name.",
@@ -45,15 +50,15 @@ _ADVICE = {
 }
 
 
-def check(bucket: S3Store, prefix: str) -> None:
-    """Check that the bucket can be used.
+def check(bucket: S3Store, prefix: str) -> datetime | None:
+    """Check that the bucket can be used, and return the time by the clock of the store if it says so.
 
     :raises ConfigurationError: It cannot; the message says what to do.
     :raises Unavailable: The store does not respond, which may be temporary.
     """
     key = f"{prefix}.partial/access"
     try:
-        bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=1)
+        listed = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=1)
         # With the parameters of finished objects, so that one that the store refuses is found now.
         said = bucket.said(ObjectInfo())
         multipart = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key, **said)["UploadId"]
@@ -64,6 +69,15 @@ def check(bucket: S3Store, prefix: str) -> None:
             raise Unavailable from error
         advice = _ADVICE.get(code, "There is no host of this name: check endpoint_url.")
         raise ConfigurationError(f"The bucket {bucket.name!r} cannot be used ({code}). {advice}") from error
+    return _date(listed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+
+
+def _date(header: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _is_unknown_host(error: Exception) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from ...core.disposition import INLINE_TYPES
 from ...core.health import CheckResult
+from ...core.health import clock_result
 from ...core.health import ERROR
 from ...core.health import OK
 from ...errors import ConfigurationError
@@ -103,16 +106,20 @@ class S3Storage(MultipartStorage):
 
     def check(self, now: datetime, *, quick: bool) -> Iterator[CheckResult]:
         """Check the bucket like :meth:`check_access`. See :class:`~flask_resumable.interfaces.ChecksHealth`."""
+        began = time.monotonic()
         try:
-            self.check_access()
+            theirs = check(self._bucket, self._keys.prefix)
         except ConfigurationError as error:
-            yield CheckResult("bucket", ERROR, str(error))
+            yield CheckResult("bucket", ERROR, str(error), "bucket_unusable")
         except Unavailable as error:
             kind = type(error.__cause__ or error).__name__
             text = f"The store does not answer as it should ({kind}): check that it runs and can be reached from here."
-            yield CheckResult("bucket", ERROR, text)
+            yield CheckResult("bucket", ERROR, text, "unreachable")
         else:
             yield CheckResult("bucket", OK, "The bucket can be listed, and uploads to it can begin.")
+            if theirs is not None:
+                latest = now + timedelta(seconds=time.monotonic() - began)
+                yield clock_result("bucket clock", "the store", theirs, now, latest)
 
     def check_access(self) -> None:
         """Check that the bucket can be used.
