@@ -125,7 +125,7 @@ class DemoServer:
 
     def uploads(self) -> dict[str, Any]:
         """What the page is told."""
-        with closing(urllib.request.urlopen(f"{self.url}/api/uploads", timeout=10)) as answer:
+        with closing(urllib.request.urlopen(f"{self.url}/api/uploads", timeout=PATIENCE)) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 

@@ -13,6 +13,7 @@ import pytest
 from demo.app import create_app
 from flask_resumable import ConfigurationError
 from tests.browser.demo_server import DemoServer
+from tests.browser.waiting import PATIENCE
 
 from .servers import DatabaseServer
 from .servers import MongoWire
@@ -38,7 +39,7 @@ def demo_on(database: DatabaseServer, home: Path) -> DemoServer:
 def send(server: DemoServer, number: int, content: bytes) -> None:
     """Send one chunk."""
     query = urlencode({"flowChunkNumber": number, **FILE})
-    urllib.request.urlopen(f"{server.url}/flow/?{query}", content, timeout=30).close()
+    urllib.request.urlopen(f"{server.url}/flow/?{query}", content, timeout=PATIENCE).close()
 
 
 @pytest.mark.live
