@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy import inspect
 from sqlalchemy import select
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import reconstructor
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateTable
 
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyMixin
@@ -208,3 +212,16 @@ def test_listeners_to_clauses_are_called(app: Flask, db: SQLAlchemy, serve: Serv
         event.listen(db.engine, "before_execute", lambda connection, clause, *rest: seen.append(clause))
     tus.upload(b"hello")
     assert [clause.table.name for clause in seen] == ["upload"] * 4
+
+
+def test_mysql_keeps_all_of_every_time() -> None:
+    """By itself, its DATETIME ends at seconds, so that what was written would differ from what is read."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Kept(SQLAlchemyMixin, Base):
+        __tablename__ = "kept"
+
+    columns = str(CreateTable(Base.metadata.tables[Kept.__tablename__]).compile(dialect=mysql.dialect()))
+    assert "DATETIME(6)" in columns and not re.search(r"DATETIME(?!\(6\))", columns)

@@ -161,8 +161,11 @@ def test_what_has_expired_is_removed(client: FlaskClient, uploads: Uploads, app:
 
 
 def test_the_largest_length_fits(client: FlaskClient) -> None:
-    """2^63-1 bytes can be announced and are told back; one more is refused as a bad number."""
-    url = create(client, Upload_Length=str(MAX_LENGTH))
+    """2^63-1 bytes can be announced and are told back; one more is refused as a bad number. A new upload of that length
+    would be refused for lack of space.
+    """
+    url = create(client, Upload_Defer_Length="1")
+    assert patch(client, url, 0, b"a", Upload_Length=str(MAX_LENGTH)).status_code == 204
     assert client.head(url, headers=TUS).headers["Upload-Length"] == str(MAX_LENGTH)
     response = client.post("/files/", headers={**TUS, "Upload-Length": str(MAX_LENGTH + 1)})
     assert response.status_code == 400
