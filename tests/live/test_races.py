@@ -49,10 +49,16 @@ def play(servers: Sequence[Server], number: int) -> str:
     path = server.tus.create(len(BEGIN) + len(TAILS[0]), body=BEGIN)
     answers = finish_twice(servers if number % 2 else (server, server), path)
     statuses = [answer.status for answer in answers]
-    assert statuses.count(204) == 1, (number, statuses)
     assert {*statuses} <= {204, 409, 423}, (number, statuses)
-    content = BEGIN + TAILS[statuses.index(204)]
-    assert server.finished(path).read_bytes() == content
+    if number % 2 and sorted(statuses) == [409, 423]:
+        # One process wrote the rest, but lost the upload before it saved. The other one took over and found it written.
+        server.tus.until_complete(path)
+        tails = [*TAILS]
+    else:
+        assert statuses.count(204) == 1, (number, statuses)
+        tails = [TAILS[statuses.index(204)]]
+    content = server.finished(path).read_bytes()
+    assert content in [BEGIN + tail for tail in tails]
     assert server.receipts(path) == [hashlib.sha256(content).hexdigest()]
     assert server.tus.offset(path) == len(content)
     assert len({answer.worker for answer in answers}) == 1 + number % 2
