@@ -14,7 +14,7 @@ from .scenario import LEASE
 from .scenario import Memory
 from .scenario import NAMES
 
-DAYS = 3 * 24 * 3600.0  # seconds; beyond every expiry, and beyond the age at which leftovers are removed
+DAYS = 8 * 24 * 3600.0  # seconds; beyond every expiry, also that of parts, and the age at which leftovers are removed
 FINISHED = ("whole", "joined")
 
 
