@@ -11,6 +11,7 @@ They carry no HTTP status: each protocol maps them to responses in one table (``
     │   └── MethodNotAllowed
     ├── UploadNotFound          never existed, was removed, or belongs to another owner
     ├── UploadExists            the id or a key is already taken
+    ├── IdTaken                 the id that the app chose is already taken
     ├── KeyReused               one idempotency key was used for two different uploads
     ├── UploadExpired           the upload was not completed in time
     ├── UploadClosed            the upload accepts no content (a final upload)
@@ -79,6 +80,13 @@ class UploadNotFound(ResumableError):
 
 class UploadExists(ResumableError):
     """Raised when the id or a key of a new upload is already taken."""
+
+
+class IdTaken(ResumableError):
+    """Raised when the id that the app chose for a new upload is already taken by another one."""
+
+    def __init__(self) -> None:
+        super().__init__("Another upload has the same id already; remove it first, or send this file as another one.")
 
 
 class KeyReused(ResumableError):

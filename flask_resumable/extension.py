@@ -26,6 +26,7 @@ from .cli import tus_commands
 from .core import upload as rules
 from .core.answer import Answer
 from .core.health import CheckResult
+from .core.ids import checked_choice
 from .core.ids import ID_PATTERN
 from .core.owner import ANYBODY
 from .core.owner import Anybody
@@ -196,6 +197,7 @@ class FlaskResumable(Generic[UploadT]):
             is_stopping=is_stopping,
             observer=observer,
             quotas=self._quotas(settings),
+            choose_id=_id_chooser(self),
         )
         dialects = [plug.serve(own, service) for plug, own in zip(PROTOCOLS, of_protocols, strict=True) if own.enabled]
         if settings.metrics is not False or settings.metrics_url is not None:
@@ -277,7 +279,7 @@ class FlaskResumable(Generic[UploadT]):
             mine = resumable.uploads(owner=current_user.get_id(), status="complete")
             page = [*resumable.uploads(limit=20, after=request.args.get("after", ""))]   # the next: after=page[-1].id
 
-        They are sorted by id. Ids are random, so the order means nothing, but it is stable. For another order or other
+        They are sorted by id. For random ids, the order means nothing, but it is stable. For another order or other
         conditions, query your model.
 
         :param status: Only uploads with this status, such as ``"complete"``; see :attr:`Upload.status`.
@@ -506,6 +508,25 @@ class FlaskResumable(Generic[UploadT]):
         """
         return None
 
+    def choose_id(self, upload: Upload) -> str | Awaitable[str | None] | None:
+        """Return the id of a new upload, or ``None`` for a random one.
+
+        ::
+
+            def choose_id(self, upload: Upload) -> str:
+                return f"report-{upload.metadata['report']}"
+
+        The id has 1 to 64 lower-case letters, digits, ``-`` and ``_``, and does not begin with ``-``. Anything else
+        raises :exc:`ValueError` in the request, and so does ``"status"``, which flow.js uses.
+
+        If another upload has the id, even one that has expired or was cancelled and is still recorded, the client gets
+        a 409, and nothing happens to the other one. Once that is removed, its id can be used again.
+
+        This is called once for each upload, before all other hooks. ``upload`` is what :meth:`choose_storage` gets.
+        Raise :exc:`UploadRejected` to refuse the upload. It is not called for partial uploads (tus concatenation).
+        """
+        return None
+
     def choose_storage(self, upload: Upload) -> str | Awaitable[str | None] | None:
         """Return the name of the storage for a new upload, or ``None`` for the first one.
 
@@ -676,6 +697,20 @@ def _choice(extension: FlaskResumable[Any], storage: Storages) -> Storage:
             return storage
         storage = {_MAIN: storage}
     return MultiStorage(storage, storage=choose_storage, folder=choose_folder, parameters=choose_parameters)
+
+
+def _id_chooser(extension: FlaskResumable[Any]) -> Callable[[rules.Upload], str | None] | None:
+    """Return what asks the app for the ids of new uploads, or ``None`` if all ids are random."""
+    method = hook(extension, FlaskResumable, "choose_id")
+    if method is None:
+        return None
+    reserved = frozenset[str]().union(*(plug.reserved for plug in PROTOCOLS))
+
+    def choose(upload: rules.Upload) -> str | None:
+        chosen: object = method(UploadView(upload))
+        return None if chosen is None else checked_choice(chosen, reserved)
+
+    return choose
 
 
 def _each(storage: Storages) -> list[Storage]:

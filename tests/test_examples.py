@@ -24,7 +24,16 @@ from flask_resumable.models import SQLAlchemyModel
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted(Path(flask_resumable.__file__).parent.rglob("*.py"))
-MAY_LACK_LENGTH = ("on_create", "pre_save", "post_save", "choose_storage", "choose_folder", "pre_delete", "post_delete")
+MAY_LACK_LENGTH = (
+    "on_create",
+    "pre_save",
+    "post_save",
+    "choose_id",
+    "choose_storage",
+    "choose_folder",
+    "pre_delete",
+    "post_delete",
+)
 
 
 def examples() -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from typing import Self
 
 KEY = "place"  # in Upload.storage; all other keys there belong to the storage
+_NAME = "name"  # the name of the bytes, if it is not the upload's id
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_DEPTH = 8  # segments
@@ -44,8 +45,9 @@ class Place:
         return cls(noted.get("storage"), noted.get("folder") or "", noted.get("parameters") or {})
 
     def note(self, notes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return ``notes`` with this place added, if it differs from the default."""
-        said = {"storage": self.storage, "folder": self.folder, "parameters": dict(self.parameters)}
+        """Return ``notes`` with this place added, if it differs from the default. The name of the bytes stays."""
+        named = (notes.get(KEY) or {}).get(_NAME)
+        said = {_NAME: named, "storage": self.storage, "folder": self.folder, "parameters": dict(self.parameters)}
         noted = {name: value for name, value in said.items() if value}
         return {**notes, KEY: noted} if noted else notes
 
@@ -53,6 +55,16 @@ class Place:
 def keep(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the storage's new data ``after``, with the place that was recorded in ``before``."""
     return {**after, KEY: before[KEY]} if KEY in before else after
+
+
+def with_name(notes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return ``notes`` with the name of the bytes."""
+    return {**notes, KEY: {**(notes.get(KEY) or {}), _NAME: name}}
+
+
+def name_in(notes: Mapping[str, Any]) -> str | None:
+    """Return the name of the bytes, or ``None`` if it is the upload's id."""
+    return notes[KEY].get(_NAME) if KEY in notes else None
 
 
 def storage_of(notes: Mapping[str, Any]) -> str | None:

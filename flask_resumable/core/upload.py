@@ -7,6 +7,7 @@ protocol, database or disk. The current time is passed as ``now``. All times are
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -24,6 +25,7 @@ from ..errors import TooLarge
 from ..errors import UploadClosed
 from ..errors import UploadCompleted
 from ..errors import UploadExpired
+from ..errors import UploadNotFound
 from . import placement as place
 from .answer import Answer
 from .checksum import Checksum
@@ -31,6 +33,7 @@ from .concat import Concat
 from .grant import Grant
 from .grant import HEADER
 from .grant import PARAMETER
+from .ids import name_of
 from .metadata import UploadMetadata
 from .processing import Processing
 from .ranges import ByteRanges
@@ -108,6 +111,18 @@ class Upload:
     def offset(self) -> int:
         """The number of bytes received from the start, without a gap."""
         return self.received.offset
+
+    @property
+    def stored_as(self) -> str:
+        """The name of the bytes. No two uploads ever have the same, even if they have the same id.
+
+        It is the id, unless the app chose that.
+        """
+        return place.name_in(self.storage) or self.id
+
+    def is_same(self, other: Upload) -> bool:
+        """Whether ``other`` is this upload, and not one that was given the same id after this one was removed."""
+        return self.stored_as == other.stored_as
 
     @property
     def is_whole(self) -> bool:
@@ -318,6 +333,31 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
     if upload.is_final:  # the lengths of its parts may become known later
         upload = replace(upload, max_size=limits.max_size)
     return replace(upload, expires_at=limits.expiry(upload, now))
+
+
+def with_chosen_id(upload: Upload, chosen: str) -> Upload:
+    """Return a new upload with the id that the app chose.
+
+    A removed upload may have had the same id. So that none of its requests can take the new upload for it, neither the
+    name of the bytes nor the numbers of claims and versions are ever the same.
+    """
+    number = int(upload.id[:15], 16)  # far from those of any other upload, and far from the largest one
+    named = place.with_name(upload.storage, name_of(chosen, upload.id))
+    return replace(upload, id=chosen, storage=named, fence=number, version=number)
+
+
+def only_for(upload: Upload, change: Callable[[Upload], Upload]) -> Callable[[Upload], Upload]:
+    """Return ``change`` for a record that was found by the id of ``upload``, but only if it is that upload's.
+
+    What it returns raises :exc:`UploadNotFound` if the record belongs to an upload that was given the id later.
+    """
+
+    def checked(current: Upload) -> Upload:
+        if not current.is_same(upload):
+            raise UploadNotFound(upload.id)
+        return change(current)
+
+    return checked
 
 
 def limit_size(upload: Upload, max_size: object) -> Upload:

@@ -41,6 +41,8 @@ class StateRepository(Protocol):
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         """Insert a record, and claim it unless ``until`` is ``None``.
 
+        The first fence and the first version are greater by one than those of ``upload``.
+
         :param until: When the claim expires.
         :param by: See :meth:`claim`.
         :raises UploadExists: The id or one of the keys is taken.

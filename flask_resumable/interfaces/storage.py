@@ -36,6 +36,8 @@ class Writer(Protocol):
 class Storage(Protocol):
     """Keeps the bytes of uploads.
 
+    It finds them by ``Upload.stored_as``, not by the id: a removed upload may have had the same id.
+
     Every method turns ``OSError`` and errors like it into ``Unavailable`` or ``StorageFull``. If saved bytes are
     missing, for example after a power failure with ``DURABILITY = "none"``, ``writer`` and ``finish`` raise
     ``BytesLost`` with the offset of the first missing byte.
@@ -82,7 +84,7 @@ class Storage(Protocol):
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         """Yield uploads with unfinished bytes that were last changed before ``older_than``.
 
-        Each item is an upload's id and a callable. It removes the unfinished bytes of that id and returns how many
-        bytes it freed.
+        Each item is the name of an upload's bytes (``Upload.stored_as``) and a callable. It removes the unfinished
+        bytes with that name and returns how many bytes it freed.
         """
         ...

@@ -113,7 +113,7 @@ class SQLAlchemyMixin(UploadInterface):
     The extension maintains the columns below: read and query them, but do not change them.
     """
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # lower-case hex, which no collation changes
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # lower-case, which no collation changes
     client_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # lower-case hex, too
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)  # finds the upload for a repeated creation
     signed_until: Mapped[datetime | None] = mapped_column(_MOMENT)  # when the token expires that created it

@@ -51,6 +51,7 @@ class Plug:
     """A protocol, before an app serves it.
 
     :param prefix: The prefix of its settings in ``app.config``, such as ``"TUS_"``.
+    :param reserved: What follows its URL in URLs that are not an upload's, so that no upload may have it as its id.
     :param also_sets: Sections of the app's own settings that the prefix sets, too.
     :param serve: Creates the dialect from the settings and the app's service. It raises ``ConfigurationError`` if the
         app's storage lacks what the protocol needs.
@@ -60,4 +61,5 @@ class Plug:
     prefix: str
     settings: type[ProtocolSettings]
     serve: Callable[[Any, UploadService], Dialect]
+    reserved: frozenset[str] = frozenset()
     also_sets: frozenset[type[Any]] = field(default_factory=frozenset)

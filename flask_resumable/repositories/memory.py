@@ -59,8 +59,9 @@ class MemoryRepository:
         with self._lock:
             if upload.id in self._records or any(_is_named_alike(upload, other) for other in self._all()):
                 raise UploadExists
-            self._records[upload.id] = _Record(replace(upload, claimed_until=until, claimed_by=by, fence=1))
-        return Claim(upload.id, 1)
+            fence = upload.fence + 1
+            self._records[upload.id] = _Record(replace(upload, claimed_until=until, claimed_by=by, fence=fence))
+        return Claim(upload.id, fence)
 
     def add_within(
         self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
@@ -258,7 +259,8 @@ class MemoryRepository:
     def remember_digest(self, upload: Upload, name: str, value: str) -> None:
         with self._lock:
             record = self._records.get(upload.id)
-            if record is not None and record.upload.received == upload.received:
+            is_same = record is not None and record.upload.is_same(upload)
+            if record is not None and is_same and record.upload.received == upload.received:
                 record.digests[name] = value
 
     def _find(self, upload_id: str) -> _Record:

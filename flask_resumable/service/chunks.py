@@ -133,7 +133,7 @@ class ChunkService:
             current = self._repository.get(upload.id)
         except UploadNotFound:
             return False
-        return _is_wanted(current, span)
+        return current.is_same(upload) and _is_wanted(current, span)
 
     def place(self, upload: Upload, span: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
         """Store a chunk that was received completely."""
@@ -146,10 +146,12 @@ class ChunkService:
             with self._storage.placing(upload, span.number, span.start) as slot:
                 # Only now is it certain that no other request is writing these bytes.
                 current = self._repository.get(upload.id)
+                if not current.is_same(upload):
+                    raise UploadNotFound(upload.id)
                 is_wanted = _is_wanted(current, span)
                 if is_wanted:
                     slot.fill(content)
-                    current = self._commit(upload.id, span, limits, known=current)
+                    current = self._commit(current, span, limits, known=current)
         except _OVERTAKEN:
             return self._overtaken(upload, span)
         return self._stored(current, span, is_news=is_wanted)
@@ -158,12 +160,12 @@ class ChunkService:
         """Record a chunk that was written to its place."""
         try:
             with incoming.settling():
-                current = self._commit(upload.id, span, limits)
+                current = self._commit(upload, span, limits)
         except _OVERTAKEN:
             return self._overtaken(upload, span)
         return self._stored(current, span)
 
-    def _commit(self, upload_id: str, span: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
+    def _commit(self, to: Upload, span: ChunkSpan, limits: Limits, *, known: Upload | None = None) -> Upload:
         def add(upload: Upload) -> Upload:
             if upload.status is not Status.ACTIVE:
                 return upload
@@ -174,7 +176,8 @@ class ChunkService:
                 raise UploadExpired  # another request has created a new upload, or is about to
             return more
 
-        return patiently(lambda: self._repository.amend(upload_id, add, now=self._service.now(), known=known))
+        add_to_it = rules.only_for(to, add)
+        return patiently(lambda: self._repository.amend(to.id, add_to_it, now=self._service.now(), known=known))
 
     def _stored(self, current: Upload, span: ChunkSpan, *, is_news: bool = True) -> Upload:
         if current.status not in (Status.ACTIVE, Status.FINISHING):

@@ -217,6 +217,8 @@ class Claims:
         """
         claimed = self._claim(self._claimed(is_receiving), upload_id, known, make_way)
         with self.keep(claimed):
+            if known is not None and not claimed.upload.is_same(known):
+                raise UploadNotFound(upload_id)
             if claimed.upload.status is Status.ACTIVE and not claimed.upload.is_released:
                 self._recover(claimed)
             if is_receiving and known is not None and known.is_receiving:
@@ -271,6 +273,9 @@ class Claims:
         try:
             current = self._repository.get(upload.id)
         except UploadNotFound:
+            self._storage.delete(upload)
+            return
+        if not current.is_same(upload):  # it is gone, and another upload has its id
             self._storage.delete(upload)
         else:
             # Also in DELETING: the request that removes it may have deleted the files before we wrote the last ones.
@@ -351,9 +356,11 @@ class Claims:
     def _claim(
         self, claimed: ClaimedUpload, upload_id: str, known: Upload | None, make_way: Callable[[Upload], Upload] | None
     ) -> ClaimedUpload:
-        deadline = time.monotonic() + _PATIENCE
+        deadline, first = time.monotonic() + _PATIENCE, known
         while True:
             upload = known or self._repository.get(upload_id)
+            if first is not None and not upload.is_same(first):  # that one is gone, and another upload has its id
+                raise UploadNotFound(upload_id)
             may_take = self.is_gone(upload)
             if make_way is not None and upload.is_receiving and not may_take:
                 asked, upload = upload.fence, make_way(upload)

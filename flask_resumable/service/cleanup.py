@@ -24,6 +24,8 @@ from ..errors import UploadNotFound
 from ..errors import UploadRejected
 from ..interfaces.observer import Cleanup
 from ..interfaces.observer import Removal
+from .orphans import owner_of
+from .orphans import without_record
 from .uploads import UploadService
 
 logger = logging.getLogger(__package__)
@@ -131,31 +133,30 @@ class Cleaner:
 
     def _delete_orphans(self, report: Report, older_than: timedelta) -> Iterator[str]:
         found: dict[str, Callable[[], int]] = {}
-        for upload_id, remove in self._service.storage.orphans(self._service.now() - older_than):
-            found[upload_id] = remove
+        for name, remove in self._service.storage.orphans(self._service.now() - older_than):
+            found[name] = remove
             if len(found) >= self._batch:
                 yield from self._delete_unknown(found, report)
                 found = {}
         yield from self._delete_unknown(found, report)
 
-    def _settle(self, upload_id: str) -> None:
+    def _settle(self, name: str) -> None:
         """Let the storage finish a move first, which may still need the orphan to find out where the bytes are."""
         with suppress(UploadNotFound):
-            self._service.storage.remove_orphans(self._service.repository.get(upload_id))
+            self._service.storage.remove_orphans(owner_of(self._service.repository, name))
 
     def _delete_unknown(self, found: dict[str, Callable[[], int]], report: Report) -> Iterator[str]:
         # The orphans were listed before the records are queried, and a record is always created before its bytes.
         # So what has no record now will never have one again.
-        known = self._service.repository.ids_with_unfinished_bytes(list(found))
-        for upload_id in found.keys() - known:
+        for name in without_record(self._service.repository, list(found)):
             try:
-                self._settle(upload_id)
-                report.bytes += found[upload_id]()
+                self._settle(name)
+                report.bytes += found[name]()
                 report.orphans += 1
             except (OSError, ResumableError):
-                logger.exception("The orphaned bytes of upload %s could not be removed.", upload_id)
-                report.failed.append(upload_id)
-            yield upload_id
+                logger.exception("The orphaned bytes of upload %s could not be removed.", name)
+                report.failed.append(name)
+            yield name
 
 
 def complete_pending(service: UploadService, report: Report, *, batch: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from ..core.upload import Creation
 from ..core.upload import Limits
+from ..core.upload import only_for
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import RemovalRefused
@@ -75,7 +76,7 @@ class Keys:
             raise UploadLocked
         try:
             if upload.status is Status.NEW:
-                return self._service.catch_up(upload.id)
+                return self._caught_up(upload)
             return self._finished(self._prolonged(upload, limits))
         except UploadNotFound:  # it was just refused and removed; try again for this chunk
             raise UploadLocked from None
@@ -87,7 +88,7 @@ class Keys:
         :raises UploadNotFound: It was removed before it expired.
         """
         try:
-            return self._repository.get(upload.id)
+            return self._read(upload)
         except UploadNotFound:
             if upload.is_expired(self._service.now()):
                 raise UploadExpired from None
@@ -98,9 +99,15 @@ class Keys:
         if not upload.is_pending:
             return upload
         try:
-            return self._service.catch_up(upload.id)
+            return self._caught_up(upload)
         except UploadLocked:
-            return self._repository.get(upload.id)
+            return self._read(upload)
+
+    def _caught_up(self, upload: Upload) -> Upload:
+        return _same(upload, self._service.catch_up(upload.id))
+
+    def _read(self, upload: Upload) -> Upload:
+        return _same(upload, self._repository.get(upload.id))
 
     def completed(self, upload: Upload) -> Upload:
         """Return the upload, completed if it is waiting for that, by this or another request.
@@ -112,11 +119,11 @@ class Keys:
 
         def complete() -> Upload:
             current = self.current(upload)
-            return self._service.catch_up(upload.id) if current.is_pending else current
+            return self._caught_up(upload) if current.is_pending else current
 
         try:
             with suppress(UploadLocked):
-                return self._service.catch_up(upload.id)
+                return self._caught_up(upload)
             return patiently(complete)
         except UploadNotFound:
             return self.current(upload)  # it was refused, and left a tombstone
@@ -162,7 +169,7 @@ class Keys:
                 return current
             return replace(current, expires_at=limits.expiry(current, self._service.now()))
 
-        return self._repository.amend(upload.id, prolong, now=self._service.now())
+        return self._repository.amend(upload.id, only_for(upload, prolong), now=self._service.now())
 
     def _is_near_its_end(self, upload: Upload, limits: Limits) -> bool:
         if upload.status is not Status.ACTIVE or upload.expires_at is None or upload.client_key is None:
@@ -177,16 +184,26 @@ class Keys:
         with suppress(UploadNotFound):
             if upload.status not in (Status.DELETING, Status.GONE):
                 with suppress(UploadLocked):
-                    self._repository.amend(upload.id, self._without_key, now=self._service.now())
+                    self._free_key(upload)
                     return
             try:
                 with self._service.claiming(upload.id):
                     pass  # this completes a removal, and ends the claim of a dead process
             except RemovalRefused:  # rows refer to a tombstone, which is no reason to refuse the file
-                self._repository.amend(upload.id, self._without_key, now=self._service.now())
+                self._free_key(upload)
+
+    def _free_key(self, upload: Upload) -> None:
+        self._repository.amend(upload.id, only_for(upload, self._without_key), now=self._service.now())
 
     def _without_key(self, upload: Upload) -> Upload:
         return replace(upload, client_key=None) if upload.client_key is not None and self._is_over(upload) else upload
+
+
+def _same(upload: Upload, found: Upload) -> Upload:
+    """Return what was found by the id of ``upload``. Raises ``UploadNotFound`` if that now is another upload's."""
+    if not found.is_same(upload):
+        raise UploadNotFound(upload.id)
+    return found
 
 
 def patiently(act: Callable[[], Upload]) -> Upload:

@@ -69,7 +69,7 @@ class UploadFiles:
             current = self._service.repository.get(upload.id)
         except UploadNotFound:
             return None
-        return None if current.storage == upload.storage else current
+        return current if current.is_same(upload) and current.storage != upload.storage else None
 
 
 def _may_be_stale(upload: Upload) -> bool:

@@ -14,12 +14,13 @@ from ..core.health import clock_result
 from ..core.health import ERROR
 from ..core.health import OK
 from ..core.health import WARNING
-from ..core.ids import ID_PATTERN
+from ..core.ids import id_in
 from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import Unavailable
 from ..errors import UploadNotFound
+from .orphans import without_record
 from .uploads import UploadService
 
 logger = logging.getLogger(__package__)
@@ -133,12 +134,12 @@ def _is_older(upload: Upload, than: datetime) -> bool:
 
 def _orphans(service: UploadService) -> CheckResult:
     found: list[str] = []
-    for upload_id, _ in service.storage.orphans(service.now() - _OVERDUE):
-        if ID_PATTERN.fullmatch(upload_id):
-            found.append(upload_id)
+    for name, _ in service.storage.orphans(service.now() - _OVERDUE):
+        if id_in(name) is not None:
+            found.append(name)
         if len(found) >= _MANY:
             break
-    count = len(set(found) - service.repository.ids_with_unfinished_bytes(found)) if found else 0
+    count = len(without_record(service.repository, found))
     if not count:
         return CheckResult("orphans", OK, "There are no unfinished bytes without a record.")
     text = f"{_count(count)} uploads have unfinished bytes but no record: run 'flask tus delete_expired'."

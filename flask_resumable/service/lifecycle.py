@@ -163,7 +163,7 @@ class Lifecycle:
         now = self._now()
         if upload.expires_at - now < self._completed_ttl / 2:
             with suppress(ResumableError):  # the upload is complete, even if this fails
-                self._repository.amend(upload.id, self._remembered_as, now=now)
+                self._repository.amend(upload.id, rules.only_for(upload, self._remembered_as), now=now)
 
     def _step(self, claimed: ClaimedUpload, upload: Upload, name: str | None, *, last: bool = False) -> None:
         """Save the next status together with what the hook writes, or neither. Then send the signal."""

@@ -99,9 +99,12 @@ class Mover:
     def _settle(self, storage: Moves, moved: Upload, target: Target) -> None:
         try:
             current = self._repository.get(moved.id)
+            if not current.is_same(moved):
+                raise UploadNotFound(moved.id)
             if current.storage != moved.storage:  # the hook committed before it moved the upload
                 storage.move(current, target, overwrite=True)
-                self._repository.amend(moved.id, lambda upload: _placed(upload, moved), now=self._now())
+                place = rules.only_for(moved, lambda upload: _placed(upload, moved))
+                self._repository.amend(moved.id, place, now=self._now())
             storage.settle_moves(moved)
         except UploadNotFound:  # removed by another request
             self._quietly(storage, moved)
@@ -112,6 +115,8 @@ class Mover:
         """Remove the moved copy after the hook or its commit failed, unless another request has taken over."""
         try:
             current = self._repository.get(done.id)
+            if not current.is_same(done):
+                raise UploadNotFound(done.id)
             if current.status is Status.FINISHING:
                 claimed.renew()  # fails if another request took over: its hook may have moved it to the same place
                 storage.settle_moves(done)

@@ -15,6 +15,7 @@ from ..core.repeats import check_same
 from ..core.repeats import is_wanted
 from ..core.upload import Creation
 from ..core.upload import Limits
+from ..core.upload import only_for
 from ..core.upload import Status
 from ..core.upload import Upload
 from ..core.upload import Write
@@ -133,7 +134,8 @@ class Repeats:
             if is_signed or not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
                 return upload
             with suppress(UploadLocked):
-                self._repository.amend(upload.id, lambda known: replace(known, request_key=None), now=self._now())
+                free = only_for(upload, lambda known: replace(known, request_key=None))
+                self._repository.amend(upload.id, free, now=self._now())
                 return None
             return upload
         except UploadNotFound:

@@ -30,10 +30,12 @@ from ..errors import BeyondLength
 from ..errors import BodyIncomplete
 from ..errors import BytesLost
 from ..errors import ChecksumMismatch
+from ..errors import IdTaken
 from ..errors import InvalidRequest
 from ..errors import LengthConflict
 from ..errors import TooLarge
 from ..errors import UploadClosed
+from ..errors import UploadExists
 from ..errors import UploadExpired
 from ..errors import UploadNotFound
 from ..errors import UploadRejected
@@ -73,6 +75,7 @@ class UploadService:
         is_stopping: Callable[[], bool] = lambda: False,
         observer: Observer | None = None,
         quotas: Callable[[str], Quota | None] | None = None,
+        choose_id: Callable[[Upload], str | None] | None = None,
     ) -> None:
         self.repository = repository
         self.storage = storage
@@ -86,6 +89,7 @@ class UploadService:
         )
         self._cancelled_ttl = cancelled_ttl
         self._quotas = quotas
+        self._choose_id = choose_id
         self._takeover = Takeover(repository, storage, self._claims, now)
         listener = Listener(repository, self._claims, is_stopping)
         #: What calls on_progress, or ``None`` if the app has no such hook.
@@ -123,7 +127,8 @@ class UploadService:
 
         :param unfinished_parts: Whether the parts of a final upload may still be incomplete.
         :param created: Called with the upload once it exists, before its content is read.
-        :raises UploadRejected: ``on_create``, ``choose_storage`` or ``choose_folder`` refused; nothing was created.
+        :raises UploadRejected: ``on_create`` or a method that chooses something refused; nothing was created.
+        :raises IdTaken: Another upload has the id that the app chose.
         :raises TooLarge: The upload would exceed ``limits``; nothing was created.
         :raises TokenRefused: The request's token does not allow this, or the app requires one.
         :raises QuotaExceeded: The owner has too much in unfinished uploads.
@@ -161,7 +166,7 @@ class UploadService:
         quota = self._quota_of(upload)
         if quota is not None and upload.length is None and not upload.is_final:
             upload = replace(upload, max_size=limits.max_size_of(upload))  # which it reserves
-        upload = self._placed(upload)
+        upload = self._placed(self._identified(upload))
         has_content = content is not None
         check_space(self.storage, upload, upload.length if content is None else upload.length or content[0].size)
         is_idle = not has_content and upload.length != 0
@@ -345,6 +350,35 @@ class UploadService:
         finally:
             self.repository.release_connection()  # more content is awaited
 
+    def _identified(self, upload: Upload) -> Upload:
+        """Return a new upload with the id that the app chose, if it did. Parts of final uploads have random ids."""
+        if self._choose_id is None or upload.is_partial:
+            return upload
+        chosen = self._choose_id(upload)
+        self.repository.release_connection()  # the app may have used its database to decide
+        return upload if chosen is None else rules.with_chosen_id(upload, chosen)
+
+    def _check_id(self, upload: Upload) -> None:
+        """Find out whether a new upload was refused because another one has the id that the app chose for it.
+
+        If another one has one of its keys, it is the one that the client means, whatever its id is.
+
+        :raises IdTaken: Another one has the id.
+        """
+        if upload.stored_as == upload.id:
+            return
+        finders = ((self.repository.find, upload.client_key), (self.repository.find_request, upload.request_key))
+        for find, key in finders:
+            with suppress(UploadNotFound):
+                if key is not None:
+                    find(key)
+                    return
+        if upload.client_key is None and upload.request_key is None:
+            raise IdTaken
+        with suppress(UploadNotFound):  # a repeated request may have just removed the one with the key; it tries again
+            self.repository.get(upload.id)
+            raise IdTaken
+
     def _placed(self, upload: Upload) -> Upload:
         """Return the upload with the place that the app chose for its bytes, if there is a choice."""
         if self._chooser is None:
@@ -370,7 +404,11 @@ class UploadService:
         if not has_hook:
             upload = upload.with_status(Status.ACTIVE)
         is_done = is_idle and not has_hook and not upload.is_final
-        born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook, quota=quota)
+        try:
+            born = self._claims.add(upload, is_free=is_done, is_receiving=has_content and not has_hook, quota=quota)
+        except UploadExists:
+            self._check_id(upload)
+            raise
         with self._claims.keep(born) as claimed:
             if not has_hook:
                 self._lifecycle.observe("on_create", upload)

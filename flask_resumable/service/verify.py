@@ -13,6 +13,7 @@ from ..core.upload import Upload
 from ..errors import Unavailable
 from ..errors import UploadNotFound
 from ..interfaces.capabilities import Verifies
+from .orphans import without_record
 from .uploads import UploadService
 
 logger = logging.getLogger(__package__)
@@ -92,8 +93,8 @@ class Verifier:
     def _orphans(self, older_than: timedelta) -> Iterator[tuple[str, list[str]]]:
         found: list[str] = []
         try:
-            for upload_id, _ in self._service.storage.orphans(self._service.now() - older_than):
-                found.append(upload_id)
+            for name, _ in self._service.storage.orphans(self._service.now() - older_than):
+                found.append(name)
                 if len(found) >= self._batch:
                     yield from self._unknown(found)
                     found = []
@@ -104,8 +105,8 @@ class Verifier:
 
     def _unknown(self, found: list[str]) -> Iterator[tuple[str, list[str]]]:
         # As when removing them: orphans are listed before the records are queried, and records precede their bytes.
-        known = self._service.repository.ids_with_unfinished_bytes(found)
-        for upload_id in dict.fromkeys(found):
-            if upload_id not in known:
+        unknown = without_record(self._service.repository, found)
+        for name in dict.fromkeys(found):
+            if name in unknown:
                 self._findings.orphans += 1
-                yield upload_id, ["Unfinished bytes without a record."]
+                yield name, ["Unfinished bytes without a record."]

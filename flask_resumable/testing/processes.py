@@ -20,6 +20,7 @@ from ..core.ranges import ByteRanges
 from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
+from ..core.upload import with_chosen_id
 from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadLocked
@@ -67,6 +68,15 @@ class ProcessContract:
         assert sorted(number for some in winners for number, _ in some) == [*range(50)]
         for number, upload_id in (pair for some in winners for pair in some):
             assert repository.find_request(id_of(number)).id == upload_id
+
+    def test_processes_that_race_for_an_id_have_one_winner(
+        self, repository: StateRepository, together: Callable[[Work], list[Any]]
+    ) -> None:
+        """Of the records that four processes create with the same id, which the app has chosen, one is created."""
+        winners = together(_create_with_id)
+        assert sorted(number for some in winners for number, _ in some) == [*range(50)]
+        for number, name in (pair for some in winners for pair in some):
+            assert repository.get(f"{'chosen-' * 8}{number}").stored_as == name
 
     def test_processes_stay_within_a_quota(
         self, repository: StateRepository, together: Callable[[Work], list[Any]]
@@ -149,6 +159,18 @@ def _create_by_key(repository: StateRepository, process: int) -> list[tuple[int,
 
 def _create_by_request(repository: StateRepository, process: int) -> list[tuple[int, str]]:
     return _create(repository, process, "request_key")
+
+
+def _create_with_id(repository: StateRepository, process: int) -> list[tuple[int, str]]:
+    won = []
+    for number in range(50):
+        upload = with_chosen_id(an_upload(1000 * (process + 1) + number), f"{'chosen-' * 8}{number}")
+        try:
+            repository.add(upload, until=None)
+        except UploadExists:
+            continue
+        won.append((number, upload.stored_as))
+    return won
 
 
 def _create(repository: StateRepository, process: int, name: str) -> list[tuple[int, str]]:

@@ -23,6 +23,8 @@ from ..core.selection import Selection
 from ..core.upload import MAX_LENGTH
 from ..core.upload import Status
 from ..core.upload import Upload
+from ..core.upload import with_chosen_id
+from ..errors import ClaimLost
 from ..errors import UploadExists
 from ..errors import UploadNotFound
 from ..interfaces import StateRepository
@@ -161,6 +163,38 @@ class RecordContract:
         with pytest.raises(UploadExists):
             repository.add(an_upload(length=99), until=None)
         assert repository.get(id_of(1)).length == 10
+
+    def test_ids_can_be_long(self, repository: StateRepository) -> None:
+        """An app may choose ids of up to 64 characters, which differ in the last one."""
+        for last in "ab":
+            repository.add(replace(an_upload(), id="x" * 63 + last, length=ord(last)), until=None)
+        for last in "ab":
+            found = repository.get("x" * 63 + last)
+            assert (found.id[-1], found.length) == (last, ord(last))
+
+    def test_an_id_that_is_used_again_has_other_numbers(self, repository: StateRepository) -> None:
+        """Fences and versions begin where the new upload says, so nothing of its predecessor can be saved."""
+        old = replace(an_upload(), received=ByteRanges.prefix(9))
+        first = repository.add(old, until=SOON)
+        old = replace(old, version=repository.get(old.id).version)
+        repository.remove(old, first)
+        new = with_chosen_id(replace(an_upload(), id="89abcdef" * 4), old.id)
+        claim = repository.add(new, until=SOON)
+        assert claim.fence == new.fence + 1 > 2**59
+        with pytest.raises(ClaimLost):
+            repository.save(old, first, until=None)
+        with pytest.raises(ClaimLost):
+            repository.remove(old, first)
+        with pytest.raises(ClaimLost):
+            repository.renew(first, until=LATER)
+        repository.release(first)
+        assert not repository.save_progress(old)
+        repository.remember_digest(replace(old, created_at=old.created_at - timedelta(days=1)), "md5", "aa")
+        found = repository.get(old.id)
+        assert (found.offset, found.stored_as, found.claimed_until) == (0, new.stored_as, SOON)
+        assert found.is_same(new) and not found.is_same(old)
+        repository.save(replace(found, received=ByteRanges.prefix(4)), claim, until=None)
+        assert repository.get(old.id).offset == 4
 
     def test_a_key_is_taken_once(self, repository: StateRepository) -> None:
         """Uploads are found by the key that their client chose. A key is unique, and most uploads have none."""

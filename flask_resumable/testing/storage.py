@@ -15,6 +15,8 @@ from ..core.concat import Concat
 from ..core.ranges import ByteRanges
 from ..core.upload import Status
 from ..core.upload import Upload
+from ..core.upload import with_chosen_id
+from ..core.upload import with_storage
 from ..errors import BytesLost
 from ..errors import ClaimLost
 from ..interfaces import Storage
@@ -41,12 +43,12 @@ def put(
                 paced.checkpoint(counts=True)
                 paced.saved()
         stored = writer.flush()
-    return replace(upload, received=ByteRanges.prefix(start + len(content)), storage=stored)
+    return with_storage(replace(upload, received=ByteRanges.prefix(start + len(content))), stored)
 
 
 def finish(storage: Storage, upload: Upload, fence: int = 1) -> Upload:
     """Publish the upload, and return it as its record would show it."""
-    return replace(upload, storage=storage.finish(upload, fence), status=Status.COMPLETE)
+    return with_storage(replace(upload, status=Status.COMPLETE), storage.finish(upload, fence))
 
 
 def read(storage: Storage, upload: Upload) -> bytes:
@@ -242,6 +244,26 @@ class StorageContract(ChunkContract):
         for part in (*parts, final):
             storage.delete(part)
         assert kept() == set()
+
+    def test_uploads_with_one_id_are_kept_apart(
+        self, storage: Storage, upload: Upload, content: Callable[[str], bytes], kept: Callable[[], set[str]]
+    ) -> None:
+        """An app may give the id of a removed upload to another one. Late requests of the first do not reach that."""
+        first = with_chosen_id(upload, "report-7")
+        second = with_chosen_id(replace(upload, id=an_upload(2).id), "report-7")
+        storage.delete(put(storage, first, content("0123")))
+        with storage.writer(second, 0, 1) as writer:
+            writer.write(content("01234"))
+            late = put(storage, first, content("abcdefghij"), fence=9, is_late=True)
+            writer.write(content("56789"))
+            stored = writer.flush()
+        second = with_storage(replace(second, received=ByteRanges.prefix(upload.length or 0)), stored)
+        published = finish(storage, late, 9)
+        done = finish(storage, second)
+        assert read(storage, published) == content("abcdefghij")
+        storage.delete(published)
+        assert read(storage, done) == content("0123456789")
+        assert len(kept()) == 1
 
     def test_orphans_are_found_and_removed(
         self,

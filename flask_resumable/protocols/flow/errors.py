@@ -17,6 +17,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.MethodNotAllowed: 405,
     errors.InvalidRequest: 400,
     errors.UploadNotFound: 404,
+    errors.IdTaken: 409,
     errors.TokenRefused: 403,
     errors.QuotaExceeded: 429,
     errors.TooLarge: 413,

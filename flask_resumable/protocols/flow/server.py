@@ -59,4 +59,11 @@ def _serve(settings: FlowSettings, service: UploadService) -> Dialect:
     )
 
 
-FLOW = Plug(name=NAME, prefix="FLOW_", settings=FlowSettings, serve=_serve, also_sets=frozenset({ChunkSettings}))
+FLOW = Plug(
+    name=NAME,
+    prefix="FLOW_",
+    settings=FlowSettings,
+    serve=_serve,
+    reserved=frozenset({"status"}),
+    also_sets=frozenset({ChunkSettings}),
+)

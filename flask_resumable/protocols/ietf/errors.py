@@ -21,6 +21,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.MethodNotAllowed: 405,
     errors.InvalidRequest: 400,
     errors.UploadNotFound: 404,
+    errors.IdTaken: 409,
     errors.UploadCompleted: 400,
     errors.UploadClosed: 403,
     errors.KeyReused: 422,

@@ -17,6 +17,7 @@ STATUS: dict[type[errors.ResumableError], int] = {
     errors.MethodNotAllowed: 405,
     errors.InvalidRequest: 400,
     errors.UploadNotFound: 404,
+    errors.IdTaken: 409,
     errors.UploadExpired: 410,
     errors.UploadClosed: 403,
     errors.KeyReused: 422,

@@ -75,8 +75,8 @@ class MongoengineRepository:
     # --- one record ---
 
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
-        claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
-        values = values_of(upload) | {"id": upload.id} | claim
+        numbers = {"fence": upload.fence + 1, "version": upload.version + 1}
+        values = values_of(upload) | {"id": upload.id, "claimed_until": until, "claimed_by": by} | numbers
         document = self._documents.new(values)
         tries: list[None] = []
 
@@ -87,9 +87,9 @@ class MongoengineRepository:
         try:
             self._collection.run(insert)
         except DuplicateKeyError:
-            if len(tries) == 1 or not self._is_there(upload.id):
+            if len(tries) == 1 or not self._is_there(upload):
                 raise UploadExists from None
-        return Claim(upload.id, 1)
+        return Claim(upload.id, upload.fence + 1)
 
     def add_within(
         self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
@@ -113,8 +113,8 @@ class MongoengineRepository:
 
     def _is_taken(self, upload: Upload) -> bool:
         keys = {"client_key": upload.client_key, "request_key": upload.request_key}
-        taken = [{name: key} for name, key in keys.items() if key is not None]
-        return bool(taken) and bool(self._uploads({"$or": taken}, 1))
+        taken = [{"_id": upload.id}, *({name: key} for name, key in keys.items() if key is not None)]
+        return bool(self._uploads({"$or": taken}, 1))
 
     def get(self, upload_id: str) -> Upload:
         return self._one({"_id": upload_id}, upload_id)
@@ -334,7 +334,8 @@ class MongoengineRepository:
         known = self._digests(upload)
         kept = known if known.get("bytes") == upload.received.total else {"bytes": upload.received.total}
         change = self._documents.change({"digests": kept | {name: value}}, grows=())
-        self._update({"_id": upload.id, "offset": upload.offset}, change)
+        same = {"_id": upload.id, "created_at": upload.created_at, "offset": upload.offset}  # ids can be used again
+        self._update(same, change)
 
     def _digests(self, upload: Upload) -> dict[str, Any]:
         found = self._collection.run(lambda collection: collection.find_one({"_id": upload.id}, {"digests": 1}))
@@ -367,10 +368,10 @@ class MongoengineRepository:
         found = self._collection.run(lambda collection: [*collection.find(query, self._shown).sort(sort).limit(limit)])
         return [upload_from(self._documents.record(document)) for document in found]
 
-    def _is_there(self, upload_id: str) -> bool:
-        """Whether a first try succeeded and only its response was lost. Nobody else has the same random id."""
+    def _is_there(self, upload: Upload) -> bool:
+        """Whether a first try succeeded and only its response was lost."""
         try:
-            return bool(self.get(upload_id))
+            return self.get(upload.id).is_same(upload)
         except UploadNotFound:
             return False
 

@@ -78,7 +78,8 @@ class Digests:
 
     def _save(self, upload: Upload, digests: dict[str, Any]) -> None:
         self._database.change(
-            self._statements.remember, self._statements.at(upload.id, upload.offset, {"digests": digests})
+            self._statements.remember,
+            self._statements.at(upload.id, upload.created_at, upload.offset, {"digests": digests}),
         )
 
     @staticmethod

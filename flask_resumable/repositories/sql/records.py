@@ -117,7 +117,7 @@ class Records:
     def add(self, upload: Upload, *, until: datetime | None, by: str | None = None) -> Claim:
         record = _new_record(upload, until, by)
         self._inserted(upload, lambda less: self._database.change(self._statements.insert, record | less))
-        return Claim(upload.id, 1)
+        return Claim(upload.id, upload.fence + 1)
 
     def add_within(
         self, upload: Upload, quota: Quota, *, now: datetime, until: datetime | None, by: str | None = None
@@ -140,7 +140,7 @@ class Records:
             if self._taken(upload):  # another request has created it, which is why there is no room
                 raise UploadExists from None
             raise
-        return made, Claim(upload.id, 1)
+        return made, Claim(upload.id, upload.fence + 1)
 
     def _inserted(self, upload: Upload, insert: Callable[[Parameters], object]) -> None:
         """Call ``insert`` with parameters that replace those of the record."""
@@ -159,12 +159,18 @@ class Records:
                 break
             except (IntegrityError, RetryConflict) as error:
                 taken = self._taken(upload)
-                if upload.id in taken and isinstance(error, RetryConflict):
-                    break  # the first attempt succeeded, and only its response was lost: random ids are unique
+                if upload.id in taken and isinstance(error, RetryConflict) and self._is_there(upload):
+                    break  # the first attempt succeeded, and only its response was lost
                 if taken:
                     raise UploadExists from None
                 if is_last:
                     raise  # it is a constraint of the app's; the first time, a key may just have been freed
+
+    def _is_there(self, upload: Upload) -> bool:
+        try:
+            return self.get(upload.id).is_same(upload)
+        except UploadNotFound:
+            return False
 
     def get(self, upload_id: str) -> Upload:
         return self._one(self._statements.get, self._statements.by_id(upload_id), upload_id)
@@ -403,5 +409,6 @@ class Records:
 
 def _new_record(upload: Upload, until: datetime | None, by: str | None) -> Parameters:
     """Return the parameters of the statement that inserts a record."""
-    claim = {"claimed_until": until, "claimed_by": by, "fence": 1, "version": 1}
+    numbers = {"fence": upload.fence + 1, "version": upload.version + 1}
+    claim = {"claimed_until": until, "claimed_by": by} | numbers
     return new(values_of(upload) | {"id": upload.id} | claim | {"digests": None, "claim_message": None})

@@ -27,7 +27,7 @@ from ...models.record import STATE_FIELDS
 
 # Parameters must not have the names of columns, because SQLAlchemy would take them for new values.
 _ID, _OWNER, _VERSION, _FENCE = "the_id", "the_owner", "the_version", "the_fence"
-_KEY, _OFFSET, _NOW, _STATE = "the_key", "the_offset", "the_time", "the_state"
+_KEY, _OFFSET, _CREATED, _NOW, _STATE = "the_key", "the_offset", "the_creation", "the_time", "the_state"
 _NEW = "new_"
 
 Parameters = dict[str, Any]
@@ -108,7 +108,15 @@ class Statements:
         self.amend_with_keys = self.amend.values(self._new("client_key", "request_key"))
         self.renew = update(table).where(is_held).values(until | grown)
         self.release = self.renew.values(answered)
-        self.remember = update(table).where(has_id & (c["offset"] == bindparam(_OFFSET))).values(self._new("digests"))
+        self.remember = (
+            update(table)
+            .values(self._new("digests"))
+            .where(
+                has_id,
+                c["offset"] == bindparam(_OFFSET),
+                c["created_at"] == bindparam(_CREATED, type_=c["created_at"].type),  # ids can be used again
+            )
+        )
         marked = update(table).values(self._new("processing_state", "processing_reason"))
         self.mark = marked.where(has_id)
         known_state = bindparam(_STATE, type_=c["processing_state"].type)
@@ -152,9 +160,9 @@ class Statements:
         return {_ID: upload_id, _VERSION: version, _NEW + "version": version + 1, **new(values)}
 
     @staticmethod
-    def at(upload_id: str, offset: int, values: Mapping[str, Any]) -> Parameters:
-        """Return parameters for ``remember``, which requires the same number of bytes."""
-        return {_ID: upload_id, _OFFSET: offset, **new(values)}
+    def at(upload_id: str, created_at: datetime, offset: int, values: Mapping[str, Any]) -> Parameters:
+        """Return parameters for ``remember``, which requires the same upload with the same number of bytes."""
+        return {_ID: upload_id, _CREATED: created_at, _OFFSET: offset, **new(values)}
 
     @staticmethod
     def marking(upload_id: str, values: Mapping[str, Any]) -> Parameters:

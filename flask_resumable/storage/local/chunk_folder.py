@@ -8,6 +8,7 @@ or that want to keep them. Merging copies the file at the end; chunks that are w
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ...core.ids import ID_PATTERN
+from ...core.ids import NAME_PATTERN
 from ...core.ranges import chunk_spans
 from ...core.ranges import ChunkSpan
 from ...core.upload import Upload
@@ -25,6 +26,8 @@ from ...errors import BytesLost
 from .files import copy_range
 from .files import copy_stream
 from .files import size_of
+
+_CHUNK = re.compile(r"[0-9]+\.(?:chunk|[0-9a-f]{16})")  # complete, or cut off
 
 PreProcess = Callable[[BinaryIO, BinaryIO], object]  # reads a chunk from the first, and writes to the second
 
@@ -134,8 +137,8 @@ class ChunkFolder:
         with os.scandir(self._directory) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    is_ours = ID_PATTERN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-                    if is_ours and entry.stat().st_mtime < older_than:
+                    is_ours = NAME_PATTERN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                    if is_ours and entry.stat().st_mtime < older_than and _has_only_chunks(entry.path):
                         yield entry.name, partial(self._remove, Path(entry.path))
 
     @staticmethod
@@ -145,15 +148,22 @@ class ChunkFolder:
         return freed
 
     def _folder(self, upload: Upload) -> Path:
-        if not ID_PATTERN.fullmatch(upload.id):
-            raise ValueError(f"{upload.id!r} is not an upload id.")
-        return self._directory / upload.id
+        name = upload.stored_as
+        if not NAME_PATTERN.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of an upload's bytes.")
+        return self._directory / name
 
     def _kept(self, upload: Upload) -> Path:
         return self._folder(upload).with_suffix(".kept")
 
     def _chunk(self, upload: Upload, number: int) -> Path:
         return self._folder(upload) / f"{number}.chunk"
+
+
+def _has_only_chunks(folder: str) -> bool:
+    """Whether there is nothing but chunks in a folder. If there is, it is not ours, whatever its name is."""
+    with os.scandir(folder) as entries:
+        return all(_CHUNK.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) for entry in entries)
 
 
 def _chunks(upload: Upload) -> Iterator[ChunkSpan]:

@@ -76,7 +76,7 @@ class MovedFiles:
                 except OSError as error:
                     if error.errno not in _NO_LINKS:
                         raise
-            temporary = os.path.join(os.path.dirname(path), f".{upload.id}.moving")
+            temporary = os.path.join(os.path.dirname(path), f".{upload.stored_as}.moving")
             self._note(upload, temporary, None)
             self._make_temporary(source, temporary)
             self._note(upload, path, _identity(temporary))

@@ -12,17 +12,17 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ...core.ids import ID_PATTERN
+from ...core.ids import NAME_PATTERN
 
 _SUFFIXES = ("part", "lock", "moved")
 _CHUNK_LOCK = r"lock\.[0-9]+"  # left by a process that died
-_WORK_FILE = re.compile(rf"({ID_PATTERN.pattern})\.({'|'.join(_SUFFIXES)}|{_CHUNK_LOCK})")
+_WORK_FILE = re.compile(rf"(?P<name>{NAME_PATTERN.pattern})\.({'|'.join(_SUFFIXES)}|{_CHUNK_LOCK})")
 
 
 def orphans(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
     """Yield uploads whose files were last changed before ``older_than``, in seconds since 1970.
 
-    Each item is an upload's id and a callable that removes its files and returns how many bytes it freed.
+    Each item is the name of the bytes and a callable that removes the files and returns how many bytes it freed.
     """
     if not folder.is_dir():
         return
@@ -31,11 +31,12 @@ def orphans(folder: Path, older_than: float) -> Iterator[tuple[str, Callable[[],
     with os.scandir(folder) as entries:
         for entry in entries:
             match = _WORK_FILE.fullmatch(entry.name)
-            if match and match[1] not in seen:
-                files = [folder / f"{match[1]}.{suffix}" for suffix in (*_SUFFIXES, *locks.get(match[1], ()))]
+            if match and match["name"] not in seen:
+                name = match["name"]
+                files = [folder / f"{name}.{suffix}" for suffix in (*_SUFFIXES, *locks.get(name, ()))]
                 if _last_touched(files) < older_than:
-                    seen.add(match[1])
-                    yield match[1], partial(_remove, files)
+                    seen.add(name)
+                    yield name, partial(_remove, files)
 
 
 def _chunk_locks(folder: Path) -> dict[str, list[str]]:
@@ -43,9 +44,9 @@ def _chunk_locks(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            upload_id, _, suffix = entry.name.partition(".")
+            name, _, suffix = entry.name.partition(".")
             if re.fullmatch(_CHUNK_LOCK, suffix):
-                found.setdefault(upload_id, []).append(suffix)
+                found.setdefault(name, []).append(suffix)
     return found
 
 

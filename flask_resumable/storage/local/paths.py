@@ -1,11 +1,11 @@
-"""The paths of an upload's files. An id is the only value from clients that ever becomes part of a path."""
+"""The paths of an upload's files. The name of its bytes is the only value that ever becomes part of a path."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC
 
-from ...core.ids import ID_PATTERN
+from ...core.ids import NAME_PATTERN
 from ...core.placement import Place
 from ...core.upload import Upload
 
@@ -25,15 +25,15 @@ class Paths:
 
     def part(self, upload: Upload) -> str:
         """Return the unfinished file."""
-        return f"{self.work}/{_checked(upload.id)}.part"
+        return f"{self.work}/{_checked(upload.stored_as)}.part"
 
     def lock(self, upload: Upload) -> str:
         """Return the fence of the unfinished file."""
-        return f"{self.work}/{_checked(upload.id)}.lock"
+        return f"{self.work}/{_checked(upload.stored_as)}.lock"
 
     def moved(self, upload: Upload) -> str:
         """Return the note that lists where the finished file may have been moved to."""
-        return f"{self.work}/{_checked(upload.id)}.moved"
+        return f"{self.work}/{_checked(upload.stored_as)}.moved"
 
     def chosen(self, target: str | os.PathLike[str]) -> str:
         """Return the path that the app chose for a finished file, relative to the root if it is below it.
@@ -62,7 +62,7 @@ class Paths:
     def name(self, upload: Upload) -> str:
         """Return the path of the finished file, relative to the root."""
         folder = upload.created_at.astimezone(UTC).strftime(self._pattern) if self._pattern else ""
-        return os.path.join(folder, Place.of(upload.storage).folder, _checked(upload.id))
+        return os.path.join(folder, Place.of(upload.storage).folder, _checked(upload.stored_as))
 
     def published(self, upload: Upload) -> str:
         """Return the path of the finished file."""
@@ -83,8 +83,8 @@ def _split(directory: str) -> tuple[str, str]:
     return root, directory[len(root) :].lstrip(os.sep)
 
 
-def _checked(upload_id: str) -> str:
-    # The last line of defense: whatever happened before, only an id becomes part of a path.
-    if not ID_PATTERN.fullmatch(upload_id):
-        raise ValueError(f"{upload_id!r} is not an upload id.")
-    return upload_id
+def _checked(name: str) -> str:
+    # The last line of defense: whatever happened before, only such a name becomes part of a path.
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of an upload's bytes.")
+    return name

@@ -43,14 +43,14 @@ class MultipartMarkers:
     def get_or_begin(self, upload: Upload) -> str:
         """Return the id of the multipart upload. Begin one if there is none yet."""
         with self._lock:
-            if upload.id in self._known:
-                return self._known[upload.id]
+            if upload.stored_as in self._known:
+                return self._known[upload.stored_as]
         try:
             multipart = self.read(upload)
         except Missing:
             multipart = self._begin(upload)
         with self._lock:
-            self._known[upload.id] = multipart
+            self._known[upload.stored_as] = multipart
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
         return multipart
@@ -68,7 +68,7 @@ class MultipartMarkers:
     def forget(self, upload: Upload, multipart: str) -> None:
         """Forget a multipart upload that no longer exists, so that the next chunk begins a new one."""
         with self._lock:
-            self._known.pop(upload.id, None)
+            self._known.pop(upload.stored_as, None)
         try:
             if self.read(upload) == multipart:
                 self._store.delete(self._key(upload))
@@ -76,7 +76,7 @@ class MultipartMarkers:
             pass
 
     def _key(self, upload: Upload) -> str:
-        return self._keys.helper(upload.id, "multipart")
+        return self._keys.helper(upload.stored_as, "multipart")
 
 
 class StoreSlot:
@@ -100,7 +100,7 @@ class StoreSlot:
         if self._upload.storage.get("direct"):
             self._fill_part(content)
         else:
-            key = self._keys.helper(self._upload.id, f"chunk-{self._chunk.number}")
+            key = self._keys.helper(self._upload.stored_as, f"chunk-{self._chunk.number}")
             self._store.put(key, StreamSlice(content, self._chunk.size))
 
     def _fill_part(self, content: BinaryIO) -> None:

@@ -155,7 +155,7 @@ class Completion:
         self._until_it_holds(multipart, tags)
 
     def _publish_chunk_objects(self, part_size: int) -> None:
-        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
+        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.stored_as))}
         sources = []
         for chunk in self._chunks():
             key = self._helper(f"chunk-{chunk.number}")
@@ -210,7 +210,7 @@ class Completion:
         self._until_it_holds(multipart, lambda _: joined)
 
     def _helper(self, name: str) -> str:
-        return self._keys.helper(self._upload.id, name)
+        return self._keys.helper(self._upload.stored_as, name)
 
 
 class _PartChecker:
@@ -254,4 +254,4 @@ class _PartChecker:
         return self._state.geometry.start(number), self._state.geometry.stop(number, self._upload.length)
 
     def _helper(self, name: str) -> str:
-        return self._keys.helper(self._upload.id, name)
+        return self._keys.helper(self._upload.stored_as, name)

@@ -1,4 +1,4 @@
-"""The keys of objects. They contain nothing from the client except an id."""
+"""The keys of objects. They contain nothing of an upload except the name of its bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import re
 import secrets
 
-from ...core.ids import ID_PATTERN
+from ...core.ids import NAME_PATTERN
+from ...core.ids import RANDOM_PATTERN
 from ...core.placement import Place
 from ...core.upload import Upload
 
-_HELPER = rf"\.partial/({ID_PATTERN.pattern})/(?:(?:tail|part|chunk)-[0-9a-f-]+|multipart|folder|whole|moved)"
+_HELPER = rf"\.partial/(?P<name>{NAME_PATTERN.pattern})/(?:(?:tail|part|chunk)-[0-9a-f-]+|multipart|folder|whole|moved)"
 
 _LONGEST = 1024  # the maximum size of a key, in bytes
 
@@ -18,14 +19,14 @@ _LONGEST = 1024  # the maximum size of a key, in bytes
 class Keys:
     """The keys below one prefix.
 
-    A finished upload is ``<prefix><folder><id>``. Helpers of unfinished uploads, and partial uploads (tus
-    concatenation), are below ``<prefix>.partial/<id>/``.
+    A finished upload is ``<prefix><folder><name>``. Helpers of unfinished uploads, and partial uploads (tus
+    concatenation), are below ``<prefix>.partial/<name>/``. The name is ``Upload.stored_as``.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.partial = f"{prefix}.partial/"
-        self._target = re.compile(re.escape(prefix) + rf"({ID_PATTERN.pattern})")
+        self._target = re.compile(re.escape(prefix) + rf"({RANDOM_PATTERN.pattern})")
         self._helper = re.compile(re.escape(prefix) + _HELPER)
 
     def target(self, upload: Upload) -> str:
@@ -35,14 +36,14 @@ class Keys:
 
     def published(self, upload: Upload) -> str:
         """Return the key at which the upload is published. A partial upload stays below ``.partial/``."""
-        upload_id = checked(upload.id)
+        name = checked(upload.stored_as)
         if upload.is_partial:
-            return self.helper(upload_id, "whole")
-        return self.target_in(Place.of(upload.storage).folder, upload_id)
+            return self.helper(name, "whole")
+        return self.target_in(Place.of(upload.storage).folder, name)
 
-    def target_in(self, folder: str, upload_id: str) -> str:
-        """Return the key at which an upload with this id is published in a folder, or in none."""
-        return f"{self.prefix}{folder}{'/' if folder else ''}{checked(upload_id)}"
+    def target_in(self, folder: str, stored_as: str) -> str:
+        """Return the key at which an upload is published in a folder, or in none."""
+        return f"{self.prefix}{folder}{'/' if folder else ''}{checked(stored_as)}"
 
     def chosen(self, target: str | os.PathLike[str]) -> str:
         """Return the key that the app has chosen for a finished upload: below the prefix, or after a ``/``, anywhere.
@@ -57,26 +58,27 @@ class Keys:
             raise ValueError(f"{given!r} is reserved for unfinished uploads.")
         return key
 
-    def helper(self, upload_id: str, name: str) -> str:
+    def helper(self, stored_as: str, name: str) -> str:
         """Return the key of a helper of an unfinished upload."""
-        return f"{self.helpers(upload_id)}{name}"
+        return f"{self.helpers(stored_as)}{name}"
 
-    def helpers(self, upload_id: str) -> str:
+    def helpers(self, stored_as: str) -> str:
         """Return the prefix of the keys of an upload's helpers."""
-        return f"{self.partial}{checked(upload_id)}/"
+        return f"{self.partial}{checked(stored_as)}/"
 
-    def id_of_helper(self, key: str) -> str | None:
-        """Return the id of the upload that a helper belongs to, or ``None`` if it is not a helper."""
+    def owner_of_helper(self, key: str) -> str | None:
+        """Return the name of the upload that a helper belongs to, or ``None`` if it is not a helper."""
         match = self._helper.fullmatch(key)
-        return match[1] if match else None
+        return match["name"] if match else None
 
-    def id_of_target(self, key: str) -> str | None:
-        """Return the id of the upload that a multipart upload of this key belongs to, or ``None`` if it is not ours.
+    def owner_of_target(self, key: str) -> str | None:
+        """Return the name of the upload that a multipart upload of this key belongs to, or ``None`` if it is not ours.
 
-        A key in a folder does not show this: it could belong to another app whose prefix begins with ours.
+        A key in a folder does not show this: it could belong to another app whose prefix begins with ours. The key of
+        an upload whose id the app chose does not, either.
         """
         match = self._target.fullmatch(key)
-        return match[1] if match else self.id_of_helper(key)
+        return match[1] if match else self.owner_of_helper(key)
 
 
 def fresh(kind: str, number: int) -> str:
@@ -84,8 +86,8 @@ def fresh(kind: str, number: int) -> str:
     return f"{kind}-{number}-{secrets.token_hex(6)}"
 
 
-def checked(upload_id: str) -> str:
-    """Return the id, after checking that it is one."""
-    if not ID_PATTERN.fullmatch(upload_id):
-        raise ValueError(f"{upload_id!r} is not an upload id.")
-    return upload_id
+def checked(stored_as: str) -> str:
+    """Return the name of an upload's bytes, after checking that it is one."""
+    if not NAME_PATTERN.fullmatch(stored_as):
+        raise ValueError(f"{stored_as!r} is not the name of an upload's bytes.")
+    return stored_as

@@ -56,7 +56,7 @@ class MovedObjects:
         if key == source:
             return {"finished": True}
         there = self._store.head(key)
-        if there is not None and there.metadata.get(_OWNER) != upload.id and not overwrite:
+        if there is not None and there.metadata.get(_OWNER) != upload.stored_as and not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._store.location(key))
         found = self._store.head(source)
         if found is None:
@@ -69,7 +69,7 @@ class MovedObjects:
 
     def _copy(self, upload: Upload, source: str, key: str, found: ObjectInfo, part_size: int) -> None:
         described = self._descriptions.of(upload) or ObjectInfo()
-        metadata = {**found.metadata, _OWNER: upload.id}
+        metadata = {**found.metadata, _OWNER: upload.stored_as}
         kept = ObjectInfo(found.size, metadata, found.properties, parameters=described.parameters)
         if found.size <= self._store.traits.max_copy:
             self._note(upload, key, None)
@@ -101,7 +101,7 @@ class MovedObjects:
         return noted
 
     def _name(self, upload: Upload) -> str:
-        return self._keys.helper(upload.id, MOVED)
+        return self._keys.helper(upload.stored_as, MOVED)
 
     def settle(self, upload: Upload) -> None:
         """See :class:`~flask_resumable.interfaces.capabilities.Moves`."""
@@ -122,5 +122,5 @@ class MovedObjects:
             if multipart is not None:
                 self._store.abort(key, multipart)
             there = self._store.head(key)
-            if there is not None and there.metadata.get(_OWNER) == upload.id:
+            if there is not None and there.metadata.get(_OWNER) == upload.stored_as:
                 self._store.delete(key)

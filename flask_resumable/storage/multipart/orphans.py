@@ -23,26 +23,26 @@ Multipart = tuple[str, str, datetime]  # key, id and start time
 
 
 def begin(store: ObjectStore, keys: Keys, upload: Upload, info: ObjectInfo | None) -> str:
-    """Start a multipart upload that can be found by the upload's id, and return its own id."""
+    """Start a multipart upload that can be found by the name of the upload's bytes, and return its own id."""
     folder = Place.of(upload.storage).folder
-    if folder and not upload.is_partial:
-        store.put(keys.helper(upload.id, FOLDER), folder.encode())
+    if not upload.is_partial and keys.owner_of_target(keys.published(upload)) is None:
+        store.put(keys.helper(upload.stored_as, FOLDER), folder.encode())
     return store.begin(keys.target(upload), info)
 
 
 class UnfinishedObjects:
-    """The helpers and multipart uploads below one prefix. They can be found by an upload's id."""
+    """The helpers and multipart uploads below one prefix. They can be found by the name of its bytes."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store = store
         self._keys = keys
 
-    def remove(self, upload_id: str, target: str, *, keep: Collection[str] = ()) -> int:
+    def remove(self, stored_as: str, target: str, *, keep: Collection[str] = ()) -> int:
         """Remove everything but the finished object and the helpers in ``keep``. Return how many bytes were freed."""
         freed = sum(self._abort(key, multipart) for key, multipart in self._multiparts_of(target))
-        for key, size, _ in self._store.objects(self._keys.helpers(upload_id)):
-            is_kept = key.removeprefix(self._keys.helpers(upload_id)) in keep
-            if self._keys.id_of_helper(key) == upload_id and not is_kept:
+        for key, size, _ in self._store.objects(self._keys.helpers(stored_as)):
+            is_kept = key.removeprefix(self._keys.helpers(stored_as)) in keep
+            if self._keys.owner_of_helper(key) == stored_as and not is_kept:
                 self._store.delete(key)
                 freed += size
         return freed
@@ -59,30 +59,30 @@ class UnfinishedObjects:
         return size
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Return the ids whose helpers and multipart uploads were all last changed before ``older_than``."""
+        """Return the names whose helpers and multipart uploads were all last changed before ``older_than``."""
         multiparts: dict[str, list[Multipart]] = {}
         for multipart in self._store.multiparts(self._keys.prefix):
-            upload_id = self._keys.id_of_target(multipart[0])
-            if upload_id is not None:
-                multiparts.setdefault(upload_id, []).append(multipart)
-        helpers = groupby(self._store.objects(self._keys.partial), lambda entry: self._keys.id_of_helper(entry[0]))
-        for upload_id, entries in helpers:
-            if upload_id is not None:
+            stored_as = self._keys.owner_of_target(multipart[0])
+            if stored_as is not None:
+                multiparts.setdefault(stored_as, []).append(multipart)
+        helpers = groupby(self._store.objects(self._keys.partial), lambda entry: self._keys.owner_of_helper(entry[0]))
+        for stored_as, entries in helpers:
+            if stored_as is not None:
                 objects = list(entries)
-                found = multiparts.pop(upload_id, []) + self._in_folder(upload_id, [key for key, _, _ in objects])
+                found = multiparts.pop(stored_as, []) + self._in_folder(stored_as, [key for key, _, _ in objects])
                 touched = max(modified for _, _, modified in objects)
                 if touched < older_than and self._are_older(found, older_than):
-                    yield upload_id, partial(self._remove_orphan, upload_id, found)
-        for upload_id, found in multiparts.items():
+                    yield stored_as, partial(self._remove_orphan, stored_as, found)
+        for stored_as, found in multiparts.items():
             if self._are_older(found, older_than):
-                yield upload_id, partial(self._remove_orphan, upload_id, found)
+                yield stored_as, partial(self._remove_orphan, stored_as, found)
 
-    def _in_folder(self, upload_id: str, helpers: list[str]) -> list[Multipart]:
-        note = self._keys.helper(upload_id, FOLDER)
+    def _in_folder(self, stored_as: str, helpers: list[str]) -> list[Multipart]:
+        note = self._keys.helper(stored_as, FOLDER)
         if note not in helpers:
             return []
         try:
-            target = self._keys.target_in(Place(folder=self._store.read(note).decode()).folder, upload_id)
+            target = self._keys.target_in(Place(folder=self._store.read(note).decode()).folder, stored_as)
         except (Missing, ValueError):
             return []
         return [multipart for multipart in self._store.multiparts(target) if multipart[0] == target]
@@ -97,10 +97,10 @@ class UnfinishedObjects:
                 return False
         return True
 
-    def _remove_orphan(self, upload_id: str, multiparts: list[Multipart]) -> int:
+    def _remove_orphan(self, stored_as: str, multiparts: list[Multipart]) -> int:
         freed = sum(self._abort(key, multipart) for key, multipart, _ in multiparts)
-        for key, size, _ in self._store.objects(self._keys.helpers(upload_id)):
-            if self._keys.id_of_helper(key) == upload_id:
+        for key, size, _ in self._store.objects(self._keys.helpers(stored_as)):
+            if self._keys.owner_of_helper(key) == stored_as:
                 self._store.delete(key)
                 freed += size
         return freed

@@ -186,7 +186,7 @@ class MultipartStorage:
 
     def _remove_unfinished(self, upload: Upload) -> None:
         kept = (MOVED, WHOLE) if upload.is_partial else (MOVED,)
-        self._unfinished.remove(upload.id, self._keys.published(upload), keep=kept)
+        self._unfinished.remove(upload.stored_as, self._keys.published(upload), keep=kept)
 
     def move(self, upload: Upload, target: str | os.PathLike[str], *, overwrite: bool) -> JSONObject:
         return self._moved.move(upload, target, overwrite=overwrite, part_size=self._part_size)
@@ -206,7 +206,7 @@ class MultipartStorage:
                     composer = Composer(self._store, uploader, self._keys.target(upload))
                     equal = self._equal.are_wanted is True
                     multipart, tags = composer.compose(sources, self._part_size, equal=equal)
-                    noted = [[part.id, part.length or 0] for part in parts]
+                    noted = [[part.stored_as, part.length or 0] for part in parts]
                     return {"joined": total, "multipart": multipart, "parts": tags, "sources": noted}
                 buffer = uploader.buffer(total)
                 try:
@@ -252,7 +252,7 @@ class MultipartStorage:
             bounds = [(state.geometry.start(n), state.geometry.stop(n)) for n in range(1, state.next_number)]
             staged = [(part.removeprefix(STAGED), b - a) for part, (a, b) in zip(state.parts, bounds, strict=True)]
             found = [*staged, *state.tails]
-        return [(self._keys.helper(upload.id, name), size) for name, size in found]
+        return [(self._keys.helper(upload.stored_as, name), size) for name, size in found]
 
     def path(self, upload: Upload) -> Path | None:
         return None
@@ -288,7 +288,7 @@ class MultipartStorage:
 
     def delete(self, upload: Upload) -> None:
         self._moved.forget(upload)
-        self._unfinished.remove(upload.id, self._keys.published(upload))
+        self._unfinished.remove(upload.stored_as, self._keys.published(upload))
         for key in {self._keys.target(upload), self._keys.published(upload)}:
             self._store.delete(key)
 

@@ -80,11 +80,11 @@ class Uploader:
 
     def keep(self, name: str, buffer: Buffer, start: int) -> None:
         """Write the content of a buffer from ``start`` to a helper."""
-        self._store.put(self._keys.helper(self._upload.id, name), self.content(buffer, start))
+        self._store.put(self._keys.helper(self._upload.stored_as, name), self.content(buffer, start))
 
     def load(self, name: str, size: int, target: Buffer) -> None:
         """Append a helper's content to a buffer. Raises ``Missing`` if it does not exist or is too short."""
-        self.load_range(self._keys.helper(self._upload.id, name), 0, size, target)
+        self.load_range(self._keys.helper(self._upload.stored_as, name), 0, size, target)
 
     def load_range(self, key: str, start: int, stop: int, target: Buffer) -> None:
         """Append a range of an object to a buffer. Raises ``Missing`` if it does not exist or is too short."""
@@ -97,7 +97,7 @@ class Uploader:
         """Remove helpers. If this fails, they are removed with the upload."""
         with suppress(Unavailable):
             for name in names:
-                self._store.delete(self._keys.helper(self._upload.id, name))
+                self._store.delete(self._keys.helper(self._upload.stored_as, name))
 
     def stop(self) -> None:
         """Stop sending, and wait for the threads."""

@@ -55,7 +55,7 @@ class MultipartVerifier:
         except BytesLost as error:
             yield f"The record lists parts for {error.offset} bytes, but says that {self._upload.offset} were received."
         yield from self._parts(state.multipart, state.parts, state.geometry)
-        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
+        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.stored_as))}
         staged = [
             (part.removeprefix(STAGED), state.geometry.stop(number, self._upload.length) - state.geometry.start(number))
             for number, part in enumerate(state.parts, 1)
@@ -91,7 +91,7 @@ class MultipartVerifier:
     def _chunks(self) -> Iterator[str]:
         stored, length = self._upload.storage, self._upload.length or 0
         parts = self._there(self._marker) or {} if stored.get("direct") else {}
-        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.id))}
+        there = {key: size for key, size, _ in self._store.objects(self._keys.helpers(self._upload.stored_as))}
         for chunk in chunk_spans(stored["chunk_size"], stored["chunks"], length):
             if not self._upload.received.has(chunk):
                 continue
@@ -108,7 +108,7 @@ class MultipartVerifier:
             yield f"Part {number} of {self._target}, a chunk, has {found.size} bytes, not {size}."
 
     def _helper(self, there: dict[str, int], name: str, size: int) -> Iterator[str]:
-        key = self._keys.helper(self._upload.id, name)
+        key = self._keys.helper(self._upload.stored_as, name)
         if key not in there:
             yield f"The object {key} is missing."
         elif there[key] != size:

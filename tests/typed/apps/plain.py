@@ -24,6 +24,9 @@ class Uploads(FlaskResumable):
     def current_owner(self) -> str | None:
         return None
 
+    def choose_id(self, upload: Upload) -> str | None:
+        return upload.metadata.get("id")
+
     def choose_storage(self, upload: Upload) -> str | None:
         return "archive" if upload.metadata.get("keep") else None
 
