@@ -149,11 +149,12 @@ class FlaskResumable(Generic[UploadT]):
         db: Any = None,
         repository: StateRepository | None = None,
         storage: Storages | None = None,
+        now: Clock | None = None,
     ) -> None:
         """Set up the extension for ``app``.
 
-        Arguments override those of the constructor for this app. Settings are read now and never again.
-        docs/settings.md lists them.
+        Arguments override those of the constructor for this app. Settings are read once, here; docs/settings.md lists
+        them.
 
         ::
 
@@ -193,7 +194,7 @@ class FlaskResumable(Generic[UploadT]):
             lease=settings.lease,
             completed_ttl=chunks.completed_ttl,
             cancelled_ttl=chunks.cancelled_ttl,
-            now=self._now,
+            now=now or self._now,
             is_stopping=is_stopping,
             observer=observer,
             quotas=self._quotas(settings),

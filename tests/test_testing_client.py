@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,7 @@ def resumable() -> FlaskResumable:
 @pytest.fixture
 def app(tmp_path: Path, resumable: FlaskResumable, clock: ManualClock) -> Flask:
     app = Flask(__name__, instance_path=str(tmp_path))
-    resumable._now = clock
-    resumable.init_app(app)
+    resumable.init_app(app, now=clock)
     return app
 
 
@@ -57,6 +57,26 @@ def test_a_protocol_that_is_not_served_is_named(app: Flask) -> None:
     """A typo in a test must not look like a refused upload."""
     with pytest.raises(ValueError, match="tus, ietf, flow"):
         UploadClient(app.test_client(), protocol="tos")
+
+
+@pytest.mark.parametrize("call", ["create", "append", "offset"])
+def test_flow_has_no_uploads_without_content(app: Flask, call: str) -> None:
+    """A method that its client does not have says what to use, instead of sending what the app cannot understand."""
+    client = UploadClient(app.test_client(), protocol="flow")
+    calls: dict[str, Callable[[], object]] = {
+        "create": lambda: client.create(5),
+        "append": lambda: client.append("/flow/x", b"hello", offset=0),
+        "offset": lambda: client.offset("/flow/x"),
+    }
+    with pytest.raises(ValueError, match=rf"{call}\(\) is for tus and the IETF draft.*upload\(\)"):
+        calls[call]()
+
+
+@pytest.mark.parametrize("protocol", ["tus", "ietf"])
+def test_an_offset_that_nobody_gets_is_explained(app: Flask, protocol: str) -> None:
+    """By the status of the response."""
+    with pytest.raises(ValueError, match="404 NOT FOUND"):
+        UploadClient(app.test_client(), protocol=protocol).offset(f"/files/{'0' * 32}")
 
 
 def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:

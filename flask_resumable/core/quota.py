@@ -21,7 +21,7 @@ class Quota:
 
         class Uploads(FlaskResumable):
             def quota(self, owner: str) -> Quota | None:
-                plan = db.session.get(User, owner).plan
+                plan = db.session.get(User, int(owner)).plan
                 return Quota(uploads=3, bytes=plan.space - plan.used)
 
     :param uploads: The maximum number of unfinished uploads; ``None`` means no limit.

@@ -89,7 +89,9 @@ class UploadClient:
         """Create an upload without content, with tus or the IETF draft.
 
         :param length: The size of the file, in bytes.
+        :raises ValueError: The protocol is flow.js, which creates an upload with its first chunk.
         """
+        self._refuse_flow("create")
         said = metadata if filename is None else {"filename": filename, **metadata}
         headers = {**self._spoken(), "Upload-Length": str(length)}
         if said:
@@ -106,7 +108,9 @@ class UploadClient:
         :param url: The upload's :attr:`SentUpload.url`.
         :param offset: Where the content begins, in bytes.
         :param last: Whether the upload ends with this content. tus does not say so; it knows from the length.
+        :raises ValueError: The protocol is flow.js, which sends numbered chunks.
         """
+        self._refuse_flow("append")
         headers = {**self._spoken(), "Upload-Offset": str(offset)}
         kind = "offset+octet-stream" if self._protocol == "tus" else "partial-upload"
         headers["Content-Type"] = f"application/{kind}"
@@ -115,8 +119,20 @@ class UploadClient:
         return self._sent(url.rpartition("/")[2], self._client.patch(url, data=content, headers=headers))
 
     def offset(self, url: str) -> int:
-        """Return how many bytes of an upload the server has, with tus or the IETF draft."""
-        return int(self._client.head(url, headers=self._spoken()).headers["Upload-Offset"])
+        """Return how many bytes of an upload the server has, with tus or the IETF draft.
+
+        :raises ValueError: The server does not say, for example because the upload belongs to somebody else. The
+            message has the status. Or the protocol is flow.js.
+        """
+        self._refuse_flow("offset")
+        response = self._client.head(url, headers=self._spoken())
+        if "Upload-Offset" not in response.headers:
+            raise ValueError(f"HEAD {url} has no Upload-Offset: the response is {response.status}.")
+        return int(response.headers["Upload-Offset"])
+
+    def _refuse_flow(self, method: str) -> None:
+        if self._protocol == "flow":
+            raise ValueError(f"{method}() is for tus and the IETF draft; flow.js sends numbered chunks: use upload().")
 
     def _send_chunks(self, content: bytes, filename: str, size: int, metadata: Mapping[str, str]) -> SentUpload:
         count = max(1, len(content) // size)  # as flow.js counts: the last chunk is the larger one

@@ -177,6 +177,21 @@ def test_each_user_has_a_quota(ada: Visitor, bob: Visitor, protocol: str) -> Non
     assert bob.uploader(protocol).upload(bytes(1000), filename="a").status_code < 300
 
 
+def test_space_is_checked_when_an_upload_is_complete(app: Flask, ada: Visitor) -> None:
+    """In the transaction of its completion: by then, something else may have taken the space."""
+    uploader = ada.uploader()
+    sent = uploader.create(600, filename="a")
+    with app.app_context():
+        db.session.execute(db.update(User).values(used=500))
+        db.session.commit()
+    refused = uploader.append(sent.url, bytes(600), offset=0)
+    assert (refused.status_code, refused.response.text) == (413, "You have no space left.\n")
+    with app.app_context():
+        assert db.session.query(Document).count() == 0
+        assert db.session.scalars(db.select(User.used)).all() == [500] * 3
+    assert uploader.upload(bytes(500), filename="b").status_code == 204
+
+
 def test_creations_are_limited_and_content_is_not(ada: Visitor, bob: Visitor) -> None:
     """A client may send as many requests for an upload as it needs."""
     uploader = ada.uploader()

@@ -26,8 +26,8 @@ from flask_wtf import CSRFProtect
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import validate_csrf
 from sqlalchemy import event
-from sqlalchemy import func
 from sqlalchemy import select
+from sqlalchemy import update
 from werkzeug.wrappers import Response
 from wtforms import PasswordField
 from wtforms import StringField
@@ -37,6 +37,7 @@ from wtforms.validators import Length
 
 from flask_resumable import FlaskResumable
 from flask_resumable import Quota
+from flask_resumable import UploadRejected
 
 from .models import db
 from .models import Document
@@ -70,18 +71,27 @@ class Uploads(FlaskResumable[Upload]):
         return str(current_user.get_id() or abort(401, "Log in first."))
 
     def quota(self, owner: str) -> Quota:
-        space = db.session.scalars(select(User.space).filter_by(id=int(owner))).one()
-        used = db.session.scalar(select(func.sum(Upload.length)).filter_by(owner=owner, status="complete"))
-        return Quota(bytes=space - (used or 0))
+        user = db.session.scalars(select(User).filter_by(id=int(owner))).one()
+        return Quota(bytes=user.space - user.used)
 
     def on_create(self, upload: Upload) -> None:
         with new_uploads:
             pass
 
     def on_complete(self, upload: Upload) -> None:
-        assert upload.owner is not None  # see current_owner
+        assert upload.owner is not None and upload.length is not None  # see current_owner
+        has_space = User.used + upload.length <= User.space
+        change = update(User).where(User.id == int(upload.owner), has_space).values(used=User.used + upload.length)
+        if not getattr(db.session.execute(change), "rowcount"):  # noqa: B009 - mypy knows it of some results only
+            raise UploadRejected(413, "You have no space left.")
         title = upload.filename or "Untitled"
         db.session.add(Document(title=title, user_id=int(upload.owner), upload_id=upload.id))
+
+    def pre_delete(self, upload: Upload) -> None:
+        if upload.complete:
+            assert upload.owner is not None and upload.length is not None
+            change = update(User).where(User.id == int(upload.owner)).values(used=User.used - upload.length)
+            db.session.execute(change)
 
 
 uploads = Uploads(model=Upload, db=db)

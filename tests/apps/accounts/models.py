@@ -29,6 +29,7 @@ class User(UserMixin, db.Model):  # type: ignore[misc, name-defined]
     password_hash: Mapped[str]
     is_admin: Mapped[bool] = mapped_column(default=False)
     space: Mapped[int] = mapped_column(default=1_000_000)  # bytes
+    used: Mapped[int] = mapped_column(default=0)  # bytes of complete uploads
 
     def has_password(self, password: str) -> bool:
         """Whether this is the password."""
