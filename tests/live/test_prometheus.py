@@ -9,8 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import closing
 from contextlib import suppress
@@ -18,16 +16,19 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from tests.ports import free_port
-from tests.prerequisites import require_program
+
+from .prometheus import eventually
+from .prometheus import PAGE
+from .prometheus import PATIENCE
+from .prometheus import Prometheus
+from .prometheus import prometheus_of
+from .prometheus import RULES
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "monitoring.md").read_text()
-PATIENCE = 120  # seconds
 IDLE = ("object_store", "takeovers", "rescued", "storage_errors")  # what does not happen here
 TUS = {"Tus-Resumable": "1.0.0"}
 APP = """
@@ -80,13 +81,6 @@ class Site:
         return sum(map(float, found))
 
 
-def _eventually(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Set up as docs/monitoring.md says."""
@@ -115,7 +109,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
                     return made.request("GET", "/pid")[0] == 200
                 return False
 
-            _eventually(is_up)
+            eventually(is_up)
             yield made
         finally:
             server.terminate()
@@ -134,7 +128,7 @@ def test_two_workers_count_together(site: Site) -> None:
         pids.add(site.request("GET", "/pid")[2])
         return len(pids) == 2 and sent > 20
 
-    _eventually(is_seen_by_both)
+    eventually(is_seen_by_both)
     assert site.value("uploads_completed_total") == sent
     assert site.value("received_bytes_total") == 3 * sent
 
@@ -144,12 +138,12 @@ def test_two_workers_count_together(site: Site) -> None:
         head += "Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\nContent-Length: 1000000\r\n\r\n"
         slow.sendall(head.encode() + b"x" * 100_000)
         # A long body counts while it comes.
-        _eventually(lambda: site.value("received_bytes_total") == 3 * sent + 100_000)
+        eventually(lambda: site.value("received_bytes_total") == 3 * sent + 100_000)
         assert site.value("uploads_receiving") == 1
         for pid in pids:
             os.kill(int(pid), signal.SIGKILL)
-        _eventually(lambda: not pids & {site.request("GET", "/pid")[2] for _ in range(4)})
-    _eventually(lambda: site.value("uploads_receiving") == 0)
+        eventually(lambda: not pids & {site.request("GET", "/pid")[2] for _ in range(4)})
+    eventually(lambda: site.value("uploads_receiving") == 0)
     assert site.value("uploads_completed_total") == sent
     assert site.value("received_bytes_total") == 3 * sent + 100_000
 
@@ -163,61 +157,11 @@ def test_the_command_counts_as_well(site: Site) -> None:
     assert site.value("cleanup_last_run_timestamp_seconds") > 1.7e9
 
 
-@dataclass
-class Prometheus:
-    """A server that reads the site's metrics."""
-
-    port: int
-
-    def get(self, path: str, **query: str) -> Any:
-        """What its API says."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request("GET", f"/api/v1/{path}?{urlencode(query)}")
-            with connection.getresponse() as response:
-                answer = json.loads(response.read())
-        assert answer["status"] == "success", answer
-        return answer["data"]
-
-    def result(self, expression: str) -> list[Any]:
-        """What an expression is now."""
-        found: list[Any] = self.get("query", query=expression)["result"]
-        return found
-
-
-RULES = re.findall(r"```yaml\n(groups:\n.*?)```", PAGE, re.DOTALL)
-
-
 @pytest.fixture
 def prometheus(site: Site, tmp_path: Path) -> Iterator[Prometheus]:
     """Debian's, with the rules of the page."""
-    program = require_program("prometheus", "apt-get install prometheus")
-    names = []
-    for number, rules in enumerate(RULES):
-        names.append(f"rules{number}.yml")
-        (tmp_path / names[-1]).write_text(rules)
-    config = {
-        "global": {"scrape_interval": "3s", "evaluation_interval": "3s"},
-        "rule_files": names,
-        "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": [f"127.0.0.1:{site.port}"]}]}],
-    }
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-    port = free_port()
-    options = [f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]
-    with (tmp_path / "prometheus.log").open("w") as log:
-        server = subprocess.Popen([program, *options], cwd=tmp_path, stdout=log, stderr=log)
-        try:
-            made = Prometheus(port)
-
-            def is_up() -> bool:
-                with suppress(OSError, ValueError):
-                    return bool(made.result("up == 1"))
-                return False
-
-            _eventually(is_up)
-            yield made
-        finally:
-            server.terminate()
-            server.wait(PATIENCE)
+    with prometheus_of(tmp_path, [site.port]) as made:
+        yield made
 
 
 def _queries() -> list[str]:
@@ -236,7 +180,7 @@ def test_prometheus_reads_what_the_dashboard_shows(site: Site, prometheus: Prome
         assert site.upload(b"x" * 13) == 422
 
     work()
-    _eventually(lambda: prometheus.result('resumable_errors_total{error="UploadRejected"}'))
+    eventually(lambda: prometheus.result('resumable_errors_total{error="UploadRejected"}'))
     waiting = {query.replace("$__rate_interval", "1m") for query in _queries()}
     idle = {query for query in waiting if any(name in query for name in IDLE)}
     for query in idle:
@@ -247,18 +191,15 @@ def test_prometheus_reads_what_the_dashboard_shows(site: Site, prometheus: Prome
         waiting.difference_update({query for query in waiting if query in idle or prometheus.result(query)})
         return not waiting
 
-    _eventually(all_have_values)
+    eventually(all_have_values)
 
 
 def test_the_rules_work(site: Site, prometheus: Prometheus) -> None:
     """The alerts are valid and quiet, and dashboards for tusd find its names."""
     assert site.upload(b"abc") == 201
-    groups = prometheus.get("rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert len(rules) == sum(text.count("- alert:") + text.count("- record:") for text in RULES)
-    _eventually(lambda: prometheus.result("tusd_uploads_finished"))
+    assert len(prometheus.rules) == sum(text.count("- alert:") + text.count("- record:") for text in RULES)
+    eventually(lambda: prometheus.result("tusd_uploads_finished"))
     for name in ("requests_total", "bytes_received", "uploads_created", "uploads_finished", "hook_invocations_total"):
-        _eventually(lambda name=name: prometheus.result(f"tusd_{name}"))  # type: ignore[misc]
-    rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
-    assert {rule["health"] for rule in rules} == {"ok"}
-    assert not [rule for rule in rules if rule["type"] == "alerting" and rule["state"] == "firing"]
+        eventually(lambda name=name: prometheus.result(f"tusd_{name}"))  # type: ignore[misc]
+    assert {rule["health"] for rule in prometheus.rules} == {"ok"}
+    assert not prometheus.firing

@@ -24,8 +24,15 @@ def require_nginx() -> str:
 class Nginx:
     """A proxy that knows no stickiness: each request may go to any of the ports."""
 
-    def __init__(self, folder: Path, ports: Sequence[int], configuration: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, ports: Sequence[int], configuration: str | None = None, *, gives_up: bool = False
+    ) -> None:
+        """Start it.
+
+        :param gives_up: Leave a node alone for ten seconds after it could not be reached, as nginx does by default.
+        """
         program = require_nginx()
+        self._options = "" if gives_up else " max_fails=0"
         self.port = free_port()
         folder.mkdir()
         (folder / "nginx.conf").write_text(self._configured(folder, ports, configuration))
@@ -41,7 +48,7 @@ class Nginx:
     def _configured(self, folder: Path, ports: Sequence[int], configuration: str | None) -> str:
         """The demo's configuration, or another one, but for names and places."""
         text = configuration or CONFIGURATION.read_text()
-        servers = " ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
+        servers = " ".join(f"server 127.0.0.1:{port}{self._options};" for port in ports)
         for pattern, replacement in (
             (r"server app:8000;", servers),
             (r"listen 8080", f"listen 127.0.0.1:{self.port}"),
