@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
 from flask_resumable import Upload
 from flask_resumable import UploadRejected
@@ -241,3 +242,18 @@ def test_the_views_own_guard_is_respected(tmp_path: Path, registry: CollectorReg
 
     _create(app.test_client(), 1)
     assert re.search(r"^resumable_uploads_created_total\{.*\} 1\.0$", app.test_client().get("/internal").text, re.M)
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_missing_folder_of_counters_is_named(
+    tmp_path: Path, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, is_file: bool
+) -> None:
+    """The app does not start, and the error says which variable is wrong and what to do."""
+    folder = tmp_path / "counters"
+    if is_file:
+        folder.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+    app = Flask("app", instance_path=str(tmp_path))
+    app.config["RESUMABLE_METRICS"] = registry
+    with pytest.raises(ConfigurationError, match=rf"PROMETHEUS_MULTIPROC_DIR names '{folder}'.* create it before"):
+        FlaskResumable(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from prometheus_client import REGISTRY
 from ..core.placement import storage_of
 from ..core.upload import Upload
 from ..errors import ClaimLost
+from ..errors import ConfigurationError
 from ..errors import UploadRejected
 from ..interfaces.observer import Activity
 from ..interfaces.observer import Cleanup
@@ -35,6 +37,7 @@ class Metrics(Observer):
     kinds = frozenset(Kind)
 
     def __init__(self, storage: str, registry: CollectorRegistry = REGISTRY) -> None:
+        _check_folder()
         self._default = storage
         self._metrics = instruments_in(registry)
 
@@ -113,3 +116,14 @@ class Metrics(Observer):
 
 def _protocol(upload: Upload) -> str:
     return upload.protocol or "unknown"
+
+
+def _check_folder() -> None:
+    """Say what is wrong with the folder of ``prometheus_client``, which would only name a file of its own."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        problem = "may not write to" if os.path.isdir(folder) else "does not find"
+        raise ConfigurationError(
+            f"The environment variable PROMETHEUS_MULTIPROC_DIR names {folder!r}, a folder that this process {problem}:"
+            " create it before the app starts, for the user that runs the app, or unset the variable."
+        )

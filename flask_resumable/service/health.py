@@ -102,7 +102,7 @@ def _count(found: int) -> str:
 def _expired(service: UploadService) -> CheckResult:
     found = len(service.repository.expired(service.now() - _OVERDUE, limit=_MANY))
     if not found:
-        return CheckResult("expired uploads", OK, "Expired uploads are being removed.")
+        return CheckResult("expired uploads", OK, "No upload expired more than a day ago.")
     text = f"{_count(found)} uploads expired more than a day ago: run 'flask tus delete_expired' every hour."
     return CheckResult("expired uploads", WARNING, text, "not_cleaned_up")
 
