@@ -79,6 +79,28 @@ def test_an_offset_that_nobody_gets_is_explained(app: Flask, protocol: str) -> N
         UploadClient(app.test_client(), protocol=protocol).offset(f"/files/{'0' * 32}")
 
 
+def test_each_app_has_its_own_clock(tmp_path: Path, resumable: FlaskResumable, app: Flask, clock: ManualClock) -> None:
+    """One object can serve the app of a test and another one."""
+    other = Flask("other", instance_path=str(tmp_path / "other"))
+    resumable.init_app(other)
+    clock.advance(days=-30)
+    created = []
+    for client in (app.test_client(), other.test_client()):
+        sent = UploadClient(client).create(5)
+        with client.application.app_context():
+            upload = resumable.get(sent.id)
+            assert upload is not None
+            created.append(upload.created_at)
+    assert (created[1] - created[0]).days in (29, 30)
+
+
+def test_large_forms_leave_no_open_file(app: Flask) -> None:
+    """Werkzeug keeps them in a temporary file, and a test that treats warnings as errors would fail."""
+    sent = UploadClient(app.test_client(), protocol="flow").upload(bytes(600_000))
+    assert sent.status_code == 200
+    assert sent.response.request.input_stream.closed
+
+
 def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     """All files on the page about tests, run as they are."""
     page = (ROOT / "docs" / "testing.md").read_text()

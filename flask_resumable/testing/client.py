@@ -54,7 +54,7 @@ class UploadClient:
     :param client: The test client of the app, logged in as you need it.
     :param protocol: ``"tus"``, ``"flow"`` or ``"ietf"``.
     :param headers: Headers for every request, such as ``{"Authorization": "Bearer ..."}``.
-    :raises ValueError: The app does not serve this protocol.
+    :raises ValueError: The app does not serve this protocol, or a method cannot do what it is asked with it.
     """
 
     def __init__(self, client: FlaskClient, *, protocol: str = "tus", headers: Mapping[str, str] | None = None) -> None:
@@ -150,6 +150,7 @@ class UploadClient:
             response = self._client.post(
                 self._url, data={**form, "file": (io.BytesIO(chunk), filename)}, headers=self._headers
             )
+            response.request.input_stream.close()  # a temporary file, if the form is large
             if response.status_code >= 400:
                 return self._sent("", response)
         return self._sent((response.get_json(silent=True) or {}).get("id", ""), response)
