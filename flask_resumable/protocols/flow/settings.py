@@ -38,7 +38,10 @@ class FlowSettings(ProtocolSettings):
         "HTTP methods with which clients may test for a chunk (`testMethod`).",
     )
     permanent_errors: bool = setting(
-        checks.flag, False, "Respond to bad requests with 415 instead of 400 or 413, so that clients stop retrying."
+        checks.flag,
+        False,
+        "Respond to bad requests with 415 instead of 400 or 413, and instead of the 403 for a token, so that clients "
+        "stop retrying.",
     )
     max_chunks: int = setting(checks.whole(1), 100_000, "The maximum number of chunks in a file.")
     max_chunk_size: int = setting(checks.size(1), 2**30, "The maximum size of a chunk, in bytes.")
