@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,3 +123,11 @@ def app(tmp_path: Path) -> Iterator[Flask]:
     state = app.extensions.get("resumable")
     if state is not None and hasattr(state.repository, "dispose"):
         state.repository.dispose()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what no encoding can write, such as half a surrogate pair in a log. Reports travel between processes."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
