@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
 
+from .core.printable import printable
 from .errors import ConfigurationError
 from .interfaces import StateRepository
 from .interfaces import Storage
@@ -38,7 +39,7 @@ def check_writable(
     found = [(name, problem) for name, problem in _problems(settings, chunks, storage, repository) if problem]
     for name, problem in found:
         if only_warn or problem.passes:
-            logger.warning("%s: %s, so uploads will fail.", name, problem.text)
+            logger.warning("%s: %s, so uploads will fail.", name, printable(problem.text))
     lasting = [f"{name}: {problem.text}" for name, problem in found if not problem.passes]
     if lasting and not only_warn:
         raise ConfigurationError("\n  ".join(["Uploads cannot be stored:", *lasting, _REMEDY]))

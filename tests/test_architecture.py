@@ -33,7 +33,7 @@ ALLOWED = {
     "repositories": {"core", "interfaces", "models", "settings"},
     "storage": {"core", "interfaces", "processes", "settings"},
     "signing": {"core"},
-    "startup": {"interfaces", "settings"},
+    "startup": {"core", "interfaces", "settings"},
     "state": {"core", "interfaces", "service", "settings", "signing"},
     "wsgi": {"core", "interfaces"},
     "downloads": {"core", "interfaces", "state"},

@@ -15,6 +15,7 @@ from ..core.health import ERROR
 from ..core.health import OK
 from ..core.health import WARNING
 from ..core.ids import id_in
+from ..core.printable import printable
 from ..core.selection import Selection
 from ..core.upload import Status
 from ..core.upload import Upload
@@ -64,7 +65,7 @@ def _guarded(name: str, run: Callable[[], CheckResult]) -> CheckResult:
 
 def _failed(name: str, error: Exception) -> CheckResult:
     cause = error.__cause__ or error
-    logger.warning("The check of %s failed: %s", name, cause)  # the message itself may name hosts and users
+    logger.warning("The check of %s failed: %s", name, printable(cause))  # the message itself may name hosts and users
     kind = type(cause).__name__
     if name == "database" and _SCHEMA.search(f"{type(getattr(cause, 'orig', cause)).__name__} {cause}"):
         text = f"The table is not as the model says ({kind}): create it, or run migrations."
