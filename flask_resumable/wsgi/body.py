@@ -138,14 +138,14 @@ class RequestContent:
                 block = self._source.take_unseen(min(left, body.unseen))
             else:
                 block = self._source.take(left or 1)  # without room, find out whether the client sent too much
-            if block is None and self.withholds and self._may_end:
+            if block is None and self._stop_at is not None and self.withholds and self._may_end():
                 self._source.read_arrived()
                 block = self._source.take(left or 1)
         except NetworkError:
             logger.debug("A body could not be read to its end.", exc_info=True)  # usually the client disconnected
             return self._end() if self._worker.alive else self._stop()
         if block is None:
-            if self._may_end:
+            if self._stop_at is not None and self._may_end():
                 if self.is_stopping:
                     return self._stop()
                 self.is_stopping = True
@@ -163,9 +163,8 @@ class RequestContent:
         self.is_stopping = False
         return block
 
-    @property
     def _may_end(self) -> bool:
-        """Whether the server stops, and this thread can find out that nothing more has arrived."""
+        """Whether it is time to stop with the server, and this thread can find out that nothing more has arrived."""
         if self._stop_at is None or time.monotonic() < self._stop_at:
             return False
         return not self.withholds or (threading.get_ident() == self._owner and self._interruption is None)
