@@ -118,7 +118,7 @@ class Upload:
 
         It is the id, unless the app chose that.
         """
-        return place.name_in(self.storage) or self.id
+        return self.id if place.KEY not in self.storage else place.name_in(self.storage) or self.id
 
     def is_same(self, other: Upload) -> bool:
         """Whether ``other`` is this upload, and not one that was given the same id after this one was removed."""
