@@ -32,7 +32,7 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
             yield title, match["code"]
 
 
-APPS = [pytest.param(code, id=title) for title, code in blocks("python") if "app = Flask" in code]
+APPS = [pytest.param(code, id=title) for title, code in blocks("python") if "import Flask" in code]
 TESTS = [pytest.param(code, id=code.split()[1]) for _, code in blocks("python") if code.startswith("# test_")]
 
 
@@ -58,7 +58,7 @@ def execute(code: str, home: Path) -> dict[str, Any]:
 def upload(app: Flask) -> None:
     """Upload a file to an app."""
     client = app.test_client()
-    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Upload-Metadata": "filename YS50eHQ="}
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Upload-Metadata": "filename YS50eHQ=,report Nw=="}
     created = client.post("/files/", headers=headers)
     assert created.status_code == 201, created.text
     headers = {
