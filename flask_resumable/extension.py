@@ -514,8 +514,9 @@ class FlaskResumable(Generic[UploadT]):
 
         ::
 
-            def choose_id(self, upload: Upload) -> str:
-                return f"report-{upload.metadata['report']}"
+            def choose_id(self, upload: Upload) -> str | None:
+                report = upload.metadata.get("report", "")
+                return f"report-{report}" if report.isdecimal() else None
 
         The id has 1 to 64 lower-case letters, digits, ``-`` and ``_``, and does not begin with ``-``. Anything else
         raises :exc:`ValueError` in the request, and so does ``"status"``, which flow.js uses.

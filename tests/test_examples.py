@@ -135,8 +135,8 @@ def flow(client: FlaskClient) -> int:
 
 def set_up(name: str, app: Flask, db: Any, document: Any) -> None:
     """The class of this name from the README, with what it needs around it."""
-    found = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    (code,) = (block for block in found if name in block)
+    text = "\n".join((ROOT / page).read_text() for page in ("README.md", "docs/hooks.md"))
+    code = next(block for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) if name in block)
     known = {
         "app": app,
         "db": db,

@@ -90,7 +90,7 @@ class Uploads(FlaskResumable[Upload]):
     def pre_delete(self, upload: Upload) -> None:
         if upload.complete:
             assert upload.owner is not None and upload.length is not None
-            change = update(User).where(User.id == int(upload.owner)).values(used=User.used - upload.length)
+            change = update(User).where(User.id == int(upload.owner)).values(used=User.used - upload.received)
             db.session.execute(change)
 
 
