@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +30,11 @@ def make(folder: Path, **settings: Any) -> tuple[Flask, FlaskResumable]:
 
 
 @pytest.fixture
-def resumable(tmp_path: Path) -> FlaskResumable:
+def resumable(tmp_path: Path) -> Iterator[FlaskResumable]:
     """The extension of an app with a public URL, within an app context and without a request."""
     app, resumable = make(tmp_path, RESUMABLE_PUBLIC_URL=BASE + "/")
-    app.app_context().push()
-    return resumable
+    with app.app_context():
+        yield resumable
 
 
 def create(client: FlaskClient, headers: dict[str, str], path: str = "/files/") -> str:
