@@ -38,4 +38,5 @@ if (code.includes('tus.Upload')) {
   vm.runInThisContext(readFileSync(flowFile, 'utf8'))
   globalThis.file = new File([content], 'letter.txt')
 }
+globalThis.location = new URL(origin)
 vm.runInThisContext(code.replaceAll("'/files/'", `'${origin}/files/'`))

@@ -41,7 +41,7 @@ def pytest_runtest_makereport() -> Any:
     """Show what its servers have logged when a test fails."""
     report = yield
     if report.failed:
-        for server in _used:
+        for server in (server for server in _used if server.log.exists()):
             report.sections.append((f"log of {server.kind}", server.log.read_text()[-LOG_TAIL:]))
     return report
 
