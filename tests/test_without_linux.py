@@ -37,7 +37,6 @@ SOME = {
 IN_TIME = (
     "not sync and not gevent and not sigterm and not reload and not dies_in_a_hook and not killed_in_on_complete "
     "and not after_each_cut and not at_one_offset "
-    "and not is_just_reading "  # it needs what Linux still returns of a connection that was shut down
     "and not (flask_sqlalchemy and not folder)"  # the database makes no difference here
 )
 

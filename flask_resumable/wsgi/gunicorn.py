@@ -293,8 +293,10 @@ class GunicornFrames(ReadsAhead):
 
     def interrupt(self) -> bool:
         self._is_interrupted = True
-        if is_plain(self._socket):
-            shut(self._socket)  # the parser still finds what is in the kernel
+        # If the worker stops, the parser gives up by itself within a TICK. A connection that is shut down would lose
+        # what is in the kernel on macOS and BSD.
+        if self._worker.alive and is_plain(self._socket):
+            shut(self._socket)
         return True
 
     def abandon(self) -> None:
