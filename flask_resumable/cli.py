@@ -72,6 +72,10 @@ def _state() -> State:
     return state
 
 
+def _not_found(upload_id: str) -> click.ClickException:
+    return click.ClickException(f"No upload has the id {upload_id!r}. 'flask tus list' lists them.")
+
+
 def _hooks_context(state: State) -> AbstractContextManager[object]:
     """Return the context in which a command calls hooks."""
     return current_app.test_request_context() if state.settings.command_requests else nullcontext()
@@ -173,7 +177,7 @@ def delete(upload_id: str) -> None:
     try:
         state.service.delete(upload_id, owner=state.repository.get(upload_id).owner)
     except UploadNotFound:
-        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
+        raise _not_found(upload_id) from None
     except ResumableError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"Removed: {upload_id}.")
@@ -187,7 +191,7 @@ def retry(upload_id: str) -> None:
     try:
         upload = state.service.catch_up(upload_id)
     except UploadNotFound:
-        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
+        raise _not_found(upload_id) from None
     except ResumableError as error:
         raise click.ClickException(str(error)) from None
     except Exception as error:
@@ -375,7 +379,7 @@ def show(upload_id: str) -> None:
     try:
         upload = state.repository.get(upload_id)
     except UploadNotFound:
-        raise click.ClickException(f"There is no upload with the id {upload_id!r}.") from None
+        raise _not_found(upload_id) from None
     known: dict[str, Any] = {
         "id": upload.id,
         "status": upload.status.value,
@@ -406,7 +410,7 @@ def mark(upload_id: str, state: str, reason: str | None) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not _state().repository.mark(upload_id, processing):
-        raise click.ClickException(f"There is no upload with the id {upload_id!r}.")
+        raise _not_found(upload_id)
 
 
 def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:

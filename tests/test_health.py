@@ -146,7 +146,10 @@ def test_one_upload_is_removed(app: Flask, uploads: Uploads) -> None:
     assert not (folder(app) / ".partial" / f"{upload_id}.part").exists()
     for command in ("delete", "retry"):
         again = run(app, command, upload_id)
-        assert (again.exit_code, again.output) == (1, f"Error: There is no upload with the id {upload_id!r}.\n")
+        assert (again.exit_code, again.output) == (
+            1,
+            f"Error: No upload has the id {upload_id!r}. 'flask tus list' lists them.\n",
+        )
 
 
 def test_uploads_are_selected_and_counted(app: Flask, uploads: Uploads) -> None:
