@@ -122,7 +122,8 @@ class Upload:
 
     def is_same(self, other: Upload) -> bool:
         """Whether ``other`` is this upload, and not one that was given the same id after this one was removed."""
-        return self.stored_as == other.stored_as
+        is_random = place.KEY not in self.storage and place.KEY not in other.storage
+        return self.id == other.id if is_random else self.stored_as == other.stored_as
 
     @property
     def is_whole(self) -> bool:

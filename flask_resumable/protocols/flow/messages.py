@@ -208,7 +208,9 @@ def parse_file(parameters: Parameters, policy: FlowPolicy, *, whole: int | None 
         chunk_size=chunk_size,
         total_chunks=total_chunks,
         query={key: value for key, value in parameters.items() if key not in own and may_keep(key, value)},
-        further=tuple(pair for pair in parameters.further if pair[0] not in own and may_keep(*pair)),
+        further=tuple(pair for pair in parameters.further if pair[0] not in own and may_keep(*pair))
+        if parameters.further
+        else (),
         identity=tuple(map(parameters.get, policy.identity_parameters)),
     )
 

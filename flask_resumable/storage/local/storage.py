@@ -108,15 +108,14 @@ class LocalStorage:
         held = self._raised_fence(upload, fence, expect_new=start == 0, progress=start)
         with closing_on_error(held.close):
             with file_errors:
-                descriptor = self._open_part(upload, create=start == 0)
+                descriptor = self._open_part(self._paths.part(upload), create=start == 0)
             with closing_on_error(partial(os.close, descriptor)), file_errors:
                 size = os.fstat(descriptor).st_size
                 if size < start:
                     raise BytesLost(size)
         return LocalWriter(descriptor, held, fence, start, self._durability)
 
-    def _open_part(self, upload: Upload, *, create: bool) -> int:
-        path = self._paths.part(upload)
+    def _open_part(self, path: str, *, create: bool) -> int:
         if create and self._durability != "full":
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -229,14 +228,15 @@ class LocalStorage:
             return None
         fence = self._open_fence(upload)
         with closing_on_error(fence.close):
-            open_file = partial(self._open_part, upload, create=True)
-            return ChunkInPlace(self._paths.part(upload), open_file, fence, number, start, size, self._durability)
+            path = self._paths.part(upload)
+            open_file = partial(self._open_part, path, create=True)
+            return ChunkInPlace(path, open_file, fence, number, start, size, self._durability)
 
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
         with file_errors, fence.shared():
             if "chunks" in upload.storage:
                 return self._chunks.store(upload, number, content, self._sync)
-            descriptor = self._open_part(upload, create=True)
+            descriptor = self._open_part(self._paths.part(upload), create=True)
             try:
                 while block := content.read(_BLOCK):
                     start += write_all(descriptor, block, start)
@@ -292,7 +292,7 @@ class LocalStorage:
         with file_errors:
             if upload.length == 0:
                 self._make_work()
-                os.close(self._open_part(upload, create=True))
+                os.close(self._open_part(part, create=True))
             size = size_of(part) or 0
         if size < upload.length:
             raise BytesLost(size)  # before the fence is closed, so that the upload can continue from there
@@ -311,7 +311,7 @@ class LocalStorage:
     def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
         """Copy the parts, within the kernel if possible."""
         with closing(self._raised_fence(upload, fence)) as held, file_errors:
-            descriptor = self._open_part(upload, create=True)
+            descriptor = self._open_part(self._paths.part(upload), create=True)
             try:
                 position = 0
                 for part in parts:
