@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -182,3 +185,33 @@ def pending(app: Flask, hook: str, work: Callable[[Any], object], *, length: int
     url = tus.new(length)
     tus.patch(url, 0, b"hello")
     return url, clock
+
+
+_DIES = """
+import os, sys
+from flask import Flask
+from flask_resumable import FlaskResumable
+
+class Uploads(FlaskResumable):
+    def on_complete(self, upload):
+        if "FAIL" in os.environ:
+            os._exit(9)
+
+app = Flask(__name__, instance_path=sys.argv[1] if __name__ == "__main__" else os.getcwd())
+app.config["TUS_LEASE"] = 600
+Uploads(app)
+if __name__ == "__main__":
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Content-Type": "application/offset+octet-stream"}
+    app.test_client().post("/files/", headers=headers, data=b"hello")
+"""
+
+
+def test_the_hook_of_a_dead_process_is_made_up_for_at_once(tmp_path: Path) -> None:
+    """Although its claim has not run out."""
+    (tmp_path / "dying.py").write_text(_DIES)
+    script = [sys.executable, "dying.py", str(tmp_path)]
+    assert subprocess.run(script, cwd=tmp_path, env={**os.environ, "FAIL": "1"}, timeout=60).returncode == 9
+    command = [sys.executable, "-m", "flask", "--app", "dying", "tus", "complete_pending"]
+    for completed in (1, 0):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.stdout == f"Uploads completed: {completed}, failed: 0.\n", done.stderr

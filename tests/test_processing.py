@@ -145,7 +145,7 @@ def test_the_operator_marks_it(site: Site) -> None:
     assert _shown(site, upload_id)["processing"]["reason"] == "lost"
     site.command("mark", upload_id, "ready")
     assert "Only 'failed'" in site.command("mark", upload_id, "ready", "--reason", "no", code=2)
-    assert "no upload" in site.command("mark", "0" * 32, "ready", code=1)
+    assert "No upload" in site.command("mark", "0" * 32, "ready", code=1)
     site.command("mark", upload_id, "done", code=2)
 
 

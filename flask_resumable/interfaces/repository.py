@@ -217,8 +217,8 @@ class StateRepository(Protocol):
         """
         ...
 
-    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
-        """Return up to ``limit`` unclaimed uploads that wait for the server to complete them.
+    def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
+        """Return up to ``limit`` uploads that wait for the server to complete them, whether they are claimed or not.
 
         These are uploads in ``FINISHING`` and final uploads in ``ACTIVE``. They are sorted by id, greater than
         ``after``.

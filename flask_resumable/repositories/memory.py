@@ -213,11 +213,11 @@ class MemoryRepository:
         found = [upload for upload in self._unclaimed(now) if upload.removable_at and upload.removable_at <= now]
         return sorted((upload for upload in found if start is None or _removal(upload) > start), key=_removal)[:limit]
 
-    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+    def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
         return self._page(
             (
                 upload
-                for upload in self._unclaimed(now)
+                for upload in self._all()
                 if upload.status is Status.FINISHING or (upload.status is Status.ACTIVE and upload.is_final)
             ),
             limit,

@@ -307,6 +307,10 @@ class Claims:
             return upload.id not in self._coming and self.found(upload.id, upload.fence) is None
         return is_dead(upload.claimed_by)
 
+    def is_held(self, upload: Upload) -> bool:
+        """Whether a request that seems to be alive has claimed the upload."""
+        return upload.is_claimed(self._now()) and not self.is_gone(upload)
+
     def is_receiving(self, upload: Upload) -> bool:
         """Whether a request that seems to be alive is receiving content, so that the upload does not expire yet."""
         if not upload.is_receiving or self.is_gone(upload):

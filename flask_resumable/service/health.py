@@ -109,9 +109,9 @@ def _expired(service: UploadService) -> CheckResult:
 
 
 def _pending(service: UploadService) -> CheckResult:
-    now = service.now()
-    uploads = [upload for upload in service.repository.pending(now, limit=_MANY) if upload.status is Status.FINISHING]
-    found = sum(_is_older(upload, now - _STUCK) for upload in uploads)
+    uploads = next(service.pending(batch=_MANY), [])
+    stuck = service.now() - _STUCK
+    found = sum(upload.status is Status.FINISHING and _is_older(upload, stuck) for upload in uploads)
     if not found:
         return CheckResult("pending uploads", OK, "No upload waits for on_complete.")
     text = f"on_complete has not succeeded for {_count(found)} uploads: run 'flask tus complete_pending', see the log."

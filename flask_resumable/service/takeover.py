@@ -155,7 +155,7 @@ class Takeover:
 
     def _is_over(self, upload: Upload) -> bool:
         """Whether there is no request left to ask."""
-        return not upload.is_claimed(self._now()) or self._claims.is_gone(upload)
+        return not self._claims.is_held(upload)
 
     def _shown(self, claimed: ClaimedUpload, upload: Upload) -> Upload:
         if claimed.transfer is None:

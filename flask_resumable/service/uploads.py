@@ -221,7 +221,7 @@ class UploadService:
 
     def _is_busy(self, upload: Upload) -> bool:
         """Whether a request that seems to be alive is receiving more content."""
-        return upload.is_claimed(self.now()) and not self._claims.is_gone(upload) and not upload.is_ready
+        return self._claims.is_held(upload) and not upload.is_ready
 
     def _is_at_rest(self, upload: Upload) -> bool:
         """Whether the record can be reported as it is: nobody is changing it, and no step is due."""
@@ -336,10 +336,10 @@ class UploadService:
             return claimed.upload
 
     def pending(self, *, batch: int) -> Iterator[Sequence[Upload]]:
-        """Yield batches of uploads that wait for the server to complete them."""
+        """Yield batches of uploads that wait for the server to complete them, without those that it is completing."""
         after = ""
-        while uploads := self.repository.pending(self.now(), limit=batch, after=after):
-            yield uploads
+        while uploads := self.repository.pending(limit=batch, after=after):
+            yield [upload for upload in uploads if not self._claims.is_held(upload)]
             after = uploads[-1].id
 
     # --- internals ---

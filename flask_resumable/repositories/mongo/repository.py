@@ -265,9 +265,9 @@ class MongoengineRepository:
             conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})
         return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
 
-    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+    def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
         waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "concat_kind": "final"}]}
-        return self._uploads({"$and": [waits, self._is_unclaimed(now)], "_id": {"$gt": after}}, limit)
+        return self._uploads(waits | {"_id": {"$gt": after}}, limit)
 
     def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
         return self._uploads({"_id": {"$gt": after}} | self._wanted(selection), limit)

@@ -319,13 +319,13 @@ class Records:
             query = query.where(at >= after.removable_at, behind)  # redundant, but helps the index
         return self._uploads(query.order_by(at, upload_id).limit(limit))
 
-    def pending(self, now: datetime, *, limit: int, after: str = "") -> Sequence[Upload]:
+    def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
         status = self._c["status"]
         waits = or_(
             status == Status.FINISHING.value,
             and_(status == Status.ACTIVE.value, self._c["concat_kind"] == "final"),
         )
-        query = self._statements.select.where(waits, self._is_unclaimed(now), self._c["id"] > after)
+        query = self._statements.select.where(waits, self._c["id"] > after)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
     def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
