@@ -9,6 +9,7 @@
 # make docs: check the documentation and build it in docs/_build
 # make bench: compare uploads with other servers, up to 2 hours; make bench ARGS=--quick, 8 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
+# make proof: try for hours to break what is promised; make proof ARGS=--quick, some minutes; ARGS=--help
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 # Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs bench bench-flaky bench-peers clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs bench bench-flaky bench-peers proof clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -70,6 +71,10 @@ bench: $(VENV)/bench bench/peers/node_modules/.installed
 
 bench-flaky: $(VENV)/bench bench/peers/node_modules/.installed
 	$(BIN)/python -m bench.flaky $(ARGS)
+
+# As root: losses of power need file systems of their own.
+proof: $(VENV)/test
+	$(BIN)/python -m proof $(ARGS)
 
 bench-peers:
 	-GOBIN=$(CURDIR)/bench/peers/bin go install github.com/tus/tusd/v2/cmd/tusd@v2.9.1
