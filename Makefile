@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 # Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs bench bench-flaky bench-peers proof clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs dist bench bench-flaky bench-peers proof clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -64,6 +64,13 @@ lint: $(VENV)/test
 docs: $(VENV)/docs
 	$(BIN)/codespell --ignore-words-list nin README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md flask_resumable
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+# What a release uploads. The folder is emptied first, so that no older file is checked or uploaded.
+dist: $(VENV)/test
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 # Servers to compare with that cannot be installed are left out, with a message.
 bench: $(VENV)/bench bench/peers/node_modules/.installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -16,17 +17,30 @@ BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOW = ROOT / ".github" / "workflows" / "tests.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 SCHEMAS = {
-    "vendor.github-workflows": ".github/workflows/tests.yml",
-    "vendor.dependabot": ".github/dependabot.yml",
-    "vendor.github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    ".github/workflows/tests.yml": "vendor.github-workflows",
+    ".github/workflows/release.yml": "vendor.github-workflows",
+    ".github/dependabot.yml": "vendor.dependabot",
+    ".github/ISSUE_TEMPLATE/config.yml": "vendor.github-issue-config",
 }
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_the_hosts_files_follow_their_schemas(schema: str) -> None:
-    """Workflow, dependabot and issue settings are what the host reads."""
-    subprocess.run([BIN / "check-jsonschema", "--builtin-schema", schema, ROOT / SCHEMAS[schema]], check=True)
+@pytest.mark.parametrize("path", SCHEMAS)
+def test_the_hosts_files_follow_their_schemas(path: str) -> None:
+    """Workflows, dependabot and issue settings are what the host reads."""
+    subprocess.run([BIN / "check-jsonschema", "--builtin-schema", SCHEMAS[path], ROOT / path], check=True)
+
+
+def test_a_release_tries_each_extra() -> None:
+    """Those that users install; what it imports exists."""
+    jobs = yaml.safe_load(RELEASE.read_text())["jobs"]
+    tried = {item["extra"]: item["imports"] for item in jobs["extras"]["strategy"]["matrix"]["include"]}
+    assert set(tried) == set(PROJECT["project"]["optional-dependencies"]) - {"bench", "demo", "docs", "test"}
+    for modules in tried.values():
+        for module in modules.split(", "):
+            assert importlib.util.find_spec(module) is not None
+    assert set(jobs) - {"upload"} == set(jobs["upload"]["needs"])
 
 
 def test_issue_forms_follow_their_schema() -> None:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
+import zipfile
+from functools import cache
+from importlib.metadata import distribution
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from tests.test_architecture import _imports as imports_of
+from tests.test_architecture import MODULES
 from tests.test_documentation import blocks
 from tests.test_documentation import CHECK_TUS
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What git does not have, or what a release does not need.
-NOT_COPIED = shutil.ignore_patterns(".*", "node_modules", "*.egg-info", "build", "dist", "_build", "bin", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns("node_modules", "*.egg-info", "build", "dist", "_build", "bin", "__pycache__")
+# Made by the build.
+METADATA = {"PKG-INFO", "setup.cfg"}
+# The parts of the package that need an extra, and what may be imported wherever it is installed already.
+PARTS = {
+    "models.mongoengine": "mongoengine",
+    "repositories.mongo": "mongoengine",
+    "storage.s3": "s3",
+    "metrics": "metrics",
+    "tracing": "tracing",
+}
+WITHOUT_EXTRA = {"testing": {"pytest"}, "core.checksum": {"blake3", "xxhash"}, "wsgi.gevent": {"gevent"}}
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -26,24 +48,65 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+def tracked() -> list[str] | None:
+    """The files that git has or is about to get; ``None`` if this is no clone."""
+    if not (ROOT / ".git").exists():
+        return None
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return sorted({name for name in listed.split("\0") if name and (ROOT / name).is_file()})
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the source distribution of this tree."""
     folder = tmp_path_factory.mktemp("release")
-    shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
+    names = tracked()
+    if names is None:
+        shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
+    else:
+        for name in names:
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name, follow_symlinks=False)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", ".", cwd=folder / "source")
     return folder / "dist"
 
 
 @pytest.mark.slow
 def test_the_files_are_as_an_index_wants_them(built: Path) -> None:
-    """The metadata can be shown, the wheel has the package and nothing else, and the sources can be tested."""
+    """The metadata can be shown, and the wheel has the package and nothing else."""
     (wheel,), (sources,) = list(built.glob("*.whl")), list(built.glob("*.tar.gz"))
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sources, cwd=built)
     run(sys.executable, "-m", "check_wheel_contents", wheel, cwd=built)
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    package = {str(path.relative_to(ROOT)) for path in (ROOT / "flask_resumable").rglob("*") if path.is_file()}
+    assert names == {name for name in package if "__pycache__" not in name}
+
+
+@pytest.mark.slow
+def test_the_sources_are_all_that_git_has(built: Path) -> None:
+    """The tests can be run from them, and nothing is in them by accident."""
+    (sources,) = built.glob("*.tar.gz")
     with tarfile.open(sources) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"CHANGELOG.md", "LICENSE", "README.md", "docs/index.md", "tests/conftest.py"} <= names
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if not member.isdir()}
+    found = {name for name in names if ".egg-info/" not in name} - METADATA
+    known = tracked()
+    assert {"CHANGELOG.md", "LICENSE", "README.md", "docs/index.md", "tests/conftest.py"} <= found
+    assert known is None or found == set(known)
+
+
+@pytest.mark.slow
+def test_links_of_the_description_lead_somewhere(built: Path) -> None:
+    """An index shows the README without the files beside it."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        description = archive.read(name).decode().partition("\n\n")[2]
+    links = re.findall(r"\]\(([^)\s]+)\)", description)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    (picture,) = re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", description)
+    assert "/raw/" in picture
 
 
 @pytest.mark.slow
@@ -57,3 +120,44 @@ def test_the_quickstart_runs_from_the_wheel(built: Path, tmp_path: Path) -> None
     (tmp_path / "check.py").write_text(CHECK_TUS)
     assert "a.csv has arrived" in run(python, "check.py", cwd=tmp_path)
     assert "delete_expired" in run(python, "-m", "flask", "tus", "--help", cwd=tmp_path)
+
+
+def test_the_changelog_has_this_version() -> None:
+    """It is the first one that has a date; what comes before it is not released."""
+    headings = re.findall(r"^## (\S+)\n\n(\S.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [name for name, line in headings if re.fullmatch(r"Released \d{4}-\d\d-\d\d", line)]
+    assert all(line == "Unreleased" for name, line in headings if name not in released)
+    assert PROJECT["version"].partition(".dev")[0] in (released[0], headings[0][0])
+
+
+@cache
+def installed_with(*requirements: str) -> set[str]:
+    """The names of the distributions that pip installs for these requirements."""
+    found: set[str] = set()
+    todo = [Requirement(line) for line in requirements]
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            todo += map(Requirement, distribution(name).requires or ())
+    return found
+
+
+def parts(name: str) -> list[str]:
+    """The parts of ``PARTS`` and ``WITHOUT_EXTRA`` that a module belongs to."""
+    inner = name.partition(".")[2]
+    return [part for part in (*PARTS, *WITHOUT_EXTRA) if f"{inner}.".startswith(f"{part}.")]
+
+
+def test_each_module_imports_what_its_extra_installs() -> None:
+    """Or what is always installed. So each extra works in an environment without the others."""
+    owners = packages_distributions()
+    extras = PROJECT["optional-dependencies"]
+    for name in MODULES:
+        lines = [line for part in parts(name) if part in PARTS for line in extras[PARTS[part]]]
+        free = {package for part in parts(name) for package in WITHOUT_EXTRA.get(part, ())}
+        imported = {module.partition(".")[0] for module in imports_of(name)}
+        for package in imported - {"flask_resumable", *sys.stdlib_module_names, *free}:
+            installed = installed_with(*PROJECT["dependencies"], *lines)
+            assert installed & set(map(canonicalize_name, owners.get(package, ()))), f"{name} imports {package}"
