@@ -177,6 +177,7 @@ def _name(upload: Upload) -> str | None:
 def _unfinished(upload: Upload) -> dict[str, Any]:
     return {
         "id": upload.id,
+        "url": resumable.url_for(upload, protocol="tus"),
         "name": _name(upload),
         "kind": "part" if upload.is_partial else "final" if upload.is_final else "whole",
         "protocol": upload.metadata.get("protocol"),  # as the page itself says it
