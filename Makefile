@@ -1,5 +1,5 @@
 # make demo: install and start the demo on http://127.0.0.1:5000
-# make test: install and run the whole test suite
+# make test: install and run the whole test suite; make test ARGS=--thorough, with every case in every place
 # make test-fast: run the tests that need no servers, browsers or databases but SQLite, in a minute
 # make test-oldest: run the same tests with the oldest supported versions of the dependencies
 # make test-s3-ceph: run the S3 tests on Ceph's gateway (apt-get install ceph-mon ceph-osd radosgw ceph-common)

@@ -16,6 +16,7 @@ from flask import Flask
 from tests.folders import has_memory
 from tests.folders import MEMORY
 from tests.prerequisites import Missing
+from tests.sampling import of_sample
 
 # What needs a server, a browser or a process of its own for longer than a moment.
 SLOW_FOLDERS = {"apps", "browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
@@ -27,8 +28,9 @@ SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixt
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``make test-fast`` passes this."""
+    """``make test-fast`` passes the first."""
     parser.addoption("--fast", action="store_true", help="only what needs no server, and databases once")
+    parser.addoption("--thorough", action="store_true", help="every case in every place, not only in one of them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +47,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("fast") and collection_path.name in SLOW_FOLDERS | SLOW_FILES else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist looks for groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Begin with the longest tests, so that no process is left with one of them at the end. Let one process run all
-    tests of a file that share a server. Leave out single tests that are slow, if that is wished.
+    tests of a file that share a server. Leave out single tests that are slow, if that is wished, and cases that differ
+    from others only in their place, unless they are.
     """
     items.sort(key=lambda item: item.path.name not in LONG_FILES)
     for item in items:
@@ -57,8 +60,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if getattr(config.option, "loadgroup", False):
             _name_group(item)
     if config.getoption("fast"):
-        config.hook.pytest_deselected(items=[item for item in items if _is_slow(item)])
-        items[:] = [item for item in items if not _is_slow(item)]
+        _select(config, items, [not _is_slow(item) for item in items])
+    yield
+    # What has failed, or was chosen by its id, is run in any case.
+    is_chosen = config.getoption("lf", False) or any("[" in argument for argument in config.args)
+    if not config.getoption("thorough") and not is_chosen:
+        _select(config, items, of_sample(items))
+
+
+def _select(config: pytest.Config, items: list[pytest.Item], are_run: list[bool]) -> None:
+    pairs = list(zip(items, are_run, strict=True))
+    config.hook.pytest_deselected(items=[item for item, is_run in pairs if not is_run])
+    items[:] = [item for item, is_run in pairs if is_run]
 
 
 def _name_group(item: Any) -> None:

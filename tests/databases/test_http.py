@@ -171,6 +171,7 @@ def test_the_largest_length_fits(client: FlaskClient) -> None:
     assert response.status_code == 400
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("key", "value"),
     [

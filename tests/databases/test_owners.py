@@ -114,6 +114,7 @@ def test_owners_find_what_is_theirs(start: Start, app: Flask, extension: type[Fl
         assert Flow(app.test_client()).test(FILE, 1).status_code == 204
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("wrong", WRONG)
 def test_an_owner_that_cannot_be_kept_is_a_logged_error(
     start: Start, app: Flask, caplog: pytest.LogCaptureFixture, wrong: str

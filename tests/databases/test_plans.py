@@ -88,6 +88,7 @@ def _values(repository: EmbeddedRepository) -> dict[str, Any]:
     return said[-1]
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_an_index_finds_it(question: str, repository: EmbeddedRepository) -> None:
     """No statement reads the whole table."""
