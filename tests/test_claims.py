@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
@@ -19,11 +20,14 @@ from flask_resumable.errors import Unavailable
 from flask_resumable.errors import UploadLocked
 from flask_resumable.interfaces import Claim
 from flask_resumable.interfaces.observer import Observer
+from flask_resumable.processes import ProcessName
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service.claims import ClaimedUpload
 from flask_resumable.service.claims import Claims
 from flask_resumable.service.claims import LeaseKeeper
 from flask_resumable.storage.local import LocalStorage
+
+from .dead import died
 
 ID = "0" * 32
 LEASE = timedelta(seconds=0.3)
@@ -140,3 +144,30 @@ def test_a_failed_release_is_no_failure(
     with claims.take(ID):  # nobody holds it any more, as everybody in this process knows
         pass
     assert not repository.get(ID).is_claimed(_now())
+
+
+def completed(upload: Upload) -> Upload:
+    """A change that needs no claim."""
+    return replace(upload, max_size=7)
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.ACTIVE, Status.FINISHING])
+def test_a_dead_process_does_not_prevent_a_change(claims: Claims, repository: MemoryRepository, status: Status) -> None:
+    """Changes without a claim, such as a new chunk, do not wait for a lease that nobody will renew."""
+    held, claim = repository.claim(ID, now=_now(), until=_now() + timedelta(hours=1), by=died())
+    repository.save(replace(held, status=status), claim, until=_now() + timedelta(hours=1))
+    assert claims.amend(ID, completed).max_size == 7
+    assert repository.get(ID).is_released
+    with pytest.raises(ClaimLost):
+        repository.save(held, claim, until=None)
+
+
+def test_a_change_respects_a_living_process(claims: Claims, repository: MemoryRepository) -> None:
+    """It may be this one, or one of which nothing is known."""
+    for by in (str(ProcessName()), "elsewhere.1.2.3"):
+        _, claim = repository.claim(ID, now=_now(), until=_now() + timedelta(hours=1), by=by)
+        with pytest.raises(UploadLocked):
+            claims.amend(ID, completed)
+        repository.release(claim)
+    with claims.take(ID), pytest.raises(UploadLocked):
+        claims.amend(ID, completed)

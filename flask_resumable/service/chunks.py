@@ -6,6 +6,7 @@ the place of one chunk is exclusive. The request whose commit makes the upload w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import BinaryIO
 from typing import cast
 from typing import Protocol
@@ -177,7 +178,7 @@ class ChunkService:
             return more
 
         add_to_it = rules.only_for(to, add)
-        return patiently(lambda: self._repository.amend(to.id, add_to_it, now=self._service.now(), known=known))
+        return patiently(partial(self._service.amend, to.id, add_to_it, known=known))
 
     def _stored(self, current: Upload, span: ChunkSpan, *, is_news: bool = True) -> Upload:
         if current.status not in (Status.ACTIVE, Status.FINISHING):

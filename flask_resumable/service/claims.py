@@ -268,6 +268,20 @@ class Claims:
         finally:
             self._announced.remove(upload_id)
 
+    def amend(self, upload_id: str, change: Callable[[Upload], Upload], *, known: Upload | None = None) -> Upload:
+        """Change a record without a claim, as :meth:`StateRepository.amend` does. Ends the claim of a dead process.
+
+        :raises UploadLocked: A request that seems to be alive has claimed the upload.
+        """
+        try:
+            return self._repository.amend(upload_id, change, now=self._now(), known=known)
+        except UploadLocked:
+            if not self.is_gone(self._repository.get(upload_id)):
+                raise
+        with self.take(upload_id):
+            pass  # released at the end
+        return self._repository.amend(upload_id, change, now=self._now())
+
     def discard_stray(self, upload: Upload) -> None:
         """Clean up after a request that lost its claim: it may have written files after the upload was gone."""
         try:

@@ -169,7 +169,7 @@ class Keys:
                 return current
             return replace(current, expires_at=limits.expiry(current, self._service.now()))
 
-        return self._repository.amend(upload.id, only_for(upload, prolong), now=self._service.now())
+        return self._service.amend(upload.id, only_for(upload, prolong))
 
     def _is_near_its_end(self, upload: Upload, limits: Limits) -> bool:
         if upload.status is not Status.ACTIVE or upload.expires_at is None or upload.client_key is None:
@@ -193,7 +193,7 @@ class Keys:
                 self._free_key(upload)
 
     def _free_key(self, upload: Upload) -> None:
-        self._repository.amend(upload.id, only_for(upload, self._without_key), now=self._service.now())
+        self._service.amend(upload.id, only_for(upload, self._without_key))
 
     def _without_key(self, upload: Upload) -> Upload:
         return replace(upload, client_key=None) if upload.client_key is not None and self._is_over(upload) else upload

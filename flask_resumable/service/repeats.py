@@ -30,6 +30,7 @@ from ..interfaces import Incoming
 from ..interfaces import Piped
 from ..interfaces import StateRepository
 from .claims import ClaimedUpload
+from .claims import Claims
 from .claims import Clock
 from .lifecycle import Lifecycle
 
@@ -63,6 +64,7 @@ class Repeats:
     def __init__(
         self,
         repository: StateRepository,
+        claims: Claims,
         lifecycle: Lifecycle,
         claiming: Claiming,
         make_way: Callable[[Upload], Upload],
@@ -70,6 +72,7 @@ class Repeats:
         now: Clock,
     ) -> None:
         self._repository = repository
+        self._claims = claims
         self._lifecycle = lifecycle
         self._claiming = claiming
         self._make_way = make_way
@@ -131,11 +134,11 @@ class Repeats:
         try:
             upload = self._repository.find_request(request_key)
             is_signed = upload.signed_until is not None
-            if is_signed or not upload.is_expired(self._now()) or upload.is_claimed(self._now()):
+            if is_signed or not upload.is_expired(self._now()) or self._claims.is_held(upload):
                 return upload
             with suppress(UploadLocked):
                 free = only_for(upload, lambda known: replace(known, request_key=None))
-                self._repository.amend(upload.id, free, now=self._now())
+                self._claims.amend(upload.id, free)
                 return None
             return upload
         except UploadNotFound:

@@ -105,9 +105,10 @@ class UploadService:
             self.progress,
         )
         self.call_hook = self._lifecycle.call_hook
+        self.amend = self._claims.amend
         self.discard_stray = self._claims.discard_stray
         make_way = partial(self._takeover.make_way, None)
-        self._repeats = Repeats(repository, self._lifecycle, self.claiming, make_way, self._receive, now)
+        self._repeats = Repeats(repository, self._claims, self._lifecycle, self.claiming, make_way, self._receive, now)
         self._chooser = storage.capabilities.placement
 
     def create(

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from flask_resumable import UploadRejected
 from flask_resumable.service import repeats as repeating
+from tests.dead import leave_claim
 
 from .server import EXPIRED
 from .server import Serve
@@ -552,3 +553,13 @@ def test_a_page_without_content_type_keeps_its_key(server: Server) -> None:
     again = server.tus.create_with(CONTENT, 10, {**KEY, "Content-Type": OCTETS})
     assert url_of(server.tus, first) == url_of(server.tus, again)
     assert server.finished(url_of(server.tus, again)).read_bytes() == CONTENT
+
+
+def test_a_key_of_yesterday_does_not_wait_for_a_dead_cleaner(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed before it had removed what has expired."""
+    monkeypatch.setattr(repeating, "PATIENCE", 0.1)
+    first = server.tus.new(4, KEY)
+    server.clock.advance(**EXPIRED)
+    with server.app.app_context():
+        leave_claim(server.app.extensions["resumable"].repository, first.rpartition("/")[2], server.clock.now)
+    assert server.tus.new(4, KEY) != first

@@ -15,6 +15,7 @@ from flask_resumable import UploadRejected
 from flask_resumable.core.upload import Status
 from flask_resumable.protocols.flow.messages import DIALECTS
 from flask_resumable.service import client_keys as keys
+from tests.dead import leave_claim
 from tests.live.journal import PATIENCE
 
 from .conftest import Serve
@@ -242,3 +243,30 @@ def test_a_chunk_that_comes_as_others_complete_the_file_tells_the_end(site: Site
         for answer in answers:
             assert answer.json and answer.json["complete"] is (answer.json["received"] == file.size)
         assert site.count("on_complete") == number + 1
+
+
+def test_a_chunk_does_not_wait_for_a_dead_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed as it had created the upload, or began to cancel it, has left its claim."""
+    monkeypatch.setattr(keys, "PATIENCE", 0.1)
+    file = sample(45)
+    for number in (1, 3, 2, 4):
+        assert site.flow.octet(file, number).status_code == 200
+        (upload,) = site.uploads()
+        if upload.status is Status.ACTIVE:
+            with site.server.app.app_context():
+                leave_claim(site.server.app.extensions["resumable"].repository, upload.id, site.server.clock.now)
+    assert told(site.flow.test(file, 1)) == (200, True)
+
+
+def test_a_file_of_yesterday_does_not_wait_for_a_dead_cleaner(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed before it had removed what has expired."""
+    monkeypatch.setattr(keys, "PATIENCE", 0.1)
+    file = sample(25)
+    assert site.flow.octet(file, 1).status_code == 200
+    site.server.clock.advance(days=30)
+    (upload,) = site.uploads()
+    with site.server.app.app_context():
+        leave_claim(site.server.app.extensions["resumable"].repository, upload.id, site.server.clock.now)
+    assert site.flow.octet(file, 1).status_code == 200
+    assert site.flow.octet(file, 2).status_code == 200
+    assert told(site.flow.test(file, 1)) == (200, True)
