@@ -19,10 +19,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.prerequisites import Missing
 from tests.test_architecture import _imports as imports_of
 from tests.test_architecture import MODULES
 from tests.test_documentation import blocks
 from tests.test_documentation import CHECK_TUS
+from tests.upgrade import frozen
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -120,6 +122,35 @@ def test_the_quickstart_runs_from_the_wheel(built: Path, tmp_path: Path) -> None
     (tmp_path / "check.py").write_text(CHECK_TUS)
     assert "a.csv has arrived" in run(python, "check.py", cwd=tmp_path)
     assert "delete_expired" in run(python, "-m", "flask", "tus", "--help", cwd=tmp_path)
+
+
+@pytest.fixture(params=sorted(path.name for path in frozen.HERE.iterdir() if path.name[:1].isdigit()))
+def released(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The package of a release, unpacked: as pip finds it, or as this tree builds it if it is that version."""
+    version = str(request.param)
+    if version == PROJECT["version"]:
+        (wheel,) = request.getfixturevalue("built").glob("*.whl")
+    else:
+        (tmp_path / "wheel").mkdir()
+        name = f"Flask-Resumable=={version}"
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", "wheel", name]
+        if subprocess.run(command, cwd=tmp_path).returncode:
+            raise Missing(f"{name} is missing: pip download {name}")
+        (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "released")
+    return tmp_path / "released"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_upgrade", [True, False], ids=["upgrade", "going back"])
+def test_one_version_finishes_what_another_began(released: Path, is_upgrade: bool, tmp_path: Path) -> None:
+    """With the columns of an app's model: a release and this tree, in both directions."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    packages = [released, ROOT] if is_upgrade else [ROOT, released]
+    frozen.run("begin", "sqlite", frozen.sqlite_in(folder), folder, packages[0])
+    said = frozen.run("finish", "sqlite", frozen.sqlite_in(folder), folder, packages[1])
+    assert said == "finished 16\n"
 
 
 def test_the_changelog_has_this_version() -> None:
