@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections import deque
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from datetime import datetime
 from datetime import timedelta
 from functools import reduce
+from pathlib import Path
 from typing import Any
 from typing import IO
 
@@ -45,6 +47,7 @@ from .service.cleanup import Report
 from .service.health import check as run_checks
 from .service.verify import Findings
 from .service.verify import Verifier
+from .starter import write_app
 from .state import current_state
 from .state import State
 
@@ -53,9 +56,17 @@ _HOURS = 24 * 365 * 1000  # the maximum age; dates have an end
 _PATIENCE = 1.0  # seconds before progress is shown
 
 
+def _app_state() -> State:
+    """Return the state of the app. Flask finds this group of commands in every app, also where nobody uploads."""
+    try:
+        return current_state()
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _state() -> State:
     """Return the state of the app, and tell why a command may find nothing. No command creates a database."""
-    state = current_state()
+    state = _app_state()
     location = state.repository.capabilities.location
     if location is None:
         return state
@@ -95,6 +106,29 @@ def is_command() -> bool:
 
 
 tus_commands = _DashedGroup("tus", help="Inspect, clean up and recover resumable uploads.")
+
+
+@tus_commands.command("init", with_appcontext=False)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Write a small app into FOLDER, to start from: with users, a database, a page, tests and a compose file.
+
+    This needs no app. Files that exist are never overwritten.
+    """
+    try:
+        written = write_app(folder)
+    except FileExistsError as error:
+        raise click.ClickException(f"{error.filename} exists. Choose another folder.") from None
+    except OSError as error:
+        raise click.ClickException(f"{folder} cannot be written: {error.strerror}.") from None
+    click.echo(
+        f"Wrote {len(written)} files to {folder}. Next:\n\n"
+        f"  cd {shlex.quote(str(folder))} && pip install -r requirements.txt && npm install\n"
+        "  flask create_tables\n"
+        "  gunicorn 'app:create_app()'\n\n"
+        "Then open http://127.0.0.1:8000. README.md says what is where, and how to start it in containers."
+    )
+
 
 BATCH = click.option(
     "--batch", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Records to load at a time."
@@ -159,7 +193,7 @@ def check(quick: bool, as_json: bool) -> None:
 
     Exits with 0 if all is well, with 1 if something should be done, and with 2 if uploads fail.
     """
-    results = [*run_checks(current_state().service, quick=quick)]
+    results = [*run_checks(_app_state().service, quick=quick)]
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=2))
     else:
@@ -208,7 +242,7 @@ def verify(orphans_after: float, batch: int) -> None:
     Compares names and sizes, not contents, and changes nothing. You can run this while the app serves requests. Exits
     with 1 if something is wrong or could not be checked.
     """
-    verification = current_state().storage.capabilities.verification
+    verification = _app_state().storage.capabilities.verification
     if verification is None:
         raise click.ClickException("This storage does not support verification.")
     state = _state()

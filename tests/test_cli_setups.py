@@ -19,6 +19,7 @@ from flask import url_for
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_resumable import FlaskResumable
+from flask_resumable.cli import tus_commands
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.repositories.memory import MemoryRepository
 from tests.conformance.server import Clock
@@ -118,6 +119,15 @@ HOOKS: dict[str, Callable[[Any], object]] = {
     "url_for": lambda upload: url_for("static", filename=upload.id),
     "current_user": lambda upload: flask_login.current_user.is_authenticated,
 }
+
+
+@pytest.mark.parametrize("command", [*EVERY, "check", "stats"])
+def test_an_app_without_the_extension_is_told_so(command: str) -> None:
+    """Flask finds the commands wherever the package is installed."""
+    result = Flask("other").test_cli_runner().invoke(tus_commands, command.split())
+    assert result.exit_code == 1
+    assert "FlaskResumable is not set up for 'other'" in result.output
+    assert isinstance(result.exception, SystemExit)
 
 
 @pytest.mark.parametrize("uses", HOOKS)

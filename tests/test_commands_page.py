@@ -71,8 +71,11 @@ def normalised(lines: list[str]) -> list[str]:
     return shown if shown[:1] == ["{"] else sorted(shown)
 
 
-def test_the_page_shows_what_the_commands_print(app: Flask, uploads: dict[str, str]) -> None:
+def test_the_page_shows_what_the_commands_print(
+    app: Flask, uploads: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The commands run in the order of the page. Its list says which id belongs to which file."""
+    monkeypatch.chdir(tmp_path)
     runner = app.test_cli_runner()
     for command, *expected in BLOCKS:
         words = shlex.split(command.removeprefix("$ "))

@@ -122,6 +122,9 @@ def test_the_quickstart_runs_from_the_wheel(built: Path, tmp_path: Path) -> None
     (tmp_path / "check.py").write_text(CHECK_TUS)
     assert "a.csv has arrived" in run(python, "check.py", cwd=tmp_path)
     assert "delete_expired" in run(python, "-m", "flask", "tus", "--help", cwd=tmp_path)
+    (tmp_path / "app.py").unlink()  # the next command needs none
+    assert "flask create_tables" in run(python, "-m", "flask", "tus", "init", "box", cwd=tmp_path)
+    assert f"[flask-sqlalchemy]~={PROJECT['version']}\n" in (tmp_path / "box" / "requirements.txt").read_text()
 
 
 @pytest.fixture(params=sorted(path.name for path in frozen.HERE.iterdir() if path.name[:1].isdigit()))
