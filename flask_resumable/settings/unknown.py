@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 _ALIKE = 0.75  # how similar the name of a setting must be to be suggested
@@ -26,7 +27,7 @@ def unknown_keys(
     :param known: The keys that set something.
     :param foreign: Keys of other code, or patterns with ``*``, to leave out.
     """
-    finder = _Finder(known, prefixes)
+    finder = _finder(frozenset(known), frozenset(prefixes))
     return [
         f"{key}: {problem}"
         for key, value in config.items()
@@ -37,10 +38,16 @@ def unknown_keys(
     ]
 
 
+@lru_cache(maxsize=1)  # tests make an app for each test
+def _finder(known: frozenset[str], prefixes: frozenset[str]) -> _Finder:
+    return _Finder(known, prefixes)
+
+
 class _Finder:
-    def __init__(self, known: Iterable[str], prefixes: Iterable[str]) -> None:
-        self.known = frozenset(known)
+    def __init__(self, known: frozenset[str], prefixes: frozenset[str]) -> None:
+        self.known = known
         self._prefixes = tuple(sorted(prefixes))
+        self._not_meant: set[str] = set()  # keys that have turned out not to be ours, such as Flask's own
         self._squashed = {_squash(key): key for key in sorted(self.known)}
         self._by_name: dict[str, list[str]] = {}
         for key in sorted(self.known):
@@ -54,7 +61,9 @@ class _Finder:
         nested = [f"{key}_{name}" for name in value] if isinstance(value, Mapping) else []
         if f"{key}_" in self._prefixes and self.known & {*nested}:
             return f"settings are not nested: use {' and '.join(nested)}, with a single underscore"
-        near = self._meant(key)
+        near = [] if key in self._not_meant else self._meant(key)
+        if not near:
+            self._not_meant.add(key)
         if not near or (key.upper().startswith(_FLASK) and near[0] in config):
             return None
         return f"unknown setting; did you mean {' or '.join(near)}? If not, {_NOT_OURS}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from datetime import datetime
 from datetime import UTC
+from functools import lru_cache
 from functools import partial
 from typing import Any
 
@@ -70,6 +71,15 @@ _CLOCKS = {
 }
 
 
+def _columns(mapper: Any) -> dict[str, Any]:
+    return {name: mapper.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
+
+
+@lru_cache(maxsize=2)  # tests make an app for each test, and building statements is a good part of that
+def _statements(table: Any, mapper: Any) -> Statements:
+    return Statements(table, _columns(mapper))
+
+
 class Records:
     """Keeps records in SQL; implements :class:`~flask_resumable.interfaces.StateRepository`, apart from hooks."""
 
@@ -79,10 +89,9 @@ class Records:
         self.model = model
         self.capabilities = RepositoryCapabilities(location=self, clock=self)
         self._database = database
-        table = self._table = model.__table__
-        column = {name: model.__mapper__.columns[name] for name in (*FIELDS, *OWN_FIELDS)}
-        self._c = column
-        self._statements = Statements(table, column)
+        self._table = model.__table__
+        self._c = _columns(model.__mapper__)
+        self._statements = _statements(model.__table__, model.__mapper__)
         self._digests = Digests(model, self._statements, database)
 
     @property

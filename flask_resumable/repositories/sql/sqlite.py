@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
@@ -27,6 +28,9 @@ from .rehearsal import rehearse_on_sqlite
 from .statements import Parameters
 
 _left: list[Connection] = []  # connections of the parent, kept in a forked child because SQLite forbids closing them
+
+# For all databases, because all have the same dialect: tests make an app for each test.
+_compiled: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
 
 
 class Direct:
@@ -169,7 +173,10 @@ class Direct:
         self._connection = self._raw = None
 
     def _prepare(self, statement: Any) -> Prepared:
-        prepared = self._prepared[statement] = Prepared(statement, self.engine.dialect)
+        prepared = _compiled.get(statement)
+        if prepared is None:
+            prepared = _compiled[statement] = Prepared(statement, self.engine.dialect)
+        self._prepared[statement] = prepared
         return prepared
 
 
