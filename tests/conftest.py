@@ -17,6 +17,7 @@ from tests.folders import has_memory
 from tests.folders import MEMORY
 from tests.prerequisites import Missing
 from tests.sampling import of_sample
+from tests.sampling import THOROUGH
 
 # What needs a server, a browser or a process of its own for longer than a moment.
 SLOW_FOLDERS = {"apps", "browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
@@ -35,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """In a hurry, try fewer examples, and keep files in memory, where a sync costs nothing."""
+    if config.getoption("thorough"):
+        os.environ[THOROUGH] = "1"
     if config.getoption("fast"):
         hypothesis.settings.register_profile("fast", max_examples=20)
         hypothesis.settings.load_profile("fast")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+THOROUGH = "TESTS_ARE_THOROUGH"  # in the environment, if --thorough was given
+
 # Parameters and fixtures that are places: servers, databases, storages, protocols and their dialects and versions.
 PLACES = frozenset(
     {

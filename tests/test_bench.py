@@ -81,9 +81,11 @@ def test_a_tiny_run_of_the_app_with_a_database_of_its_own(tmp_path: Path) -> Non
     ("scenarios", "servers"),
     [
         (["told"], ["tusd-sqlite-rows", "node-sqlite-rows"]),
-        (["told-postgresql", "own", "records", "clean"], ["gevent-postgresql-rows"]),
-        (["records"], ["gevent-mariadb"]),
-        (["s3", "s3-8"], ["tusd-s3", "boto3", "gevent-s3"]),
+        pytest.param(
+            ["told-postgresql", "own", "records", "clean"], ["gevent-postgresql-rows"], marks=pytest.mark.thorough
+        ),
+        pytest.param(["records"], ["gevent-mariadb"], marks=pytest.mark.thorough),
+        pytest.param(["s3", "s3-8"], ["tusd-s3", "boto3", "gevent-s3"], marks=pytest.mark.thorough),
     ],
 )
 def test_a_tiny_run_with_what_this_machine_has(tmp_path: Path, scenarios: list[str], servers: list[str]) -> None:

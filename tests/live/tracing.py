@@ -21,6 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.sampling import THOROUGH
+
 from .journal import PATIENCE
 from .servers import TESTS
 
@@ -62,6 +64,11 @@ def different(points: list[Point]) -> list[Point]:
     for number, point in enumerate(points):
         found.setdefault(tuple(deeds[max(number - 2, 0) : number + 3]), point)
     return [*found.values()]
+
+
+def in_time(points: list[Point]) -> list[Point]:
+    """Every third of the points; thoroughly, all of them."""
+    return points if os.environ.get(THOROUGH) else points[::3]
 
 
 class ForkServer:

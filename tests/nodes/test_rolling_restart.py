@@ -21,7 +21,7 @@ from .senders import Sender
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("nodes")]
 
 CLIENTS = {"tus": 8, "draft": 6, "flow": 6}
-RESTARTS = 4
+RESTARTS = 2  # each node once
 NODES = {"gthread": ("postgresql", ("-w", "2", "--threads", "24")), "gevent": ("mongo", ("-w", "2"))}
 LONG = ("--graceful-timeout", "30", "--timeout", "90")
 

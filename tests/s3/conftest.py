@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 from collections.abc import Callable
@@ -21,6 +22,15 @@ from .versity import Versity
 
 KIB = 1024
 Server = Moto | Ceph | Versity
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions() -> Iterator[None]:
+    """boto3 reads what it knows of S3 once, and not, for a tenth of a second, for each of a thousand clients."""
+    session = pytest.importorskip("botocore.session", reason="pip install boto3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", functools.cache(session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
