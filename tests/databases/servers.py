@@ -14,6 +14,8 @@ from abc import abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
+from tests.folders import has_memory
+from tests.folders import MEMORY
 from tests.ports import free_port
 from tests.prerequisites import require_program
 from tests.prerequisites import require_script
@@ -31,7 +33,8 @@ class DatabaseServer(ABC):
     def __init__(self, parent: Path | None = None) -> None:
         """Start it.
 
-        :param parent: Where its folder is made; default: where temporary files are.
+        :param parent: Where its folder is made; default: in memory, where a sync costs nothing, or if there is none
+            where temporary files are.
         """
         self.find()
         self._as_user: list[str] = []  # what commands begin with
@@ -39,6 +42,8 @@ class DatabaseServer(ABC):
             require_user(self.user, self.install)
             setpriv = require_program("setpriv", "apt-get install util-linux")
             self._as_user = [setpriv, f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        if parent is None and has_memory():
+            parent = MEMORY
         # Not pytest's folder: the server's user must be able to get there.
         self.folder = Path(tempfile.mkdtemp(prefix="resumable-", dir=parent))
         self.folder.chmod(0o755)
