@@ -2,8 +2,8 @@
 
     python -m tests.upgrade.frozen WHEEL
 
-makes ``tests/upgrade/<version>``, with PostgreSQL, MariaDB and a MongoDB-wire server of its own. It contains statements
-as the databases understand them, documents as extended JSON, and small files in base64.
+makes ``tests/upgrade/<version>``, with PostgreSQL, MariaDB, a MongoDB-wire server and an object store of its own. It
+contains statements as the databases understand them, documents as extended JSON, and small files in base64.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ from tests.databases.servers import DatabaseServer
 from tests.databases.servers import MariaDB
 from tests.databases.servers import MongoWire
 from tests.databases.servers import PostgreSQL
+from tests.s3.conftest import Store
+from tests.s3.moto import Moto
 
+PART = 1024  # bytes
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KINDS = {  # what keeps the records, and where
@@ -44,9 +48,18 @@ KINDS = {  # what keeps the records, and where
 
 def run(step: str, kind: str, uri: str, folder: Path, package: Path = ROOT) -> str:
     """Run a step of the scenario with the package in a folder; what it prints."""
-    command = [sys.executable, str(HERE / "scenario.py"), step, KINDS[kind][0], uri, str(folder)]
-    environ = {**os.environ, "PYTHONPATH": str(package)}
-    done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True)
+    return _run("scenario.py", step, KINDS[kind][0], uri, str(folder), package=package)
+
+
+def run_on_bucket(step: str, store: Store, folder: Path, package: Path = ROOT) -> str:
+    """The same with a bucket whose parts have 1 KiB."""
+    return _run("bucket.py", step, store.server.url, store.bucket, str(folder), package=package)
+
+
+def _run(script: str, *arguments: str, package: Path) -> str:
+    command = [sys.executable, str(HERE / script), *arguments]
+    environ = {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, env=environ, cwd=arguments[-1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
@@ -136,6 +149,62 @@ def insert(documents: dict[str, list[Any]], uri: str) -> None:
                 collection.insert_many(found)
 
 
+# --- a bucket ---
+
+
+def freeze_bucket(version: str, store: Store, folder: Path) -> None:
+    """Keep the objects and parts of a bucket, and the embedded database."""
+    objects = {key: store.content(key) for key in sorted(store.objects())}
+    content = max(objects.values(), key=len)  # every upload consists of the same bytes, and one is complete
+    multiparts = []
+    for multipart, key in sorted(store.multiparts().items(), key=lambda item: item[1]):
+        listed = store.client.list_parts(Bucket=store.bucket, Key=key, UploadId=multipart).get("Parts", [])
+        parts = {part["PartNumber"]: _packed(_part_of(content, part["PartNumber"])) for part in listed}
+        multiparts.append({"key": key, "id": multipart, "parts": parts})
+    kept = {
+        "statements": statements_of(sqlite_in(folder)),
+        "files": files_in(folder),
+        "objects": {key: _packed(body) for key, body in objects.items()},
+        "multiparts": multiparts,
+    }
+    (HERE / version).mkdir(exist_ok=True)
+    (HERE / version / "bucket.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def thaw_bucket(version: str, store: Store, folder: Path) -> None:
+    """Put it back. A store chooses the ids of multipart uploads, so they are others now."""
+    text = (HERE / version / "bucket.json").read_text()
+    kept = json.loads(text)
+    known: dict[str, str] = {}
+    for multipart in kept["multiparts"]:
+        where = {"Bucket": store.bucket, "Key": multipart["key"]}
+        where["UploadId"] = known[multipart["id"]] = store.client.create_multipart_upload(**where)["UploadId"]
+        for number, body in multipart["parts"].items():
+            store.client.upload_part(**where, PartNumber=int(number), Body=_unpacked(body))
+    for key, body in kept["objects"].items():
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=_with_ids(_unpacked(body).decode("latin-1"), known))
+    write_files(kept["files"], folder)
+    execute([_with_ids(statement, known).decode() for statement in kept["statements"]], sqlite_in(folder))
+
+
+def _part_of(content: bytes, number: int) -> bytes:
+    return content[(number - 1) * PART : number * PART]
+
+
+def _with_ids(text: str, known: dict[str, str]) -> bytes:
+    for old, new in known.items():
+        text = text.replace(old, new)
+    return text.encode("latin-1")
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
+
+
 # --- both ---
 
 
@@ -178,6 +247,17 @@ def main(wheel: Path) -> None:
                 if server is not None:
                     server.close()
             print(f"{version} on {kind} is frozen.")
+        folder = Path(home, "bucket")
+        folder.mkdir()
+        moto = Moto(folder.parent, min_part=PART)
+        moto.start()
+        try:
+            store = Store(moto)
+            run_on_bucket("begin", store, folder, package)
+            freeze_bucket(version, store, folder)
+        finally:
+            moto.kill()
+        print(f"{version} in a bucket is frozen.")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def in_process_that_dies(work: Callable[[], object]) -> None:
 
 def begin(kind: str, uri: str, folder: Path) -> None:
     """Leave uploads in every state, and ``uploads.json`` with their URLs."""
-    _repeatable()
+    repeatable()
     notes = folder / "uploads.json"
     urls: dict[str, str] = {}
 
@@ -318,7 +318,7 @@ def begin(kind: str, uri: str, folder: Path) -> None:
     note("in folder", chunk(client, 1, "folder.bin").json["id"])  # type: ignore[index]
 
 
-def _repeatable() -> None:
+def repeatable() -> None:
     """Let every run choose the same ids and names."""
     count = iter(range(1, 1_000_000))
     secrets.token_bytes = lambda nbytes=None: next(count).to_bytes(nbytes or 16, "big")
