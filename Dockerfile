@@ -17,7 +17,7 @@ WORKDIR /src
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        chromium git make mariadb-server nginx nodejs npm postgresql strace \
+        caddy chromium git haproxy make mariadb-server nginx nodejs npm postgresql strace \
     && rm -rf /var/lib/apt/lists/*
 COPY . .
 CMD ["make", "test"]

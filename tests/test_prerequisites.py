@@ -18,6 +18,7 @@ from tests.databases.servers import MariaDB
 from tests.databases.servers import MongoWire
 from tests.databases.servers import PostgreSQL
 from tests.nodes.nginx import Nginx
+from tests.nodes.proxies import Proxy
 from tests.prerequisites import Missing
 from tests.prerequisites import require_module
 from tests.prerequisites import require_npm_packages
@@ -37,6 +38,8 @@ STARTS: dict[str, Callable[[Path], object]] = {
     "ceph-mon is missing: apt-get install ceph-mon ceph-osd radosgw ceph-common": Ceph,
     "versitygw is missing: make bench-peers, and put bench/peers/bin into the PATH": Versity,
     "nginx is missing: apt-get install nginx": lambda folder: Nginx(folder / "nginx", [1]),
+    "caddy is missing: apt-get install caddy": lambda folder: Proxy("caddy", folder / "caddy", [1, 1]),
+    "haproxy is missing: apt-get install haproxy": lambda folder: Proxy("haproxy", folder / "haproxy", [1, 1]),
     "node is missing: apt-get install nodejs": lambda folder: Chromium("chromium", folder),
     "strace is missing: apt-get install strace": lambda folder: require_strace(),
     "no_such_module is missing: pip install it": lambda folder: require_module("no_such_module", "pip install it"),
