@@ -17,6 +17,7 @@ from ...models.sqlalchemy import SQLAlchemyModel
 from ...settings.app import Settings
 from .database import Pooled
 from .deletion_warnings import warn
+from .durability import make_durable
 from .engines import LazyEngine
 from .repository import SQLAlchemyRepository
 from .sessions import ContextSessions
@@ -41,8 +42,17 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
 
     find, sessions, name = _access(app, model, db)
 
+    is_durable = settings.durability != "none"
+    seen: list[Engine] = []
+
+    def adjust(engine: Engine) -> Callable[[], None] | None:
+        if is_durable and engine not in seen:
+            seen.append(engine)
+            make_durable(engine, name)
+        return share(engine, name)
+
     def prepare(engine: Engine) -> Callable[[], None] | None:
-        check = share(engine, name)
+        check = adjust(engine)
         if makes_table:
             create_table(engine, model)
         warn(engine, model)
@@ -52,7 +62,7 @@ def app_repository(app: Flask, model: type[Any], db: Any, settings: Settings) ->
     with suppress(Exception):  # it may not be available until it is first used
         engine = find()
     if engine is not None:
-        share(engine, name)
+        adjust(engine)
     repository = SQLAlchemyRepository(model, Pooled(LazyEngine(find, prepare)), sessions)
     repository.setting = name
     return repository
