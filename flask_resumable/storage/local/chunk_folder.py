@@ -25,7 +25,9 @@ from ...core.upload import Upload
 from ...errors import BytesLost
 from .files import copy_range
 from .files import copy_stream
+from .files import make_folders
 from .files import size_of
+from .files import sync_directory
 
 _CHUNK = re.compile(r"[0-9]+\.(?:chunk|[0-9a-f]{16})")  # complete, or cut off
 
@@ -55,10 +57,12 @@ class ChunkFolder:
         self._pre_process = pre_process
         self._keep = keep
 
-    def store(self, upload: Upload, number: int, content: BinaryIO, sync: Callable[[int], None]) -> None:
+    def store(
+        self, upload: Upload, number: int, content: BinaryIO, sync: Callable[[int], None], *, is_durable: bool
+    ) -> None:
         """Store one chunk, completely or not at all."""
         folder = self._folder(upload)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(str(folder), is_durable=is_durable)
         temporary = folder / f"{number}.{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as target:
@@ -66,6 +70,8 @@ class ChunkFolder:
                 target.flush()
                 sync(target.fileno())
             temporary.replace(self._chunk(upload, number))
+            if is_durable:
+                sync_directory(str(folder))  # a chunk without its name would be lost
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -109,26 +115,30 @@ class ChunkFolder:
                 else:
                     self._pre_process(source, target)
 
-    def finish(self, upload: Upload) -> None:
+    def finish(self, upload: Upload, *, is_durable: bool) -> None:
         """Remove the chunks of a published file, unless they are to be kept."""
         folder = self._folder(upload)
         if not self._keep:
-            return self._remove_folder(folder)
+            return self._remove_folder(folder, is_durable=is_durable)
         if folder.exists():
             for file in folder.iterdir():
                 if file.suffix != ".chunk":
                     file.unlink()  # left incomplete by a process that died
             folder.rename(self._kept(upload))  # so that the cleaner does not take them for orphans
+            if is_durable:
+                sync_directory(str(self._directory))
 
-    def delete(self, upload: Upload) -> None:
+    def delete(self, upload: Upload, *, is_durable: bool) -> None:
         """Remove all chunks of an upload."""
-        self._remove_folder(self._folder(upload))
-        self._remove_folder(self._kept(upload))
+        self._remove_folder(self._folder(upload), is_durable=is_durable)
+        self._remove_folder(self._kept(upload), is_durable=is_durable)
 
     @staticmethod
-    def _remove_folder(folder: Path) -> None:
+    def _remove_folder(folder: Path, *, is_durable: bool) -> None:
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
+            if is_durable:
+                sync_directory(str(folder.parent))
 
     def orphans(self, older_than: float) -> Iterator[tuple[str, Callable[[], int]]]:
         """Yield folders that were last changed before ``older_than``, in seconds since 1970."""

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -123,19 +124,39 @@ def copy_stream(source: BinaryIO, target: BinaryIO) -> None:
     shutil.copyfileobj(source, target, _COPY_BLOCK)
 
 
-def remove(path: str) -> None:
-    """Remove a file if it exists."""
-    with suppress(FileNotFoundError):
+def remove(path: str) -> bool:
+    """Remove a file if it exists. Return whether it did."""
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
-def publish(file: str, name: str) -> None:
+def make_folders(folder: str, *, is_durable: bool) -> None:
+    """Create a folder and those above it, if needed.
+
+    :param is_durable: Whether they must survive a power failure together with what is put there.
+    """
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder) or os.curdir
+    make_folders(parent, is_durable=is_durable)
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    if is_durable:
+        sync_directory(parent)
+
+
+def publish(file: str, name: str, *, is_durable: bool) -> None:
     """Rename a file, and create the folder of the new name if needed. An existing file is replaced."""
     try:
         os.replace(file, name)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(name), exist_ok=True)
+        make_folders(os.path.dirname(name), is_durable=is_durable)
         os.replace(file, name)
+    if is_durable:
+        sync_directory(os.path.dirname(name))
 
 
 def sync_content(descriptor: int) -> None:
@@ -161,6 +182,13 @@ def sync_file(descriptor: int) -> None:
             if error.errno not in _UNSUPPORTED:
                 raise
     os.fsync(descriptor)
+
+
+def sync_removals(paths: Iterable[str]) -> None:
+    """Make it survive a power failure that these files were removed. Otherwise they may be back after it."""
+    for folder in {os.path.dirname(path) for path in paths}:
+        with suppress(FileNotFoundError):
+            sync_directory(folder)
 
 
 def sync_directory(path: str) -> None:

@@ -18,9 +18,11 @@ from ...core.upload import Upload
 from ...errors import Unavailable
 from ..file_io import file_errors
 from .files import copy_range
+from .files import make_folders
 from .files import remove
 from .files import sync_directory
 from .files import sync_file
+from .files import sync_removals
 from .paths import Paths
 
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -58,7 +60,7 @@ class MovedFiles:
         with file_errors:
             if not os.path.exists(source):
                 raise Unavailable from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
-            self._make_folders(os.path.dirname(path))
+            make_folders(os.path.dirname(path), is_durable=self._is_durable)
         is_taken = not self._is_placed(upload, source, path, overwrite=overwrite)
         if is_taken:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
@@ -100,16 +102,6 @@ class MovedFiles:
             if self._is_durable:
                 sync_file(copy.fileno())
 
-    def _make_folders(self, folder: str) -> None:
-        if os.path.isdir(folder):
-            return
-        parent = os.path.dirname(folder)
-        self._make_folders(parent)
-        with suppress(FileExistsError):
-            os.mkdir(folder)
-        if self._is_durable:
-            sync_directory(parent)
-
     def _synced(self, path: str) -> bool:
         if self._is_durable:
             sync_directory(os.path.dirname(path))
@@ -122,7 +114,7 @@ class MovedFiles:
         line = json.dumps([path, *(identity or ())]) + "\n"
         note = self._paths.moved(upload)
         is_new = not os.path.exists(note)
-        self._make_folders(self._paths.work)
+        make_folders(self._paths.work, is_durable=self._is_durable)
         descriptor = os.open(note, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             os.write(descriptor, line.encode())
@@ -161,25 +153,33 @@ class MovedFiles:
             kept = self._paths.current(upload)
             noted = list(self._noted(upload))
             if noted and os.path.exists(kept):
-                self._remove(noted, kept)
+                removed = self._remove(noted, kept)
                 published = self._paths.published(upload)
-                if not _is_same_entry(published, kept):
-                    remove(published)
-                remove(self._paths.moved(upload))
+                if not _is_same_entry(published, kept) and remove(published):
+                    removed.append(published)
+                self._remove_note(upload, removed)
 
     def forget(self, upload: Upload) -> None:
         """Remove the file from all places that it may have been moved to."""
         with file_errors:
-            self._remove(list(self._noted(upload)), None)
-            remove(self._paths.moved(upload))
+            self._remove_note(upload, self._remove(list(self._noted(upload)), None))
+
+    def _remove_note(self, upload: Upload, removed: list[str]) -> None:
+        """Remove the note, which lists files that were removed. After it, nothing knows about them."""
+        if removed and self._is_durable:
+            sync_removals(removed)
+        remove(self._paths.moved(upload))
 
     @staticmethod
-    def _remove(noted: list[tuple[str, Identity | None]], kept: str | None) -> None:
+    def _remove(noted: list[tuple[str, Identity | None]], kept: str | None) -> list[str]:
+        """Remove noted files, except the one to keep. Return those that were removed."""
+        removed = []
         for path, identity in noted:
             with suppress(FileNotFoundError, NotADirectoryError):
                 is_ours = identity is None or _identity(path) == identity
-                if is_ours and (kept is None or not _is_same_entry(path, kept)):
-                    remove(path)
+                if is_ours and (kept is None or not _is_same_entry(path, kept)) and remove(path):
+                    removed.append(path)
+        return removed
 
 
 def _identity(path: str) -> Identity:

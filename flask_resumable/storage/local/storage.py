@@ -40,10 +40,12 @@ from .fence import CLOSED
 from .fence import Fence
 from .files import closing_on_error
 from .files import copy_range
+from .files import make_folders
 from .files import publish
 from .files import remove
 from .files import size_of
 from .files import sync_directory
+from .files import sync_removals
 from .health import check
 from .moved import MovedFiles
 from .orphans import orphans
@@ -84,9 +86,10 @@ class LocalStorage:
         self._min_free_space = min_free_space
         self._paths = Paths(directory)
         self._durability = durability
+        self._is_durable = durability != "none"
         self._merges = chunks is not None
         self._chunks = chunks or ChunkFolder(Path(self._paths.work))
-        self._moved = MovedFiles(self._paths, is_durable=durability != "none")
+        self._moved = MovedFiles(self._paths, is_durable=self._is_durable)
         self.capabilities = StorageCapabilities(
             chunks=self,
             concatenation=self,
@@ -192,7 +195,7 @@ class LocalStorage:
         return disk.f_bavail * disk.f_frsize - (self._min_free_space or 0)
 
     def _make_work(self) -> None:
-        os.makedirs(self._paths.work, exist_ok=True)
+        make_folders(self._paths.work, is_durable=self._is_durable)
 
     # --- chunks ---
 
@@ -235,7 +238,7 @@ class LocalStorage:
     def _fill(self, upload: Upload, fence: Fence, number: int, start: int, content: BinaryIO) -> None:
         with file_errors, fence.shared():
             if "chunks" in upload.storage:
-                return self._chunks.store(upload, number, content, self._sync)
+                return self._chunks.store(upload, number, content, self._sync, is_durable=self._is_durable)
             descriptor = self._open_part(self._paths.part(upload), create=True)
             try:
                 while block := content.read(_BLOCK):
@@ -264,13 +267,11 @@ class LocalStorage:
             else:
                 self._complete_part(upload)
             with file_errors:
-                publish(self._paths.part(upload), target)
-                if self._durability != "none":
-                    sync_directory(os.path.dirname(target))
+                publish(self._paths.part(upload), target, is_durable=self._is_durable)
                 remove(self._paths.lock(upload))  # it was closed before: a late writer that has it open writes nothing
         if "chunks" in upload.storage:
             with file_errors:
-                self._chunks.finish(upload)
+                self._chunks.finish(upload, is_durable=self._is_durable)
         return {"path": name}
 
     def _merge(self, upload: Upload) -> None:
@@ -365,9 +366,10 @@ class LocalStorage:
         self._moved.forget(upload)
         with file_errors:
             # The record may be older than the rename, so look in both places.
-            for path in {self._paths.current(upload), self._paths.published(upload)}:
-                remove(path)
-            self._chunks.delete(upload)
+            removed = [path for path in {self._paths.current(upload), self._paths.published(upload)} if remove(path)]
+            if self._is_durable:
+                sync_removals(removed)  # once the record is gone, nothing would find them
+            self._chunks.delete(upload, is_durable=self._is_durable)
 
     def remove_orphans(self, upload: Upload) -> None:
         self._remove_unfinished(upload)
