@@ -31,6 +31,7 @@ TOOLS = {
     "procrastinate",
     "pytest-timeout",
     "pytest-xdist",
+    "python-dotenv",
     "PyYAML",
     "redis",
     "rq",

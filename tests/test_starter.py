@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,12 +85,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_keys_are_its_own_and_private(box: Path, tmp_path: Path) -> None:
     """Nobody else can read them, no two apps have the same, and neither git nor Docker takes them."""
     write_app(tmp_path / "other")
-    for name in (".env", "instance/config.toml"):
-        assert (box / name).stat().st_mode & 0o077 == 0
-        assert (box / name).read_text() != (tmp_path / "other" / name).read_text()
-        for ignored in (".gitignore", ".dockerignore"):
-            assert re.search(rf"^{name.partition('/')[0]}/?$", (box / ignored).read_text(), re.MULTILINE)
-    assert len(tomllib.loads((box / "instance" / "config.toml").read_text())["SECRET_KEY"]) == 64
+    assert (box / ".env").stat().st_mode & 0o077 == 0
+    keys, others = (
+        dict(re.findall(r"^(\w+)=(.+)$", (folder / ".env").read_text(), re.M)) for folder in (box, tmp_path / "other")
+    )
+    assert set(keys) == {"FLASK_SECRET_KEY", "POSTGRES_PASSWORD"}
+    assert not set(keys.values()) & set(others.values())
+    assert all(len(key) >= 32 for key in keys.values())
+    for ignored in (".gitignore", ".dockerignore"):
+        assert ".env\n" in (box / ignored).read_text()
 
 
 def test_it_shares_the_demos_versions_and_nginx(box: Path) -> None:

@@ -32,7 +32,7 @@ def write_app(folder: Path) -> list[Path]:
     for path, text in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            if path.name in (".env", "config.toml"):
+            if path.name == ".env":
                 path.chmod(0o600)
             file.write(text)
     return list(contents)
@@ -61,6 +61,5 @@ def _requirement() -> str:
 
 
 def _secrets() -> Iterator[tuple[str, str]]:
-    """Generate keys: one for this machine, and two for containers."""
-    yield "instance/config.toml", f'SECRET_KEY = "{secrets.token_hex(32)}"\n'
-    yield ".env", f"SECRET_KEY=key-{secrets.token_hex(32)}\nPOSTGRES_PASSWORD={secrets.token_hex(16)}\n"
+    """Generate keys. Nothing but digits would become a number in the app's configuration."""
+    yield ".env", f"FLASK_SECRET_KEY=key-{secrets.token_hex(32)}\nPOSTGRES_PASSWORD={secrets.token_hex(16)}\n"
