@@ -128,6 +128,26 @@ def test_an_app_that_is_gone_leaves_nothing_behind(tmp_path: Path) -> None:
         gc.collect()
 
 
+@pytest.mark.parametrize("is_used", [True, False], ids=["used", "unused"])
+def test_an_app_without_a_database_leaves_nothing_behind_either(tmp_path: Path, is_used: bool) -> None:
+    """Signals of Flask's, which know all apps, do not keep those that are gone."""
+
+    def made() -> ref[Flask]:
+        app = Flask("app", instance_path=str(tmp_path))
+        FlaskResumable(app)
+        if is_used:
+            _upload(app.test_client())
+        app.extensions["resumable"].repository.dispose()
+        return ref(app)
+
+    app = made()
+    deadline = time.monotonic() + 30
+    while app() is not None:
+        assert time.monotonic() < deadline, gc.get_referrers(app())
+        time.sleep(0.05)
+        gc.collect()
+
+
 def test_the_ready_made_model_makes_its_table(app: Flask, db: SQLAlchemy) -> None:
     """As the older package's README has it: a model, a database, and it works; the mapped class can be queried."""
     resumable = FlaskResumable(app, model=SQLAlchemyModel, db=db)

@@ -21,8 +21,9 @@ def show_table(app: Flask, model: type[Any], uri: str) -> None:
     url, table = make_url(uri), model.__table__
 
     def once(sender: Flask, **_: Any) -> None:
-        appcontext_pushed.disconnect(once, app)
-        db: Any = app.extensions.get("sqlalchemy")
+        # Neither this function nor a receiver that stays connected may hold the app, because signals outlive apps.
+        appcontext_pushed.disconnect(once)
+        db: Any = sender.extensions.get("sqlalchemy")
         for key, metadata in getattr(db, "metadatas", {}).items():
             engine = db.engines.get(key)
             if engine is not None and _is_same(engine.url, url) and table.name not in metadata.tables:
