@@ -58,15 +58,17 @@ class Status(enum.Enum):
     GONE = "gone"  # the bytes are removed; the record is kept so that late requests do not bring the upload back
 
 
+# From each status, those that a save can lead to. ``None`` stands for "no record": an upload begins and ends there.
 # NEW and FINISHING exist so that a crash cannot lose a hook, and DELETING so that it cannot leave bytes without a
 # record. Any request that finds an upload in one of them completes that step first.
-TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.NEW: frozenset({Status.ACTIVE, Status.DELETING}),
+TRANSITIONS: Mapping[Status | None, frozenset[Status | None]] = {
+    None: frozenset({Status.NEW, Status.ACTIVE}),  # ACTIVE if the app has no on_create
+    Status.NEW: frozenset({Status.ACTIVE, Status.DELETING, Status.GONE, None}),
     Status.ACTIVE: frozenset({Status.FINISHING, Status.DELETING}),
     Status.FINISHING: frozenset({Status.COMPLETE, Status.ACTIVE, Status.DELETING}),  # ACTIVE only if bytes were lost
     Status.COMPLETE: frozenset({Status.DELETING}),
-    Status.DELETING: frozenset({Status.GONE}),
-    Status.GONE: frozenset(),
+    Status.DELETING: frozenset({Status.GONE, None}),
+    Status.GONE: frozenset({None}),
 }
 
 
@@ -524,8 +526,8 @@ def with_less_reserved(upload: Upload) -> Upload:
 
 def truncated(upload: Upload, offset: int) -> Upload:
     """Return the upload without the bytes that the storage lost."""
-    status = Status.ACTIVE if upload.status is Status.FINISHING else upload.status
-    return replace(upload, received=ByteRanges.prefix(min(offset, upload.offset)), status=status)
+    back = upload.with_status(Status.ACTIVE) if upload.status is Status.FINISHING else upload
+    return replace(back, received=ByteRanges.prefix(min(offset, upload.offset)))
 
 
 def assemble(upload: Upload, parts: list[Upload], limits: Limits) -> Upload:

@@ -94,7 +94,7 @@ class Lifecycle:
         try:
             self._repository.remove(claimed.upload, claimed.claim)
         except RemovalRefused as error:  # on_create committed rows that refer to it, and then failed
-            self._keep_tombstone(claimed, claimed.upload.with_status(Status.DELETING), error)
+            self._keep_tombstone(claimed, claimed.upload, error)
 
     def catch_up(self, claimed: ClaimedUpload) -> None:
         """Bring the upload as far as its bytes allow, including steps that a crash or a failed hook interrupted."""
@@ -245,7 +245,7 @@ class Lifecycle:
 
     @staticmethod
     def _remember(claimed: ClaimedUpload, upload: Upload, until: datetime) -> None:
-        """Go from DELETING to GONE: the record becomes a tombstone."""
+        """Go to GONE: the record becomes a tombstone."""
         claimed.save(replace(upload.with_status(Status.GONE), expires_at=until), last=True)
 
     def _leaving(self, upload: Upload, remembered_until: datetime | None) -> Upload:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.service.conftest import watch  # noqa: F401
+
 from .server import Serve
 from .server import Server
 from .server import start_embedded

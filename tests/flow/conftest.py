@@ -14,6 +14,7 @@ from tests.live.conftest import pytest_runtest_setup  # noqa: F401
 from tests.live.conftest import quick_disk  # noqa: F401
 from tests.live.conftest import serve as serve_live  # noqa: F401
 from tests.live.conftest import shared as shared_live  # noqa: F401
+from tests.service.conftest import watch  # noqa: F401
 
 from .client import Flow
 from .site import Site

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance.server import Server
 from tests.conformance.server import start_embedded
+from tests.service.conftest import watch  # noqa: F401
 
 from .client import Ietf
 
