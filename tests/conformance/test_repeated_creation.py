@@ -555,9 +555,8 @@ def test_a_page_without_content_type_keeps_its_key(server: Server) -> None:
     assert server.finished(url_of(server.tus, again)).read_bytes() == CONTENT
 
 
-def test_a_key_of_yesterday_does_not_wait_for_a_dead_cleaner(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_yesterday_does_not_wait_for_a_dead_cleaner(server: Server) -> None:
     """It was killed before it had removed what has expired."""
-    monkeypatch.setattr(repeating, "PATIENCE", 0.1)
     first = server.tus.new(4, KEY)
     server.clock.advance(**EXPIRED)
     with server.app.app_context():

@@ -245,9 +245,8 @@ def test_a_chunk_that_comes_as_others_complete_the_file_tells_the_end(site: Site
         assert site.count("on_complete") == number + 1
 
 
-def test_a_chunk_does_not_wait_for_a_dead_process(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_does_not_wait_for_a_dead_process(site: Site) -> None:
     """A process that was killed as it had created the upload, or began to cancel it, has left its claim."""
-    monkeypatch.setattr(keys, "PATIENCE", 0.1)
     file = sample(45)
     for number in (1, 3, 2, 4):
         assert site.flow.octet(file, number).status_code == 200
@@ -258,9 +257,8 @@ def test_a_chunk_does_not_wait_for_a_dead_process(site: Site, monkeypatch: pytes
     assert told(site.flow.test(file, 1)) == (200, True)
 
 
-def test_a_file_of_yesterday_does_not_wait_for_a_dead_cleaner(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_yesterday_does_not_wait_for_a_dead_cleaner(site: Site) -> None:
     """It was killed before it had removed what has expired."""
-    monkeypatch.setattr(keys, "PATIENCE", 0.1)
     file = sample(25)
     assert site.flow.octet(file, 1).status_code == 200
     site.server.clock.advance(days=30)
