@@ -12,7 +12,9 @@ from pathlib import Path
 from proof.campaign import Campaign
 
 # In the order in which they run: the name, its module, and what it does.
-CAMPAIGNS: dict[str, tuple[str, str]] = {}
+CAMPAIGNS: dict[str, tuple[str, str]] = {
+    "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
+}
 
 
 def main() -> int:
