@@ -14,6 +14,7 @@ from proof.campaign import Campaign
 # In the order in which they run: the name, its module, and what it does.
 CAMPAIGNS: dict[str, tuple[str, str]] = {
     "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
+    "histories": ("proof.histories.campaign", "histories of several processes, checked for linearizability"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Histories of claims, saves and appends by several processes, checked for linearizability."""
