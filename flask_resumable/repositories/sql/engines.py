@@ -114,7 +114,9 @@ def connect(engine: Engine) -> Connection:
 
 def is_trouble(error: BaseException) -> bool:
     """Whether the database caused the error, and not the code that uses it."""
-    return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    if isinstance(error, OperationalError | PoolTimeout):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 @contextmanager
