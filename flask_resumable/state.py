@@ -23,6 +23,7 @@ from .service.files import UploadFiles
 from .service.uploads import UploadService
 from .settings.app import Settings
 from .signing import Signer
+from .wsgi.query import query_of
 
 
 class KnowsOwner(Protocol):
@@ -62,7 +63,7 @@ class State:
         environ = request.environ
         token = environ.get("HTTP_UPLOAD_TOKEN") or token
         if not token and PARAMETER in environ.get("QUERY_STRING", ""):
-            token = request.args.get(PARAMETER)
+            token = query_of(request).get(PARAMETER)
         return self.signer.read(token) if token else None
 
     def owner(self) -> str | None:

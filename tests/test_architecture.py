@@ -35,7 +35,7 @@ ALLOWED = {
     "signing": {"core"},
     "starter": set(),
     "startup": {"core", "interfaces", "settings"},
-    "state": {"core", "interfaces", "service", "settings", "signing"},
+    "state": {"core", "interfaces", "service", "settings", "signing", "wsgi"},
     "wsgi": {"core", "interfaces"},
     "downloads": {"core", "interfaces", "state"},
     "protocols": {"core", "downloads", "interfaces", "service", "settings", "state", "wsgi"},

@@ -18,6 +18,7 @@ from ..core.grant import PARAMETER
 from ..core.printable import printable
 from ..errors import ResumableError
 from ..errors import Unavailable
+from ..wsgi.query import query_of
 from .reply import Reply
 
 _TEMPORARY = (408, 425, 429)  # a timeout, too early, too many requests
@@ -82,7 +83,7 @@ def location_of(upload_id: str, *, endpoint: str | None, is_absolute: bool) -> s
 
 def _with_token(url: str) -> str:
     """Add the token that the client has sent in the query, because its later requests need it as well."""
-    token = request.args.get(PARAMETER) if PARAMETER in request.environ.get("QUERY_STRING", "") else None
+    token = query_of(request).get(PARAMETER) if PARAMETER in request.environ.get("QUERY_STRING", "") else None
     return f"{url}?{urlencode({PARAMETER: token})}" if token else url
 
 

@@ -17,6 +17,7 @@ from ...errors import TooLarge
 from ...wsgi.body import RequestBody
 from ...wsgi.first_reader import is_parsed
 from ...wsgi.pipes import MIN_PIPED_SIZE
+from ...wsgi.query import not_utf8
 from . import messages as flow
 from .form import Block
 from .form import cut_off
@@ -36,7 +37,7 @@ class ChunkRequest:
     :param file_field: The form field that contains the chunk.
     :param max_size: The maximum size of a chunk, in bytes.
     :raises TooLarge: The announced size of the body is too large. Nothing was read.
-    :raises InvalidRequest: The body is a form without a boundary.
+    :raises InvalidRequest: The body is a form without a boundary, or the query is not UTF-8.
     """
 
     def __init__(self, request: Request, body: RequestBody, *, file_field: str, max_size: int) -> None:
@@ -46,7 +47,10 @@ class ChunkRequest:
         if body.size is not None and body.size > max_size + OVERHEAD:
             raise self._too_large()
         body.grace = _GRACE
-        self._query = list(request.args.items(multi=True))
+        try:
+            self._query = list(request.args.items(multi=True))
+        except UnicodeDecodeError:
+            raise not_utf8() from None
         self._content = _content_of(request, body, file_field, max_size + OVERHEAD)
         self._file: Iterator[Block] | None = None
         self._parameters: flow.Parameters | None = None

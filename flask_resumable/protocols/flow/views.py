@@ -11,9 +11,11 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from ...core.grant import HEADER
+from ...errors import InvalidRequest
 from ...errors import MethodNotAllowed
 from ...errors import ResumableError
 from ...errors import UploadNotFound
+from ...wsgi.query import query_of
 from ..blueprint import METHODS
 from ..reply import Reply
 from ..responses import is_misleading
@@ -102,12 +104,17 @@ def _cancel(asker: Asker) -> Response:
 
 
 def _query() -> flow.Parameters:
-    return flow.merge(request.args.items(multi=True))
+    return flow.merge(query_of(request).items(multi=True))
 
 
 def _parameters() -> Mapping[str, str]:
     """Return the parameters that were known when the error occurred."""
-    known: Mapping[str, str] = g.get("flow_parameters", request.args)
+    known: Mapping[str, str] | None = g.get("flow_parameters")
+    if known is None:
+        try:
+            known = query_of(request)
+        except InvalidRequest:
+            known = {}
     return known
 
 
