@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
+from functools import lru_cache
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
@@ -42,6 +44,8 @@ class UploadMetadata(Mapping[str, str]):
     """
 
     raw: str = ""
+    # Encoded values by their keys, of which a header can have thousands. Made when one is first looked up.
+    _encoded: dict[str, str] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def from_header(cls, raw: str, *, max_size: int | None = None) -> Self:
@@ -55,6 +59,7 @@ class UploadMetadata(Mapping[str, str]):
         if max_size is not None and len(raw) > max_size:
             raise InvalidRequest(f"Upload-Metadata is longer than {max_size} characters; send less.")
         seen: set[str] = set()
+        values: dict[str, str] = {}
         for key, value in _pairs(raw):
             if not _KEY.fullmatch(key):
                 raise InvalidRequest("Upload-Metadata has a key that is empty or not printable ASCII.")
@@ -62,7 +67,10 @@ class UploadMetadata(Mapping[str, str]):
                 raise InvalidRequest(f"Upload-Metadata has the key {key!r} more than once.")
             seen.add(name)
             _decode(key, value)
-        return cls(raw)
+            values[key] = value
+        metadata = cls(raw)
+        object.__setattr__(metadata, "_encoded", values)
+        return metadata
 
     @classmethod
     def from_values(cls, values: Mapping[str, str] | Iterable[tuple[str, str]]) -> Self:
@@ -97,15 +105,11 @@ class UploadMetadata(Mapping[str, str]):
 
         :raises KeyError: There is no such key.
         """
-        encoded, literal = _encode_key(key), None
-        for name, value in _pairs(self.raw):
-            if name == encoded:
+        values = self._values()
+        for name in (_encode_key(key), key) if "%" in self.raw else (key,):
+            if (value := values.get(name)) is not None:
                 return _decode(name, value)
-            if name == key:
-                literal = value
-        if literal is None:
-            raise KeyError(key)
-        return _decode(key, literal)
+        raise KeyError(key)
 
     def getlist(self, key: str) -> list[str]:
         """Return all values of a key in order, or an empty list. Only clients of flow.js can send more than one.
@@ -136,13 +140,28 @@ class UploadMetadata(Mapping[str, str]):
         return self.value_bytes(key).decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[str]:
+        keys = self._values()
         if "%" not in self.raw:
-            return (key for key, _ in _pairs(self.raw))
-        keys = [key for key, _ in _pairs(self.raw)]
+            return iter(keys)
         return (_decode_key(key) for key in keys if _FURTHER.sub("", key) == key or _FURTHER.sub("", key) not in keys)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _values(self) -> dict[str, str]:
+        if self._encoded is None:
+            values: dict[str, str] = {}
+            for key, value in _pairs(self.raw):
+                values.setdefault(key, value)
+            object.__setattr__(self, "_encoded", values)
+            return values
+        return self._encoded
+
+
+@lru_cache(8)
+def metadata_of(raw: str) -> UploadMetadata:
+    """Return the metadata of a header that was checked before. Models call this each time they are asked for it."""
+    return UploadMetadata(raw)
 
 
 def _encode_key(key: str) -> str:

@@ -14,6 +14,7 @@ from mongoengine import LongField
 from mongoengine import StringField
 from mongoengine.base import BaseField
 
+from ..core.metadata import metadata_of
 from ..core.metadata import UploadMetadata
 from ..core.processing import Processing
 from ..core.upload import JSONObject
@@ -114,7 +115,7 @@ class MongoengineBaseModel(UploadInterface, Document):  # type: ignore[misc]
     @property
     def metadata(self) -> UploadMetadata:
         """The metadata that the client sent."""
-        return UploadMetadata(self.raw_metadata or "")
+        return metadata_of(self.raw_metadata or "")
 
     def as_upload(self) -> Upload:
         return upload_from({name: getattr(self, name) for name in FIELDS})

@@ -26,7 +26,7 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..core.metadata import UploadMetadata
+from ..core.metadata import metadata_of
 from ..core.processing import Processing
 from ..core.upload import JSONObject
 from ..core.upload import Upload
@@ -92,7 +92,7 @@ class _Metadata:
 
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
         if instance is not None:
-            return UploadMetadata(instance.raw_metadata or "")
+            return metadata_of(instance.raw_metadata or "")
         if self._tables is not None:
             return self._tables
         for base in owner.__mro__:
