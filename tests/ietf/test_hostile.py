@@ -6,6 +6,7 @@ import base64
 import re
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -163,6 +164,17 @@ def test_dictionaries_come_back(members: dict[str, bytes]) -> None:
         "d": "@1",
         "e": '%"x%20"',
     }
+
+
+@pytest.mark.parametrize("member", [":YWI=:", ":YWI:", ":YWJ:"])
+def test_bytes_need_no_padding(member: str) -> None:
+    """Nor zeros in the bits that are left. (RFC 9651, 4.2.7)"""
+    assert parse_bytes(member) == b"ab"
+
+
+def test_a_blank_after_the_last_member_is_none_of_the_members() -> None:
+    """RFC 9651, 4.2.2: tabs, too."""
+    assert parse_dictionary("a, b=1 \t") == {"a": "?1", "b": "1"}
 
 
 @settings(max_examples=300, deadline=None, database=None)

@@ -49,7 +49,7 @@ def parse_integer(value: str | None) -> int | None:
 
 def parse_dictionary(value: str | None) -> dict[str, str]:
     """Return the members of a Dictionary, as they are written. If a key is repeated, the last one counts."""
-    text = (value or "").strip(" ")
+    text = (value or "").lstrip(" ").rstrip(" \t")
     members: dict[str, str] = {}
     position = 0
     while position < len(text):
@@ -70,8 +70,9 @@ def parse_bytes(member: str) -> bytes | None:
     """Return the value of a member that is a Byte Sequence, or ``None``."""
     if len(member) < 2 or member[0] != ":" or member[-1] != ":":
         return None
+    text = member[1:-1].rstrip("=")  # the RFC asks parsers to do without padding
     try:
-        return base64.b64decode(member[1:-1], validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         return None
 
