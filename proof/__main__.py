@@ -15,6 +15,8 @@ from proof.campaign import Campaign
 CAMPAIGNS: dict[str, tuple[str, str]] = {
     "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
     "histories": ("proof.histories.campaign", "histories of several processes, checked for linearizability"),
+    "power": ("proof.power.campaign", "lose power at each moment, and ask for everything again (as root; hours)"),
+    "power-mutants": ("proof.power.mutant_campaign", "make faults on purpose that losses of power must show"),
 }
 
 

@@ -22,7 +22,12 @@ from tests.sampling import THOROUGH
 # What needs a server, a browser or a process of its own for longer than a moment.
 SLOW_FOLDERS = {"apps", "browser", "databases", "live", "nodes", "s3", "typed", "without_linux"}
 SLOW_FILES = {"test_containers.py", "test_extras.py", "test_multipart.py", "test_processes.py", "test_project.py"}
-LONG_FILES = {"test_crash_points.py", "test_moved.py", "test_without_linux.py"}  # each test is a minute of work
+LONG_FILES = {
+    "test_crash_points.py",
+    "test_moved.py",
+    "test_power_loss.py",
+    "test_without_linux.py",
+}  # each test is a minute of work
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
 SHARED = {"shared", "shared_live"}  # fixtures
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
