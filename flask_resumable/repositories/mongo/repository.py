@@ -42,6 +42,7 @@ from ...interfaces import Claim
 from ...interfaces import RepositoryCapabilities
 from ...models.record import answer_of
 from ...models.record import FIELDS
+from ...models.record import FORMAT
 from ...models.record import processing_of
 from ...models.record import state_of
 from ...models.record import upload_from
@@ -50,6 +51,9 @@ from ..amending import amended
 from .collection import Collection
 from .documents import Documents
 from .owner_locks import locked
+
+# Records of later versions stay as they are. One of them must not keep anybody from all the others.
+_READABLE = {"format": {"$not": {"$gt": FORMAT}}}
 
 
 class MongoengineRepository:
@@ -161,6 +165,7 @@ class MongoengineRepository:
         """Claim the upload that ``query`` finds, and return it with the claim."""
         values = {"claimed_until": until, "claimed_by": by, "updated_at": now, "claim_message": None}
         change = self._documents.change(values, grows=("fence", "version"))
+        query = query | _READABLE
         found = self._collection.run(
             lambda collection: collection.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
         )
@@ -263,11 +268,11 @@ class MongoengineRepository:
         if after is not None:
             at = due["removable_at"]["$gte"] = after.removable_at  # redundant, but lets the index start there
             conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})
-        return self._uploads({"$and": conditions}, limit, order=("removable_at", "_id"))
+        return self._uploads({"$and": conditions} | _READABLE, limit, order=("removable_at", "_id"))
 
     def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
         waits = {"$or": [{"status": Status.FINISHING.value}, {"status": Status.ACTIVE.value, "concat_kind": "final"}]}
-        return self._uploads(waits | {"_id": {"$gt": after}}, limit)
+        return self._uploads(waits | {"_id": {"$gt": after}} | _READABLE, limit)
 
     def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
         return self._uploads({"_id": {"$gt": after}} | self._wanted(selection), limit)
@@ -283,7 +288,7 @@ class MongoengineRepository:
 
     def _wanted(self, selection: Selection) -> dict[str, Any]:
         """Return the query for the selected uploads."""
-        query: dict[str, Any] = {}
+        query: dict[str, Any] = dict(_READABLE)
         conditions: list[dict[str, Any]] = []
         if selection.status is not None:
             query["status"] = selection.status.value
@@ -315,6 +320,7 @@ class MongoengineRepository:
 
     def awaiting(self, part_id: str) -> Sequence[Upload]:
         query = {"status": Status.ACTIVE.value, "concat_kind": "final", "concat": {"$regex": re.escape(part_id)}}
+        query |= _READABLE
         return [upload for upload in self._uploads(query, 0) if upload.concat and part_id in upload.concat.parts]
 
     def ids_with_unfinished_bytes(self, upload_ids: Sequence[str]) -> set[str]:

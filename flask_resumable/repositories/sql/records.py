@@ -322,7 +322,7 @@ class Records:
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         at, upload_id = self._c["removable_at"], self._c["id"]
-        query = self._statements.select.where(at <= now, self._is_unclaimed(now))
+        query = self._statements.select.where(at <= now, self._is_unclaimed(now), self._statements.is_readable)
         if after is not None:
             behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
             query = query.where(at >= after.removable_at, behind)  # redundant, but helps the index
@@ -334,7 +334,7 @@ class Records:
             status == Status.FINISHING.value,
             and_(status == Status.ACTIVE.value, self._c["concat_kind"] == "final"),
         )
-        query = self._statements.select.where(waits, self._c["id"] > after)
+        query = self._statements.select.where(waits, self._c["id"] > after, self._statements.is_readable)
         return self._uploads(query.order_by(self._c["id"]).limit(limit))
 
     def list(self, selection: Selection = ALL, *, limit: int, after: str = "") -> Sequence[Upload]:
@@ -342,7 +342,8 @@ class Records:
 
     def _page(self, query: Any, selection: Selection, *, limit: int, after: str) -> Any:
         """Return a query for a page of the selected uploads."""
-        return query.where(*self._conditions(selection), self._c["id"] > after).order_by(self._c["id"]).limit(limit)
+        wanted = (*self._conditions(selection), self._c["id"] > after, self._statements.is_readable)
+        return query.where(*wanted).order_by(self._c["id"]).limit(limit)
 
     def _conditions(self, selection: Selection) -> Iterator[Any]:
         c = self._c
@@ -379,6 +380,7 @@ class Records:
             self._c["status"] == Status.ACTIVE.value,
             self._c["concat_kind"] == "final",
             self._c["concat"].contains(part_id),
+            self._statements.is_readable,
         )
         return [upload for upload in self._uploads(query) if upload.concat and part_id in upload.concat.parts]
 

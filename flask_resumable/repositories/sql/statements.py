@@ -11,6 +11,7 @@ from sqlalchemy import case
 from sqlalchemy import delete
 from sqlalchemy import func
 from sqlalchemy import insert
+from sqlalchemy import literal_column
 from sqlalchemy import null
 from sqlalchemy import select
 from sqlalchemy import String
@@ -22,6 +23,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from ...core.upload import Status
 from ...interfaces import Claim
 from ...models.record import FIELDS
+from ...models.record import FORMAT
 from ...models.record import OWN_FIELDS
 from ...models.record import STATE_FIELDS
 
@@ -68,6 +70,9 @@ class Statements:
         grown = {c["version"]: c["version"] + 1}
         until = self._new("claimed_until")
         answered = {c["claim_message"]: null()}  # a save or release clears the message to the holder
+        #: Whether this version knows the format of a record. Queries that select many records leave the others out,
+        #: because one record of a later version must not keep anybody from all the others.
+        self.is_readable = c["format"].is_(None) | (c["format"] <= literal_column(str(FORMAT)))
         #: Without conditions, for queries that select many records.
         self.select = select(*(c[name].label(name) for name in FIELDS))
         self.get = self.select.where(has_id)
@@ -91,7 +96,9 @@ class Statements:
         is_unclaimed = (c["status"] == Status.ACTIVE.value) & c["claimed_until"].is_(None)
         # The fence is the new version, as in ``known``: the right side of an assignment is the row as it was.
         taken_now = self._new("claimed_until", "claimed_by", "updated_at") | grown | {c["fence"]: c["version"] + 1}
-        claim_free = update(table).where(has_id & is_unclaimed & is_alive).values(taken_now | answered)
+        claim_free = (
+            update(table).where(has_id & is_unclaimed & is_alive & self.is_readable).values(taken_now | answered)
+        )
         claim_free = claim_free.returning(*(c[name].label(name) for name in FIELDS))
         self.claim_free = claim_free.where(c["owner"].is_(None))
         self.claim_owned = claim_free.where(c["owner"] == bindparam(_OWNER))
