@@ -86,11 +86,14 @@ def test_whole_apps_take_uploads(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+PROVEN = ("promises.md", "security.md")  # pages that name tests
+
+
 def test_the_tests_that_prove_promises_exist() -> None:
-    """The page names files and tests, which may be renamed."""
-    named = re.findall(r"`([a-z]+/test_\w+\.py)(?:::(\w+))?`", TEXTS["promises.md"])
-    assert len(named) > 10
-    for path, name in named:
+    """The pages name files and tests, which may be renamed."""
+    pages = [re.findall(r"`((?:[a-z0-9]+/)?test_\w+\.py)(?:::(\w+))?`", TEXTS[page]) for page in PROVEN]
+    assert all(len(named) > 10 for named in pages)
+    for path, name in [test for named in pages for test in named]:
         text = (ROOT / "tests" / path).read_text()
         assert not name or f"\ndef {name}(" in text, f"{path} has no {name}"
 
