@@ -62,7 +62,7 @@ lint: $(VENV)/test
 
 # Every warning is an error, so a link that leads nowhere is one. The pages are in docs/_build.
 docs: $(VENV)/docs
-	$(BIN)/codespell --ignore-words-list nin README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md flask_resumable
+	$(BIN)/codespell --ignore-words-list nin,iif README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md flask_resumable
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 # What a release uploads. The folder is emptied first, so that no older file is checked or uploaded.
