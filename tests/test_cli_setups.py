@@ -220,8 +220,8 @@ def test_the_hook_of_a_dead_process_is_made_up_for_at_once(tmp_path: Path) -> No
     """Although its claim has not run out."""
     (tmp_path / "dying.py").write_text(_DIES)
     script = [sys.executable, "dying.py", str(tmp_path)]
-    assert subprocess.run(script, cwd=tmp_path, env={**os.environ, "FAIL": "1"}, timeout=60).returncode == 9
+    assert subprocess.run(script, cwd=tmp_path, env={**os.environ, "FAIL": "1"}, timeout=200).returncode == 9
     command = [sys.executable, "-m", "flask", "--app", "dying", "tus", "complete_pending"]
     for completed in (1, 0):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert done.stdout == f"Uploads completed: {completed}, failed: 0.\n", done.stderr

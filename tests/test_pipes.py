@@ -64,7 +64,7 @@ def is_open(descriptor: int) -> bool:
 def run(script: str) -> str:
     """What a script prints in a process of its own, which may do anything to itself."""
     command = [sys.executable, "-c", PRELUDE + script]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 
