@@ -30,6 +30,8 @@ LONG_FILES = {
 }  # each test is a minute of work
 SLOW_MARKS = ("browser", "live", "slow", "xdist_group")
 SHARED = {"shared", "shared_live"}  # fixtures
+# Of two processes with a browser, one runs these. Each browser and its demo take half a gigabyte, and a while to start.
+FIRST_BROWSER = {"test_clients.py", "test_cross_origin.py", "test_readme.py", "test_s3.py", "test_start.py"}
 SERVERS = {"database", "mariadb", "mongo", "own_database", "postgresql"}  # fixtures
 
 
@@ -61,8 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tests of a file that share a server. Leave out single tests that are slow, if that is wished, and cases that differ
     from others only in their place, unless they are.
     """
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    items.sort(key=lambda item: (item.path.name not in LONG_FILES, item.path.parent.name != "browser"))
     for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.xdist_group(f"browser-{1 if item.path.name in FIRST_BROWSER else 2}"))
         if not SHARED.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{_server_of(item)}"))
         if getattr(config.option, "loadgroup", False):

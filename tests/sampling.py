@@ -40,8 +40,9 @@ PLACES = frozenset(
         "version",
     }
 )
-SERVER_FOLDERS = frozenset({"databases", "live", "nodes", "s3"})
-SERVER_PLACES = PLACES | {"kind", "path"}  # in those folders, what server it is
+# In some folders, what server it is, and how chunks are kept.
+ON_SERVERS = PLACES | {"kind", "path"}
+MORE_PLACES = {**dict.fromkeys(("databases", "live", "nodes", "s3"), ON_SERVERS), "flow": PLACES | {"mode"}}
 
 
 def sample(cases: Sequence[Mapping[str, Any]], places: frozenset[str]) -> list[int]:
@@ -93,7 +94,7 @@ def of_sample(items: Sequence[pytest.Item]) -> list[bool]:
     is_run = [item.get_closest_marker("thorough") is None for item in items]
     for positions in tests.values():
         folder = items[positions[0]].path.parent.name
-        places = SERVER_PLACES if folder in SERVER_FOLDERS else PLACES
+        places = MORE_PLACES.get(folder, PLACES)
         usual = [at for at in positions if is_run[at]]
         if usual:
             cases: list[Mapping[str, Any]] = [_params(items[at]) for at in usual]

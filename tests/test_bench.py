@@ -58,6 +58,7 @@ def test_a_tiny_run_makes_a_table_and_a_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.thorough
 def test_a_tiny_run_of_the_app_with_a_database_of_its_own(tmp_path: Path) -> None:
     """Uploads with a row each, each kind of request, empty views, many records, and what has expired."""
     scenarios = {

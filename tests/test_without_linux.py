@@ -32,6 +32,8 @@ SOME = {
     "requests that take uploads from each other": ("tests/live/test_takeover.py",),
     "processes that are killed": ("tests/live/test_killed.py",),
 }
+# These go the ways that the others have tried.
+ABOVE = ("what stands on it", "requests that take uploads from each other", "processes that are killed")
 # Of the servers, those with threads. Of crashes, those that others notice at once: without /proc, a process that is
 # dead and not waited for looks alive, which may cost the lease. No races that a slow disk can end without a winner.
 IN_TIME = (
@@ -44,7 +46,10 @@ IN_TIME = (
 @pytest.mark.live
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("without_linux" in os.environ.get("PYTHONPATH", ""), reason="All tests are run so.")
-@pytest.mark.parametrize("files", SOME.values(), ids=SOME)
+@pytest.mark.parametrize(
+    "files",
+    [pytest.param(files, id=name, marks=[pytest.mark.thorough] * (name in ABOVE)) for name, files in SOME.items()],
+)
 def test_nothing_depends_on_what_only_linux_has(files: tuple[str, ...]) -> None:
     """Storage, locks, protocols, takeovers and crashes, with the names of Linux taken away."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}

@@ -91,7 +91,14 @@ def send(server: Memory, number: int) -> tuple[str, bytes]:
 
 @pytest.mark.live
 @pytest.mark.parametrize(
-    ("kind", "site"), [*product(["werkzeug", "gthread"], SITES), ("gevent", "flask-sqlalchemy"), ("gevent", "plain")]
+    ("kind", "site"),
+    [
+        *product(["gthread"], SITES),
+        ("werkzeug", "flask-sqlalchemy"),
+        *(pytest.param("werkzeug", site, marks=pytest.mark.thorough) for site in [*SITES][1:]),
+        ("gevent", "flask-sqlalchemy"),
+        ("gevent", "plain"),
+    ],
 )
 def test_uploads_that_come_together_keep_apart(serve: Callable[..., Memory], kind: str, site: str) -> None:
     """Eight clients, with hooks and requests of the app's that write and read beside them: nothing is missing, doubled

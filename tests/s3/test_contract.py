@@ -28,6 +28,11 @@ class SmallParts(S3Storage):
     traits = StoreTraits(min_part=KIB)
 
 
+def _small_parts(where: str, tiny_store: Store, folder: Path) -> Storage:
+    memory = MIB if where == "memory" else 0
+    return SmallParts(tiny_store.bucket, part_size=KIB, memory=memory, spool_directory=folder, **tiny_store.options)
+
+
 class TestS3Store(ObjectStoreContract):
     """What all of this relies on, with the limits of S3."""
 
@@ -64,12 +69,10 @@ class TestSeveralParts(TestLessThanAPart):
 class TestManyParts(StorageContract):
     """Contents of 25 KiB, in parts of 1 KiB; chunks that are parts."""
 
-    @pytest.fixture(params=["memory", "files"])
+    # What is kept in files is more work, and the same in contents of few parts and of many.
+    @pytest.fixture(params=["memory", pytest.param("files", marks=pytest.mark.thorough)])
     def storage(self, request: pytest.FixtureRequest, tiny_store: Store, tmp_path: Path) -> Storage:
-        memory = MIB if request.param == "memory" else 0
-        return SmallParts(
-            tiny_store.bucket, part_size=KIB, memory=memory, spool_directory=tmp_path, **tiny_store.options
-        )
+        return _small_parts(request.param, tiny_store, tmp_path)
 
     @pytest.fixture
     def kept(self, tiny_store: Store) -> Callable[[], set[str]]:
@@ -82,7 +85,11 @@ class TestManyParts(StorageContract):
 
 @needs_small_parts
 class TestSmallChunks(TestManyParts):
-    """Contents of 3 KiB; chunks that are too small to be parts."""
+    """Contents of 3 KiB; chunks that are too small to be parts, kept in memory or in files until they are."""
+
+    @pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.thorough), "files"])
+    def storage(self, request: pytest.FixtureRequest, tiny_store: Store, tmp_path: Path) -> Storage:
+        return _small_parts(request.param, tiny_store, tmp_path)
 
     @pytest.fixture
     def times(self) -> int:
