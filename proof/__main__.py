@@ -45,7 +45,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m proof",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="campaigns:\n" + "\n".join(f"  {name:<12}{text}" for name, (_, text) in CAMPAIGNS.items()),
+        epilog="campaigns:\n" + "\n".join(f"  {name:<15}{text}" for name, (_, text) in CAMPAIGNS.items()),
     )
     parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help="all by default")
     parser.add_argument("--quick", action="store_true", help="take minutes for each campaign, not an hour")
