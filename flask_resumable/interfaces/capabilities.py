@@ -204,6 +204,16 @@ class KeepsProgress(Protocol):
         """
         ...
 
+    def lower_fence(self, upload: Upload, newest: Callable[[], int | None]) -> None:
+        """Admit writers again if they are locked out by a claim that the record does not know.
+
+        A power failure can take claims from a database and leave the fence. No client could continue then.
+
+        :param newest: Returns the number of the newest claim in the record, or ``None`` if nobody may write. Called
+            while no writer can raise the fence, and only if the fence is ahead of ``upload``.
+        """
+        ...
+
 
 class NotesProgress(Protocol):
     """Implemented by writers of a storage with :class:`KeepsProgress`."""

@@ -296,6 +296,16 @@ class Claims:
             is_over = current.status in (Status.DELETING, Status.GONE)
             if is_over or (current.status is Status.COMPLETE and not current.is_partial):
                 self._storage.remove_orphans(current)
+            elif current.status is Status.ACTIVE and self._progress is not None:
+                self._progress.lower_fence(current, lambda: self._newest(upload))
+
+    def _newest(self, upload: Upload) -> int | None:
+        """Return the number of the upload's newest claim, or ``None`` if nobody may write to it."""
+        try:
+            current = self._repository.get(upload.id)
+        except UploadNotFound:
+            return None
+        return current.fence if current.is_same(upload) and current.status is Status.ACTIVE else None
 
     # --- the requests that hold uploads ---
 

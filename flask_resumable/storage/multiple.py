@@ -213,6 +213,11 @@ class MultiStorage:
         progress = self._of(upload).capabilities.progress
         return upload.offset if progress is None else progress.recover(upload, fence)
 
+    def lower_fence(self, upload: Upload, newest: Callable[[], int | None]) -> None:
+        progress = self._of(upload).capabilities.progress
+        if progress is not None:
+            progress.lower_fence(upload, newest)
+
     def presigned_url(
         self, upload: Upload, *, expires: timedelta, filename: str, content_type: str, disposition: str
     ) -> str | None:

@@ -75,6 +75,23 @@ class Fence:
             elif current < number:
                 os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
 
+    def lower(self, known: int, newest: Callable[[], int | None]) -> None:
+        """Lower the number to that of the newest claim, if it is greater.
+
+        A claim is in the record before it is here. So if it is here only, the record has lost it, and its holder is
+        gone. Nobody else can raise the number while ``newest`` is asked.
+
+        :param known: The number of a claim that was the newest a moment ago.
+        :param newest: Returns the number of the newest claim, or ``None`` if nobody may write.
+        """
+        with _Lock(self._descriptor, fcntl.LOCK_EX):
+            current = self._read()
+            if current <= known or not self._is_in_place():
+                return
+            number = newest()
+            if number is not None and number < current:
+                os.pwrite(self._descriptor, number.to_bytes(_SIZE, "big"), 0)
+
     def note(self, progress: int) -> None:
         """Record that all bytes before ``progress`` were written. Call it while :meth:`held`."""
         os.pwrite(self._descriptor, progress.to_bytes(_SIZE, "big"), _SIZE)

@@ -146,6 +146,13 @@ class LocalStorage:
             _, progress = Fence.progress(self._paths.lock(upload))
         return self._made_durable(upload, progress)
 
+    def lower_fence(self, upload: Upload, newest: Callable[[], int | None]) -> None:
+        path = self._paths.lock(upload)
+        with file_errors:
+            if os.path.exists(path):
+                with closing(Fence.open(path)) as fence:
+                    fence.lower(upload.fence, newest)
+
     def _made_durable(self, upload: Upload, progress: int) -> int:
         """Make what was written as durable as the setting promises, and return the offset up to which it counts."""
         if progress <= upload.offset:
