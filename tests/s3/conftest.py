@@ -63,13 +63,29 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         store.kill()
 
 
+@functools.cache
+def _client(url: str, access_key: str, secret_key: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name="us-east-1",
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
 class Store:
     """A bucket of the test's own, and a look at it that does not go through the code under test."""
 
     def __init__(self, server: Server, *, prefix: str = "up/") -> None:
-        import boto3
-        from botocore.config import Config
-
         self.server = server
         self.bucket = f"test-{secrets.token_hex(8)}"
         self.prefix = prefix
@@ -79,18 +95,7 @@ class Store:
             "access_key": server.access_key,
             "secret_key": server.secret_key,
         }
-        self.client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=server.url,
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-            region_name="us-east-1",
-            config=Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self.client = _client(server.url, server.access_key, server.secret_key)
         self.client.create_bucket(Bucket=self.bucket)
 
     def objects(self) -> set[str]:
