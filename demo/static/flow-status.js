@@ -4,7 +4,15 @@ const PATIENCE = 10_000; // ms
 
 /** What the server has of a FlowFile, or null if that cannot be known. */
 export function askStatus(endpoint, file) {
-  return ask(`${endpoint}status?${new URLSearchParams(file.chunks[0].getParams())}`);
+  return ask(`${endpoint}status?${queryOf(file)}`);
+}
+
+/** What flow.js says of a file with each request: its own parameters, and those that the page has it add. */
+export function queryOf(file) {
+  const [chunk] = file.chunks;
+  const { query } = file.flowObj.opts;
+  const added = typeof query === "function" ? query(file, chunk, true) : query;
+  return new URLSearchParams({ ...added, ...chunk.getParams() });
 }
 
 /** The same, by the upload's id. */

@@ -1,6 +1,6 @@
 // One file on its way to the server with flow.js, in chunks that arrive in any order.
 
-import { askById, askStatus, skipWhatIsThere } from "./flow-status.js";
+import { askById, askStatus, queryOf, skipWhatIsThere } from "./flow-status.js";
 import { count } from "./format.js";
 import { Transfer } from "./transfer.js";
 
@@ -120,8 +120,7 @@ export class FlowTransfer extends Transfer {
   }
 
   #remember() {
-    const [{ chunks }] = this.#flow.files;
-    this.#record = { ...this.#record, id: this.id, query: new URLSearchParams(chunks[0].getParams()).toString() };
+    this.#record = { ...this.#record, id: this.id, query: String(queryOf(this.#flow.files[0])) };
     this.#memory.remember(this.#record);
   }
 }
