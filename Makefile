@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
-	PORT=$(PORT) $(BIN)/gunicorn --no-control-socket -k gevent -w 2 -b 127.0.0.1:$(PORT) 'demo.app:create_app()'
+	@PORT=$(PORT) $(BIN)/python -m demo
 
 # More processes than most machines have cores: many tests wait rather than compute.
 test: $(VENV)/test

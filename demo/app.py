@@ -3,6 +3,9 @@
 Everything stays in this folder: state in ``instance/``, files in ``uploads/``. Settings can be changed from the
 environment by Flask's own means, as JSON: ``FLASK_RESUMABLE_MAX_SIZE=1000000 python demo/app.py``.
 
+``python -m demo``, which ``make demo`` calls, adds a network that can be made bad, and workers that can be killed from
+the page.
+
 ``STATE`` says where state is kept: ``sql``, in SQLite or whatever ``FLASK_RESUMABLE_DATABASE_URI`` names, or ``mongo``,
 in the MongoDB at ``FLASK_MONGODB_HOST``.
 """
@@ -50,6 +53,10 @@ class DemoUploads(FlaskResumable):
         if (upload.filename or "").lower().endswith(".exe"):
             raise UploadRejected(403, "Programs (.exe) are not welcome here; any other file is.")
 
+    def pre_save(self, upload: Upload) -> None:
+        if controls := current_app.config["DEMO_CONTROLS"]:
+            controls.note_receiver(upload)
+
     def on_complete(self, upload: Upload) -> None:
         # repr, because the name is the client's: it may hold line breaks.
         current_app.logger.info("%r is complete: %d bytes (worker %d)", upload.filename, upload.length, os.getpid())
@@ -71,6 +78,7 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     app.logger.setLevel("INFO")
     resumable.init_app(app, model=_model(os.environ.get("STATE", "sql")))
     app.register_blueprint(page)
+    _add_controls(app, os.environ.get("DEMO_CONTROLS"))
     return app
 
 
@@ -83,6 +91,18 @@ def _model(state: str) -> type[Any] | None:
     if state != "sql":
         raise ConfigurationError(f"STATE = {state!r}: must be 'sql' or 'mongo'")
     return None
+
+
+def _add_controls(app: Flask, folder: str | None) -> None:
+    """Let the page kill workers and make the network bad, if ``python -m demo`` has made a folder for that."""
+    app.config["DEMO_CONTROLS"] = None
+    if folder:
+        from demo.controls import Controls  # which Python does not find if this file is run as a script
+        from demo.controls import create_blueprint
+
+        app.config["DEMO_CONTROLS"] = controls = Controls(Path(folder))
+        app.register_blueprint(create_blueprint(controls, resumable))
+        app.logger.info("Worker %d is ready.", os.getpid())
 
 
 # --- the page and its files ---
@@ -137,8 +157,11 @@ def uploads() -> Response:
     everything = [*resumable.uploads(parts=True)]
     done = sorted((_finished(upload) for upload in everything if _is_file(upload)), key=lambda row: row["finished"])
     under_way = sorted((upload for upload in everything if not _is_file(upload)), key=lambda upload: upload.created_at)
+    controls = current_app.config["DEMO_CONTROLS"]
     return jsonify(
         worker=os.getpid(),
+        network=controls and controls.network,
+        passed=controls and controls.passed,
         unfinished=[_unfinished(upload) for upload in under_way],
         finished=done[: -NEWEST - 1 : -1],
     )
@@ -175,7 +198,10 @@ def _name(upload: Upload) -> str | None:
 
 
 def _unfinished(upload: Upload) -> dict[str, Any]:
+    controls = current_app.config["DEMO_CONTROLS"]
     return {
+        "receiver": controls and controls.receiver(upload),
+        "killed": controls and controls.killed(upload),
         "id": upload.id,
         "url": resumable.url_for(upload, protocol="tus"),
         "name": _name(upload),

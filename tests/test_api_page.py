@@ -91,6 +91,9 @@ def test_arguments_are_as_shown() -> None:
         assert [part for part in ["self", *named] if part] == [*signature(getattr(FlaskResumable, name)).parameters]
 
 
+DEMO_APART = {"__main__.py", "counting.py", "relay.py"}  # which know nothing of uploads
+
+
 def test_the_demo_uses_nothing_else() -> None:
     """It imports only what the page lists, and does not reach into the extension."""
     listed = {
@@ -106,5 +109,5 @@ def test_the_demo_uses_nothing_else() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flask_resumable")
             for alias in node.names
         }
-        assert used and used <= listed, path
-        assert ".extensions" not in source and "._" not in source, path
+        assert used <= listed and (used or path.name in DEMO_APART), path
+        assert ".extensions" not in source and not re.search(r"(?<!self)\._(?!_)", source), path

@@ -67,6 +67,7 @@ function render(card, transfer) {
   progress.value = state === "done" ? progress.max : transfer.sent;
   setText(part(card, "numbers"), numbers(transfer));
   setText(part(card, "note"), note(transfer));
+  setText(part(card, "cost"), cost(transfer));
   button(part(card, "main"), MAIN_ACTION[state], transfer.name);
   button(part(card, "second"), SECOND_ACTION[state] ?? "Cancel", transfer.name);
   showCommands(part(card, "commands"), transfer);
@@ -96,13 +97,18 @@ function numbers(transfer) {
 
 /** What a person may want to know about this state, in one sentence. */
 function note(transfer) {
-  const { state, message, resumedFrom, resumes } = transfer;
+  const { state, message, resumedFrom } = transfer;
+  const { resumes } = transfer.tally;
   if (state === "retrying") return `${message || "Nothing is lost."} Retrying. What the server has is not sent again.`;
   if (message) return message;
   if (state === "sending" && resumedFrom !== null) return `Resumed ${transfer.whereResumed}.`;
   if (state === "done" && resumes) return `Arrived intact; resumed ${resumes === 1 ? "once" : `${count(resumes)} times`}.`;
   if (state === "paused") return "Resume whenever you like. After a reload, choose the same file again.";
   return "";
+}
+
+function cost({ tally, state, size }) {
+  return tally.resumes ? tally.text(state === "done" ? size : undefined) : "";
 }
 
 function showCommands(details, transfer) {

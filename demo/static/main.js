@@ -4,6 +4,7 @@ import { Banner } from "./banner.js";
 import { FlowMemory } from "./flow-memory.js";
 import { FlowTransfer } from "./flow-transfer.js";
 import { Monitor } from "./monitor.js";
+import { NetworkSwitches } from "./network.js";
 import { Queue } from "./queue.js";
 import { ServerView } from "./server-view.js";
 import { Tab } from "./tab.js";
@@ -18,6 +19,8 @@ const localFiles = new Map(); // upload id → File, to compare with what the se
 const banner = new Banner(document.getElementById("banner"));
 const monitor = new Monitor(uploadsUrl);
 const serverView = new ServerView(document.getElementById("server"), localFiles, () => monitor.ask());
+
+const network = new NetworkSwitches(document.getElementById("network"), "api/network");
 
 const queue = new Queue(); // of all tabs: they share the browser's connections
 // tus-js-client resolves locations against the endpoint, so that must be absolute.
@@ -51,6 +54,7 @@ for (const tab of tabs) {
 
 monitor.addEventListener("news", ({ detail }) => {
   serverView.show(detail);
+  network.show(detail);
   for (const tab of tabs) tab.hear(detail);
 });
 monitor.addEventListener("lost", () => banner.lost());

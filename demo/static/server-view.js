@@ -24,11 +24,25 @@ export class ServerView {
     const unfinished = news.unfinished.filter((upload) => upload.status !== "complete");
     const finished = news.finished.filter((upload) => !this.#gone.has(upload.id));
     const keyOf = (upload) => upload.id;
-    showRows(part(this.#root, "unfinished"), unfinished, keyOf, createUnfinished, updateUnfinished);
+    const create = (upload) => this.#createUnfinished(upload);
+    showRows(part(this.#root, "unfinished"), unfinished, keyOf, create, updateUnfinished);
     showRows(part(this.#root, "finished"), finished, keyOf, (upload) => this.#createFinished(upload), updateFinished);
     part(this.#root, "no-unfinished").hidden = unfinished.length > 0;
     part(this.#root, "no-finished").hidden = finished.length > 0;
     setText(part(this.#root, "worker"), `Served by worker ${news.worker}`);
+  }
+
+  #createUnfinished(upload) {
+    const row = fromTemplate("unfinished-row");
+    part(row, "progress").setAttribute("aria-label", `On the server: ${upload.name || upload.id}`);
+    part(row, "kill").addEventListener("click", async (event) => {
+      const { receiver } = event.currentTarget.dataset;
+      announce(`Killing worker ${receiver}.`);
+      // It may be the one that answers this: then the connection breaks.
+      await fetch(`api/workers/${receiver}/kill`, { method: "POST" }).catch(() => {});
+      this.#refresh();
+    });
+    return row;
   }
 
   #createFinished(upload) {
@@ -120,12 +134,6 @@ function verdict(local, remote) {
   return local === remote ? "Identical to your copy, byte for byte." : "This is not the same as your copy!";
 }
 
-function createUnfinished(upload) {
-  const row = fromTemplate("unfinished-row");
-  part(row, "progress").setAttribute("aria-label", `On the server: ${upload.name || upload.id}`);
-  return row;
-}
-
 function updateUnfinished(row, upload) {
   const progress = part(row, "progress");
   setText(part(row, "name"), upload.name || upload.id);
@@ -137,6 +145,22 @@ function updateUnfinished(row, upload) {
   progress.max = upload.length || 1;
   progress.value = upload.received;
   setText(part(row, "expires"), upload.expires ? `expires in ${duration(secondsUntil(upload.expires))}` : "");
+  setText(part(row, "workers"), workersOf(upload));
+  const kill = part(row, "kill");
+  kill.hidden = !upload.receiver;
+  if (!upload.receiver) return;
+  kill.dataset.receiver = upload.receiver;
+  setText(kill, `Kill worker ${upload.receiver}`);
+  kill.setAttribute("aria-label", `Kill worker ${upload.receiver}, which receives ${upload.name || upload.id}`);
+}
+
+/** Which workers have had a hand in it, if the server tells. */
+function workersOf({ receiver, killed, received }) {
+  const now = receiver ? `Worker ${receiver} is receiving it.` : "";
+  if (!killed) return now;
+  const at = killed.continued_at;
+  if (at === undefined) return `Worker ${killed.worker} was killed. ${count(received)} bytes are safe.`;
+  return `Worker ${killed.worker} was killed. The upload continued with ${count(at)} bytes in place. ${now}`.trim();
 }
 
 /** The protocol, if it was this page that sent it, and what of tus's concatenation it is. */

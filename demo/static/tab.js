@@ -44,8 +44,9 @@ export class Tab extends EventTarget {
   }
 
   /** What the server says about its uploads. */
-  hear({ unfinished }) {
+  hear({ unfinished, passed }) {
     for (const transfer of this.transfers) {
+      if (passed?.[transfer.id]) transfer.count(passed[transfer.id]);
       const upload = unfinished.find(({ id }) => id === transfer.id);
       if (upload) transfer.learn(upload.received);
     }

@@ -2,6 +2,7 @@
 
 import { isReadable } from "./files.js";
 import { Meter } from "./meter.js";
+import { Tally } from "./tally.js";
 
 const RETRY_AFTER = [500, 1000, 2000, 3000, 5000]; // ms; the last one for ever
 const SILENCE = 20_000; // ms without a sign of progress, after which a connection is taken for dead
@@ -21,7 +22,7 @@ export class Transfer extends EventTarget {
   sent = 0; // bytes that have left, as far as the browser knows
   confirmed = 0; // bytes that the server has acknowledged
   resumedFrom = null; // what the server had when this attempt began, in bytes
-  resumes = 0;
+  tally = new Tally();
   message = "";
   id = null; // the upload's, on the server
   url = null; // where any client could go on
@@ -71,6 +72,7 @@ export class Transfer extends EventTarget {
     this.#attempt = { isCurrent: true };
     this.message = "";
     this.resumedFrom = null;
+    this.tally.begin();
     this.meter.reset();
     this.#lastSign = performance.now();
     this.#set("starting");
@@ -107,8 +109,16 @@ export class Transfer extends EventTarget {
   learn(bytes) {
     if (bytes > this.#onServer) this.#lastSign = performance.now();
     this.#onServer = bytes;
+    this.tally.report(bytes);
     if (this.state !== "paused" && this.state !== "retrying") return;
     this.sent = bytes;
+    this.#changed();
+  }
+
+  /** The network tells how many bytes it has carried. */
+  count(bytes) {
+    if (bytes === this.tally.passed) return;
+    this.tally.passed = bytes;
     this.#changed();
   }
 
@@ -150,7 +160,8 @@ export class Transfer extends EventTarget {
 
   progressed(sent) {
     if (this.state === "starting") {
-      if (this.resumedFrom !== null) this.resumes += 1;
+      if (this.resumedFrom !== null) this.tally.resumes += 1;
+      this.tally.goesOn(this.resumedFrom ?? 0);
       this.#set("sending");
     }
     if (sent !== this.sent) this.#lastSign = performance.now();
@@ -161,6 +172,7 @@ export class Transfer extends EventTarget {
 
   confirm(bytes) {
     this.confirmed = bytes;
+    this.tally.report(bytes);
     if (bytes > this.#stoppedAt) this.#failures = 0;
     this.#changed();
   }

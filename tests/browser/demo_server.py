@@ -24,7 +24,8 @@ from .waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 TCP = Path("/proc/net/tcp")  # on Linux
 OPEN = ("01", "08")  # established, and closed by the client only
-WAYS = {  # to start it; the first is what ``make demo`` does
+WAYS = {  # to start it
+    "make": "-m demo",  # what ``make demo`` does
     "gunicorn": "-m gunicorn --no-control-socket -k gevent -w 2 -b 127.0.0.1:{port} {app}:create_app()",
     "flask": "-m flask --app {app} run --port {port}",
     "script": "demo/app.py",
@@ -103,7 +104,10 @@ class DemoServer:
 
     def _answers(self) -> bool:
         assert self._process is not None and self._process.poll() is None, self.log
-        return self._listens()
+        if not self._listens():
+            return False
+        self.uploads()  # what listens may still wait for workers
+        return True
 
     def _connections(self) -> list[str]:
         """Those that the server has not closed yet, as the kernel shows them."""
