@@ -64,7 +64,7 @@ function render(card, transfer) {
   const progress = part(card, "progress");
   // An empty file is whole from the start; a bar needs a maximum above zero.
   progress.max = transfer.size || 1;
-  progress.value = state === "done" ? progress.max : transfer.sent;
+  progress.value = state === "done" ? progress.max : transfer.arrived;
   setText(part(card, "numbers"), numbers(transfer));
   setText(part(card, "note"), note(transfer));
   setText(part(card, "cost"), cost(transfer));
@@ -88,8 +88,8 @@ function button(element, label, name) {
 function numbers(transfer) {
   const { state, meter, secondsLeft } = transfer;
   if (state === "done") return size(transfer.size);
-  const parts = [`${size(transfer.sent)} of ${size(transfer.size)}`];
-  if (transfer.size) parts.push(percent(transfer.sent / transfer.size));
+  const parts = [`${size(transfer.arrived)} of ${size(transfer.size)}`];
+  if (transfer.size) parts.push(percent(transfer.arrived / transfer.size));
   if (state === "sending" && meter.speed !== null) parts.push(`${size(Math.round(meter.speed))}/s`);
   if (state === "sending" && secondsLeft !== null) parts.push(`${duration(secondsLeft)} left`);
   return parts.join(" · ");

@@ -26,8 +26,8 @@ export class Tally {
 
   /** length: of the whole file, once all of it is there. What a browser says it has sent may never have left it. */
   text(length = Infinity) {
-    if (this.passed === null || this.passed < length) return `Sent twice: ${size(this.#repeated)} of what the server had.`;
-    const twice = this.passed - length;
-    return `Sent twice: ${size(twice)}${twice ? ", which was on its way when a connection broke." : "."}`;
+    const lost = this.passed === null ? 0 : Math.max(0, this.passed - length - this.#repeated);
+    const more = lost ? `; ${size(lost)} lost in connections that broke` : "";
+    return `Sent twice: ${size(this.#repeated)} of what the server had${more}.`;
   }
 }

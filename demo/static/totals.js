@@ -37,7 +37,7 @@ function summary(transfers) {
   return {
     files: welcome.length,
     total: sum(welcome, (transfer) => transfer.size),
-    sent: sum(welcome, (transfer) => transfer.sent),
+    sent: sum(welcome, (transfer) => transfer.arrived),
     isMoving: inState(transfers, "starting", "sending", "retrying") > 0,
   };
 }

@@ -51,6 +51,12 @@ export class Transfer extends EventTarget {
     return this.file.size;
   }
 
+  /** Bytes to show: those that the server has, if somebody looks; the system may hold many more on their way. */
+  get arrived() {
+    if (this.state !== "sending" || this.id === null || document.hidden) return this.sent;
+    return Math.min(this.sent, Math.max(this.resumedFrom ?? 0, this.confirmed, this.#onServer));
+  }
+
   get isOpen() {
     return !["done", "cancelled"].includes(this.state);
   }
@@ -61,7 +67,7 @@ export class Transfer extends EventTarget {
 
   get secondsLeft() {
     const speed = this.meter.speed;
-    return speed >= 1 ? (this.size - this.sent) / speed : null;
+    return speed >= 1 ? (this.size - this.arrived) / speed : null;
   }
 
   // --- what a person can ask for ---
@@ -128,7 +134,7 @@ export class Transfer extends EventTarget {
     const isDead = performance.now() - this.#lastSign > SILENCE && !this.isAssembling;
     if (isDead) this.#retryLater();
     else if (this.state === "sending") {
-      this.meter.add(this.sent);
+      this.meter.add(this.arrived);
       this.#changed();
     }
   }
@@ -166,7 +172,7 @@ export class Transfer extends EventTarget {
     }
     if (sent !== this.sent) this.#lastSign = performance.now();
     this.sent = sent;
-    this.meter.add(sent);
+    this.meter.add(this.arrived);
     this.#changed();
   }
 
@@ -192,7 +198,7 @@ export class Transfer extends EventTarget {
     } else if (status === 0 && !(await isReadable(this.file))) {
       if (attempt.isCurrent) this.#giveUp("The file has changed or is gone. Choose it again.");
     } else if (attempt.isCurrent) {
-      this.#retryLater(message);
+      this.#retryLater(status === 409 || status === 423 ? "" : message); // which would say nothing to people
     }
   }
 
