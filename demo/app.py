@@ -41,6 +41,8 @@ VENDOR = {
     "flow.min.js": "@flowjs/flow.js/dist/flow.min.js",
     "tus.min.js": "tus-js-client/dist/tus.min.js",
     "sha256.umd.min.js": "hash-wasm/dist/sha256.umd.min.js",
+    "uppy.min.css": "uppy/dist/uppy.min.css",
+    "uppy.min.mjs": "uppy/dist/uppy.min.mjs",
 }
 
 page = Blueprint("page", __name__)
@@ -143,7 +145,8 @@ def _content_security_policy() -> str:
     is_hash_worker = request.endpoint == "static" and request.view_args == {"filename": "hash-worker.js"}
     scripts = "'self' 'wasm-unsafe-eval'" if is_hash_worker else "'self'"
     return (
-        f"default-src 'none'; script-src {scripts}; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        f"default-src 'none'; script-src {scripts}; worker-src 'self'; style-src 'self'; "
+        "img-src 'self' blob: data:; "  # Uppy's thumbnails and icons
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 

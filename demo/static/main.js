@@ -12,8 +12,9 @@ import { wireTabs } from "./tabs.js";
 import { showTitle } from "./totals.js";
 import { TusMemory } from "./tus-memory.js";
 import { TusTransfer } from "./tus-transfer.js";
+import { UppyTab } from "./uppy-tab.js";
 
-const { tusUrl, flowUrl, ietfUrl, uploadsUrl } = document.body.dataset;
+const { tusUrl, flowUrl, ietfUrl, uploadsUrl, maxSize } = document.body.dataset;
 const localFiles = new Map(); // upload id → File, to compare with what the server has
 
 const banner = new Banner(document.getElementById("banner"));
@@ -41,8 +42,9 @@ const tabs = [
     return new TusTransfer(file, ietfMemory, { chunkSize, parallel: 1 });
   }),
 ];
+const uppy = new UppyTab(document.getElementById("panel-uppy"), { endpoint: tusMemory.endpoint, maxSize: Number(maxSize) });
 
-for (const tab of tabs) {
+for (const tab of [...tabs, uppy]) {
   tab.addEventListener("finished", ({ detail: { id, file } }) => {
     localFiles.set(id, file);
     monitor.ask();
@@ -55,7 +57,7 @@ for (const tab of tabs) {
 monitor.addEventListener("news", ({ detail }) => {
   serverView.show(detail);
   network.show(detail);
-  for (const tab of tabs) tab.hear(detail);
+  for (const tab of [...tabs, uppy]) tab.hear(detail);
 });
 monitor.addEventListener("lost", () => banner.lost());
 monitor.addEventListener("back", () => {
@@ -64,5 +66,5 @@ monitor.addEventListener("back", () => {
 });
 
 setInterval(() => queue.tick(), 1000);
-wireTabs(document.querySelector('[role="tablist"]'));
+wireTabs(document.querySelector('[role="tablist"]'), { uppy: () => uppy.open() });
 monitor.ask();

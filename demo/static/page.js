@@ -50,7 +50,8 @@ export function removeRow(element) {
 
 /** Put the focus where the next file would go in. */
 export function focusOnZone() {
-  document.querySelector('[role="tabpanel"]:not([hidden]) [data-part="files"]').focus();
+  const zone = document.querySelector('[role="tabpanel"]:not([hidden]) [data-part="files"]');
+  (zone ?? document.querySelector('[role="tab"][aria-selected="true"]')).focus();
 }
 
 /** Copy to the clipboard, and say so on the button. */

@@ -1,7 +1,8 @@
 // Tabs as the ARIA practices have them: arrow keys move, one tab stop for the whole bar. The address remembers which
 // one is open, so that a reload comes back to it.
 
-export function wireTabs(bar) {
+/** opened: what to call when a tab is opened, by its name. */
+export function wireTabs(bar, opened) {
   const tabs = [...bar.querySelectorAll('[role="tab"]')];
 
   const select = (chosen) => {
@@ -11,6 +12,7 @@ export function wireTabs(bar) {
       tab.tabIndex = isChosen ? 0 : -1;
       document.getElementById(tab.getAttribute("aria-controls")).hidden = !isChosen;
     }
+    opened[chosen.dataset.name]?.();
   };
 
   const open = (tab) => {

@@ -11,6 +11,7 @@ from typing import Self
 from tests.prerequisites import require_program
 
 HERE = Path(__file__).resolve().parent
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 
 
 class BrowserError(Exception):
@@ -132,12 +133,17 @@ class Browser:
     def evaluate(self, script: str) -> Any:
         return self._do("evaluate", script=script)
 
-    def screenshot(self, path: Path) -> None:
-        self._do("screenshot", path=str(path))
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Take a picture of the page, or only of what the window shows of it."""
+        self._do("screenshot", path=str(path), whole=whole)
+
+    def barriers(self) -> list[str]:
+        """What axe finds that keeps people out: which rule is broken, and where."""
+        return [f"{rule['id']}: {rule['targets']}" for rule in self._do("axe", source=str(AXE))]
 
     def complaints(self) -> list[str]:
         """Errors in the browser's console, but for connections that broke and answers that said no."""
-        expected = ("Failed to load resource", "net::ERR_")
+        expected = ("Failed to load resource", "net::ERR_", "[Uppy]")
         return [text for text in self._do("complaints") if not any(part in text for part in expected)]
 
     def _do(self, command: str, **args: Any) -> Any:

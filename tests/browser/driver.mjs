@@ -1,6 +1,7 @@
 // A Chromium at the end of a pipe: one JSON command a line on stdin, one JSON answer a line on stdout.
 // It has any number of windows, each with cookies and storage of its own; `open` tells the number of a new one.
 
+import fs from "node:fs/promises";
 import readline from "node:readline";
 import { chromium } from "playwright-core";
 
@@ -55,7 +56,12 @@ const commands = (context, page, complaints) => ({
   },
   forgetCookies: () => context.clearCookies(),
   offline: ({ isOffline }) => context.setOffline(isOffline),
-  screenshot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
+  screenshot: ({ path, whole }) => page.screenshot({ path, fullPage: whole }).then(() => null),
+  axe: async ({ source }) => {
+    await page.evaluate(await fs.readFile(source, "utf8")); // as a debugger would: the page's policy allows no such script
+    const { violations } = await page.evaluate("axe.run()");
+    return violations.map(({ id, nodes }) => ({ id, targets: nodes.map(({ target }) => target.join(" ")).join(", ") }));
+  },
   complaints: () => complaints,
   close: () => context.close(),
 });

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .browser import Browser
 
+UPPY = "#panel-uppy .uppy-Dashboard"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -17,7 +19,8 @@ class Page:
 
     def choose(self, *files: Path) -> None:
         """Choose files in the tab's picker."""
-        self.browser.choose(*files, within=self._part("files"))
+        picker = f"{UPPY} .uppy-Dashboard-input >> nth=0" if self.tab == "uppy" else self._part("files")
+        self.browser.choose(*files, within=picker)
 
     def card(self, name: str, state: str = "") -> str:
         """A selector for the card of one upload."""
@@ -59,6 +62,10 @@ class Page:
     def send_as(self, method: str) -> None:
         """Have chunks sent as "multipart" or "octet" from now on."""
         self._set("method", method)
+
+    def clear_uppy(self) -> None:
+        """Put away what Uppy shows of files that are done or have failed, so that it takes other ones."""
+        self.browser.click(f'{UPPY} :is(button[aria-label="Cancel"], .uppy-DashboardContent-back) >> nth=0')
 
     def _set(self, knob: str, value: str) -> None:
         self.browser.evaluate(f'document.querySelector("#panel-{self.tab} .knobs").open = true')

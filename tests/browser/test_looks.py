@@ -9,12 +9,46 @@ from .browser import Chromium
 from .conftest import MakeFile
 from .demo_server import DemoServer
 from .page import Page
+from .page import UPPY
 from .proxy import Proxy
 
 pytestmark = pytest.mark.browser
 
+MiB = 1024 * 1024
 BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).reduce((sum, part) => sum + +part, 0) / 3"
 OVERHANG = "document.documentElement.scrollWidth - innerWidth"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tab", ["tus", "flow", "ietf", "uppy"])
+def test_no_barriers(tab: str, scheme: str, chromium: Chromium, proxy: Proxy, make_file: MakeFile) -> None:
+    """axe finds nothing, whatever there is on the page: a finished, a refused and a waiting file, in every colour."""
+    with Browser(chromium, colorScheme=scheme) as browser:
+        page = Page(browser, tab)
+        browser.goto(f"{proxy.url}#{tab}")
+        page.choose(make_file("notes.txt", 1000), make_file("setup.exe", 1000))
+        browser.wait_for(page.finished("notes.txt"))
+        browser.wait_for(f'{UPPY} :text("Upload failed")' if tab == "uppy" else page.card("setup.exe", "failed"))
+        assert browser.barriers() == []
+        if tab == "uppy":
+            page.clear_uppy()
+        proxy.let(MiB)
+        page.choose(make_file("film.mp4", 8 * MiB))
+        browser.wait_for(page.under_way())
+        browser.evaluate('document.querySelectorAll("details").forEach((details) => (details.open = true))')
+        browser.evaluate('void (document.querySelector("#network").hidden = false)')
+        assert browser.barriers() == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("tab", ["tus", "flow", "ietf", "uppy"])
+def test_nothing_hangs_over(tab: str, width: int, chromium: Chromium, server: DemoServer) -> None:
+    """The page fits a phone, a tablet and a desk, with nothing on it but what is always there."""
+    with Browser(chromium, viewport={"width": width, "height": 800}) as browser:
+        browser.goto(f"{server.url}#{tab}")
+        browser.wait_for(UPPY if tab == "uppy" else f'#panel-{tab} [data-part="zone"]')
+        browser.evaluate('void (document.querySelector("#network").hidden = false)')
+        assert browser.evaluate(OVERHANG) <= 0
 
 
 @pytest.mark.parametrize("tab", ["tus", "flow", "ietf"])
