@@ -9,6 +9,7 @@
 # make docs: check the documentation and build it in docs/_build
 # make bench: compare uploads with other servers, up to 2 hours; make bench ARGS=--quick, 8 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
+# make picture: make the README's moving picture of the demo anew, docs/demo.gif
 # make proof: try for hours to break what is promised; make proof ARGS=--quick, some minutes; ARGS=--help
 # make bench-peers: build tusd, rustus and versitygw for both, where go and cargo are installed
 
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 # Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs dist bench bench-flaky bench-peers proof clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs dist bench bench-flaky bench-peers proof picture clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -78,6 +79,9 @@ bench: $(VENV)/bench bench/peers/node_modules/.installed
 
 bench-flaky: $(VENV)/bench bench/peers/node_modules/.installed
 	$(BIN)/python -m bench.flaky $(ARGS)
+
+picture: $(VENV)/test
+	$(BIN)/python -m tests.browser.picture
 
 # As root: losses of power need file systems of their own.
 proof: $(VENV)/test
