@@ -21,6 +21,7 @@ RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 SCHEMAS = {
     ".github/workflows/tests.yml": "vendor.github-workflows",
     ".github/workflows/release.yml": "vendor.github-workflows",
+    ".github/workflows/links.yml": "vendor.github-workflows",
     ".github/dependabot.yml": "vendor.dependabot",
     ".github/ISSUE_TEMPLATE/config.yml": "vendor.github-issue-config",
 }
