@@ -13,6 +13,7 @@ from proof.campaign import Campaign
 
 # In the order in which they run: the name, its module, and what it does.
 CAMPAIGNS: dict[str, tuple[str, str]] = {
+    "soak": ("proof.soak.campaign", "200 clients for an hour, while nodes, database, disk and clocks fail"),
     "hostile": ("proof.hostile.campaign", "fuzzing of forms, header fields and whole requests"),
     "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
     "histories": ("proof.histories.campaign", "histories of several processes, checked for linearizability"),
