@@ -11,10 +11,13 @@ from proof.kills.campaign import figures
 from proof.kills.campaign import Plan
 from proof.kills.campaign import play
 from proof.kills.campaign import play_mutant
+from proof.kills.mutants import MUTANTS
 
 from .folders import quick_folder
 
 pytestmark = pytest.mark.live
+
+OTHERS = [pytest.param(name, marks=pytest.mark.thorough) for name in MUTANTS if "after the upload" not in name]
 
 
 @pytest.fixture
@@ -34,6 +37,9 @@ def test_whoever_is_killed_loses_nothing(folder: Path, kind: str) -> None:
     assert sum(plan.seen.kills.values()) > 5
 
 
-def test_a_mistake_is_found(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["the hook is called after the upload is saved", *OTHERS])
+def test_a_mistake_is_found(folder: Path, name: str) -> None:
     """Otherwise the rounds prove nothing."""
-    assert play_mutant("the hook is called after the upload is saved", folder, 1) is not None
+    found = play_mutant(name, folder, 1)
+    assert found is not None
+    print(found)

@@ -266,6 +266,7 @@ class Node(Server):
     """gunicorn with one worker process."""
 
     app = "proof.histories.app:create_app"
+    patience = 600.0
 
 
 _extending = threading.Lock()

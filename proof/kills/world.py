@@ -71,6 +71,7 @@ class TestedServer(Server):
     """gunicorn, with the app loaded before its workers are forked."""
 
     app = "proof.kills.app:create_app"
+    patience = 600.0
 
     def start(self) -> None:
         """Start, one server after another, because several at once take longer than anybody waits for one."""

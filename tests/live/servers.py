@@ -59,6 +59,7 @@ class Server:
     """One app on one WSGI server. ``settings`` go into ``app.config`` under RESUMABLE_, ``options`` to gunicorn."""
 
     app: ClassVar[str] = "live.app:create_app"
+    patience: ClassVar[float] = PATIENCE  # seconds that it may take to start
 
     kind: str
     home: Path
@@ -84,7 +85,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=self.env(), cwd=self.home, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not self._answers():
             assert self.process.poll() is None, f"The server ended at once:\n{self.log.read_text()}"
             assert time.monotonic() < deadline, f"The server does not answer:\n{self.log.read_text()}"
