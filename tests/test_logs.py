@@ -298,6 +298,7 @@ def test_a_databases_words_cannot_forge_a_line(
 
 # What may be logged as it is: numbers, and names that the package or the developer has made.
 OWN = {
+    "synchronous",
     "_LINE",
     "CAUSE",
     "claimed.upload.id",

@@ -211,7 +211,7 @@ def _answers_while_nobody_serves(tus: Tus, path: str) -> dict[str, Answer]:
     return {
         "HEAD": tus.head(path),
         "HEAD of the draft": tus.request("HEAD", path, {"Upload-Draft-Interop-Version": "8"}),
-        "PATCH": tus.patch(path, STEP, CONTENT[STEP:]),
+        "PATCH": tus.patch(path, STEP, CONTENT[STEP : STEP + 10]),
         "POST": tus.request("POST", "/files/", {"Upload-Length": 1}),
         "DELETE": tus.request("DELETE", path),
         "chunk": tus.request("POST", flow, {"Content-Type": "x/y"}, b"x" * 9),
