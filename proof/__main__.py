@@ -15,6 +15,7 @@ from proof.campaign import Campaign
 CAMPAIGNS: dict[str, tuple[str, str]] = {
     "soak": ("proof.soak.campaign", "200 clients for an hour, while nodes, database, disk and clocks fail"),
     "hostile": ("proof.hostile.campaign", "fuzzing of forms, header fields and whole requests"),
+    "models": ("proof.models", "a state machine over HTTP, whose answers are compared with a model"),
     "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
     "histories": ("proof.histories.campaign", "histories of several processes, checked for linearizability"),
     "power": ("proof.power.campaign", "lose power at each moment, and ask for everything again (as root; hours)"),
