@@ -201,27 +201,42 @@ _DIES = """
 import os, sys
 from flask import Flask
 from flask_resumable import FlaskResumable
+from flask_resumable.storage import LocalStorage
 
 class Uploads(FlaskResumable):
     def on_complete(self, upload):
-        if "FAIL" in os.environ:
+        if os.environ.get("DIE") == "completing":
             os._exit(9)
+
+class Storage(LocalStorage):
+    def delete(self, upload):
+        if os.environ.get("DIE") == "removing":
+            os._exit(9)
+        super().delete(upload)
 
 app = Flask(__name__, instance_path=sys.argv[1] if __name__ == "__main__" else os.getcwd())
 app.config["TUS_LEASE"] = 600
-Uploads(app)
+Uploads(app, storage=Storage(os.path.join(app.instance_path, "files")))
 if __name__ == "__main__":
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Content-Type": "application/offset+octet-stream"}
-    app.test_client().post("/files/", headers=headers, data=b"hello")
+    upload = app.test_client().post("/files/", headers=headers, data=b"hello").headers["Location"]
+    app.test_client().delete(f"/files/{upload}", headers=headers)
 """
 
 
-def test_the_hook_of_a_dead_process_is_made_up_for_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("death", "command", "told"),
+    [
+        ("completing", "complete_pending", "Uploads completed: {}, failed: 0."),
+        ("removing", "delete_expired", "Uploads removed: {}, orphans removed: 0, "),
+    ],
+)
+def test_what_a_dead_process_left_is_finished_at_once(tmp_path: Path, death: str, command: str, told: str) -> None:
     """Although its claim has not run out."""
     (tmp_path / "dying.py").write_text(_DIES)
     script = [sys.executable, "dying.py", str(tmp_path)]
-    assert subprocess.run(script, cwd=tmp_path, env={**os.environ, "FAIL": "1"}, timeout=200).returncode == 9
-    command = [sys.executable, "-m", "flask", "--app", "dying", "tus", "complete_pending"]
-    for completed in (1, 0):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-        assert done.stdout == f"Uploads completed: {completed}, failed: 0.\n", done.stderr
+    assert subprocess.run(script, cwd=tmp_path, env={**os.environ, "DIE": death}, timeout=200).returncode == 9
+    again = [sys.executable, "-m", "flask", "--app", "dying", "tus", command]
+    for number in (1, 0):
+        done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        assert done.stdout.startswith(told.format(number)), done.stdout + done.stderr

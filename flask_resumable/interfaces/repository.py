@@ -211,7 +211,7 @@ class StateRepository(Protocol):
         ...
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
-        """Return up to ``limit`` unclaimed uploads whose ``removable_at`` has passed.
+        """Return up to ``limit`` uploads whose ``removable_at`` has passed, whether they are claimed or not.
 
         They are sorted by that time and by id, and come after ``after``.
         """

@@ -210,7 +210,7 @@ class MemoryRepository:
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         start = _removal(after) if after else None
-        found = [upload for upload in self._unclaimed(now) if upload.removable_at and upload.removable_at <= now]
+        found = [upload for upload in self._all() if upload.removable_at and upload.removable_at <= now]
         return sorted((upload for upload in found if start is None or _removal(upload) > start), key=_removal)[:limit]
 
     def pending(self, *, limit: int, after: str = "") -> Sequence[Upload]:
@@ -299,9 +299,6 @@ class MemoryRepository:
     def _all(self) -> Sequence[Upload]:
         with self._lock:
             return [record.upload for record in self._records.values()]
-
-    def _unclaimed(self, now: datetime) -> Iterable[Upload]:
-        return (upload for upload in self._all() if not upload.is_claimed(now))
 
     @staticmethod
     def _page(uploads: Iterable[Upload], limit: int, after: str) -> Sequence[Upload]:

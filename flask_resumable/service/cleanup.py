@@ -56,7 +56,7 @@ class Cleaner:
         """Yield the uploads to remove: those that have expired, and those whose removal was interrupted."""
         after = None
         while uploads := self._service.repository.expired(self._service.now(), limit=self._batch, after=after):
-            yield from uploads
+            yield from (upload for upload in uploads if not self._service.is_held(upload))
             after = uploads[-1]
 
     def delete_expired(self, report: Report, *, orphans_after: timedelta) -> Iterator[str]:

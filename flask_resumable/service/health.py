@@ -101,7 +101,8 @@ def _count(found: int) -> str:
 
 
 def _expired(service: UploadService) -> CheckResult:
-    found = len(service.repository.expired(service.now() - _OVERDUE, limit=_MANY))
+    overdue = service.repository.expired(service.now() - _OVERDUE, limit=_MANY)
+    found = sum(not service.is_held(upload) for upload in overdue)
     if not found:
         return CheckResult("expired uploads", OK, "No upload expired more than a day ago.")
     text = f"{_count(found)} uploads expired more than a day ago: run 'flask tus delete_expired' every hour."

@@ -106,6 +106,7 @@ class UploadService:
         )
         self.call_hook = self._lifecycle.call_hook
         self.amend = self._claims.amend
+        self.is_held = self._claims.is_held
         self.discard_stray = self._claims.discard_stray
         make_way = partial(self._takeover.make_way, None)
         self._repeats = Repeats(repository, self._claims, self._lifecycle, self.claiming, make_way, self._receive, now)
@@ -340,7 +341,7 @@ class UploadService:
         """Yield batches of uploads that wait for the server to complete them, without those that it is completing."""
         after = ""
         while uploads := self.repository.pending(limit=batch, after=after):
-            yield [upload for upload in uploads if not self._claims.is_held(upload)]
+            yield [upload for upload in uploads if not self.is_held(upload)]
             after = uploads[-1].id
 
     # --- internals ---

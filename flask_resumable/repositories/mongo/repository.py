@@ -264,7 +264,7 @@ class MongoengineRepository:
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         due: dict[str, Any] = {"removable_at": {"$lte": now}}
-        conditions = [due, self._is_unclaimed(now)]
+        conditions = [due]
         if after is not None:
             at = due["removable_at"]["$gte"] = after.removable_at  # redundant, but lets the index start there
             conditions.append({"$or": [{"removable_at": {"$gt": at}}, {"removable_at": at, "_id": {"$gt": after.id}}]})

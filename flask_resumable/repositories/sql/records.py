@@ -322,7 +322,7 @@ class Records:
 
     def expired(self, now: datetime, *, limit: int, after: Upload | None = None) -> Sequence[Upload]:
         at, upload_id = self._c["removable_at"], self._c["id"]
-        query = self._statements.select.where(at <= now, self._is_unclaimed(now), self._statements.is_readable)
+        query = self._statements.select.where(at <= now, self._statements.is_readable)
         if after is not None:
             behind = or_(at > after.removable_at, and_(at == after.removable_at, upload_id > after.id))
             query = query.where(at >= after.removable_at, behind)  # redundant, but helps the index
