@@ -235,3 +235,18 @@ def test_flasks_x_sendfile_is_used(app: Flask, tmp_path: Path, name: str) -> Non
         assert got.headers["X-Sendfile"].isascii()
         assert Path(named.decode()) == tmp_path / "up" / name
         assert got.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, sends: bool) -> None:
+    """A disk that is away, or a file that somebody has removed, gets a reason, not a traceback."""
+    app = Flask("app", instance_path=str(tmp_path))
+    app.config.update(RESUMABLE_DOWNLOADS=True, RESUMABLE_UPLOAD_DIR=str(tmp_path / "files"), USE_X_SENDFILE=sends)
+    FlaskResumable(app)
+    tus = Tus(app.test_client())
+    url = tus.upload(CONTENT)
+    assert tus.get(url).status_code == 200
+    (tmp_path / "files" / url.rpartition("/")[2]).unlink()
+    response = tus.get(url)
+    assert response.status_code == 503
+    assert "cannot be read" in response.text

@@ -23,6 +23,7 @@ from ..core.processing import Processing
 from ..core.processing import ProcessingState
 from ..core.processing import RETRY_AFTER
 from ..core.upload import Upload
+from ..errors import Unavailable
 from ..state import State
 from .stream import Excerpt
 
@@ -90,15 +91,18 @@ def _location(locations: Mapping[str, str], path: str) -> str | None:
 
 
 def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool) -> Response:
-    response = send_file(
-        path,
-        mimetype=content_type,
-        as_attachment=not is_inline,
-        download_name=download_name(upload),
-        conditional=True,
-        etag=upload.id,
-        last_modified=upload.created_at,
-    )
+    try:
+        response = send_file(
+            path,
+            mimetype=content_type,
+            as_attachment=not is_inline,
+            download_name=download_name(upload),
+            conditional=True,
+            etag=upload.id,
+            last_modified=upload.created_at,
+        )
+    except OSError as error:  # a disk is away, or somebody has removed the file
+        raise Unavailable("This file cannot be read right now; try again later.") from error
     if "X-Sendfile" in response.headers:  # web servers decode it
         response.headers["X-Sendfile"] = quote(os.fsencode(os.path.abspath(path)))
     response.headers.setdefault("Accept-Ranges", "bytes")  # older versions of Werkzeug say so only for ranges
