@@ -69,6 +69,7 @@ def create_app(config: Config, now: Callable[[], datetime]) -> Flask:
         {
             "RESUMABLE_UPLOAD_DIR": str(config.home / "uploads"),
             "RESUMABLE_DOWNLOADS": True,
+            "RESUMABLE_PARTS_EXPIRATION": timedelta(days=1),  # as all else: the model knows a single time
             **{f"RESUMABLE_{name}": value for name, value in config.settings.items()},
         }
     )

@@ -84,6 +84,8 @@ def create_app(home: Path, setup: Setup, clock: Clock) -> Flask:
     with app.app_context():
         if setup.database == "wal":
             event.listen(db.engine, "connect", _write_ahead)
+        if setup.database == "embedded":
+            event.listen(db.engine, "connect", _sync_all)  # the extension does so for a database that it knows
         Uploads(app, model=model, db=None if model is None else db, now=clock)
         db.create_all()
     return app
@@ -91,3 +93,7 @@ def create_app(home: Path, setup: Setup, clock: Clock) -> Flask:
 
 def _write_ahead(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _sync_all(connection: Any, record: Any) -> None:
+    connection.execute("PRAGMA synchronous=EXTRA")
