@@ -161,6 +161,7 @@ class Machine(RuleBasedStateMachine):
         upload.low = upload.high = len(upload.content)
         for final in self.all:
             if upload in final.parts and all(part.is_complete for part in final.parts):
+                final.may_be_complete = True
                 for part in final.parts:
                     part.dies = min(part.dies[0], self.world.now() + DAY - self.world.tolerance), part.dies[1]
 

@@ -33,6 +33,7 @@ class Upload:
     low: int = 0  # the server has said that it has so much
     high: int = 0  # it has been sent no more than that
     is_complete: bool = False
+    may_be_complete: bool = False  # all of its parts have been complete at the same time
     is_gone: bool = False
     may_be_gone: bool = False
     holders: list[Any] = field(default_factory=list)  # requests whose bodies hang
@@ -51,7 +52,7 @@ class Upload:
         parts = [part.fates(owner, now) for part in self.parts]  # without them, a final upload cannot be completed
         if now >= self.dies[0] or any(part != {FOUND} for part in parts):
             fates.add(EXPIRED)
-        if now < self.dies[1] and all(FOUND in part for part in parts):
+        if self.may_be_complete or (now < self.dies[1] and all(FOUND in part for part in parts)):
             fates.add(FOUND)
         return fates
 
