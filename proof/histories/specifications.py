@@ -41,7 +41,7 @@ def _claim(state: Record, result: Any, now: int, until: int, over: int | None) -
     if result == LOCKED or (result == UNKNOWN and is_held):
         yield state  # it may always give up, when others are faster
     elif not is_held:
-        # Nobody has seen the fence of a claim that was not answered. SQL numbers it by the version, MongoDB by one more.
+        # Nobody saw the fence of a claim that was not answered. SQL numbers it by the version, MongoDB one by one.
         fences = {state.version + 1, state.fence + 1} if result == UNKNOWN else {result[1]}
         offset = state.offset if result == UNKNOWN else result[0]
         for fence in sorted(fences):
