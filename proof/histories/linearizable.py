@@ -55,6 +55,11 @@ def violation(
     history = [operations[number] for number in places]
     required = sum(1 << place for place, operation in enumerate(history) if operation.returned != NEVER)
     before = [0 if one.after is None else 1 << place_of[one.after] for one in history]
+    # What nobody awaits and what changes nothing has no need of a place. Giving it every place takes hours.
+    awaited = required
+    for place, operation in enumerate(history):
+        if operation.returned != NEVER:
+            awaited |= before[place]
     farthest = Violation(initial, 0, ())
     tried = {(0, initial)}
     stack = [(0, 0, initial)]  # what is in order as a set of bits, the first place that is not, the state
@@ -76,6 +81,8 @@ def violation(
             farthest = Violation(state, done.bit_count(), tuple(history[place] for place in fitting))
         for place in reversed(fitting):
             for following in specification(state, history[place]):
+                if following == state and not awaited >> place & 1:
+                    continue
                 configuration = (done | 1 << place, following)
                 if configuration not in tried:
                     tried.add(configuration)
