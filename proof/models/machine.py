@@ -365,7 +365,12 @@ class Machine(RuleBasedStateMachine):
 
     @staticmethod
     def learn_length(upload: Upload, dialect: str, headers: dict[str, str], is_last: bool) -> None:
-        """The server may have been told the length with content that it began to take."""
+        """The server has been told the length with content that it began to take.
+
+        What a checksum covers counts whole or not at all. Then the client says the length again.
+        """
+        if "Upload-Checksum" in headers and upload.low < len(upload.content):
+            return
         if "Upload-Length" in headers or (dialect != "tus" and is_last):
             upload.has_length = True
 
