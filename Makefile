@@ -7,6 +7,7 @@
 # make coverage: run the tests without servers and browsers, and show what they reach; ARGS=... for other tests
 # make lint: run ruff and mypy
 # make docs: check the documentation and build it in docs/_build
+# make links: check the links of the documentation to other sites
 # make bench: compare uploads with other servers, up to 2 hours; make bench ARGS=--quick, 8 minutes
 # make bench-flaky: measure what broken connections cost, 27 minutes; make bench-flaky ARGS=--quick, 4 minutes
 # make picture: make the README's moving picture of the demo anew, docs/demo.gif
@@ -18,11 +19,12 @@ PORT ?= 5000
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
+PAGES = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md
 
 # Where bytecode is not kept, as in many containers, each of the hundreds of processes that tests start compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs dist bench bench-flaky bench-peers proof picture clean
+.PHONY: demo test test-fast test-oldest test-s3-ceph test-without-linux coverage lint docs links dist bench bench-flaky bench-peers proof picture clean
 
 demo: $(VENV)/demo demo/node_modules/.installed
 	@echo "Open http://127.0.0.1:$(PORT) and upload a file. Finished uploads are in demo/uploads/. Ctrl-C ends it."
@@ -63,8 +65,15 @@ lint: $(VENV)/test
 
 # Every warning is an error, so a link that leads nowhere is one. The pages are in docs/_build.
 docs: $(VENV)/docs
-	$(BIN)/codespell --ignore-words-list nin,iif README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md flask_resumable
+	$(BIN)/codespell --ignore-words-list nin,iif $(PAGES) flask_resumable
+	$(BIN)/proselint check --config docs/proselint.json --output-format compact $(PAGES)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+# The site, and the pages that are not part of it.
+links: $(VENV)/docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+	$(BIN)/python -m sphinx -q -b linkcheck -c docs -D root_doc=README -D suppress_warnings=myst.xref_missing \
+	    -D exclude_patterns=$(VENV),$(OLDEST),**/node_modules,docs,build,dist . docs/_build/links-of-the-readme
 
 # What a release uploads. The folder is emptied first, so that no older file is checked or uploaded.
 dist: $(VENV)/test

@@ -40,6 +40,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
 
+linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1|10\.)", r"https?://([\w*-]+\.)*example(\.\w+)?\b"]  # examples
+
 intersphinx_mapping: dict[str, tuple[str, str | None]] = {}  # no pages of others are loaded to build these
 
 # A link to a file of the repository that is not a page, as people follow it on GitHub, leads there from the site, too.
