@@ -6,6 +6,7 @@ nothing of the first one's requests; what it can see of a process, and of a mach
 
 from __future__ import annotations
 
+import fcntl
 import resource
 import threading
 import time
@@ -33,6 +34,7 @@ from flask_resumable.errors import StorageFull
 from flask_resumable.errors import UploadLocked
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service import claims
+from flask_resumable.service import takeover
 from flask_resumable.service.claims import advanced
 from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
@@ -98,6 +100,10 @@ class Pipe:
         self.is_whole = not block
         return block
 
+    @property
+    def is_taken(self) -> bool:
+        return not self._blocks
+
     def pause(self) -> None:
         """Nothing is borrowed."""
 
@@ -131,6 +137,7 @@ class Site:
     """Some processes on one repository and one folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.repository = MemoryRepository()
         self.storage: Any = LocalStorage(folder)
         self.pool = ThreadPoolExecutor(8)
@@ -267,6 +274,24 @@ def test_another_process_tells_what_was_written(site: Site) -> None:
     assert not request.done()
     body.send(b"defghij")
     body.end()
+    assert request.result(30).status is Status.COMPLETE
+
+
+def test_what_another_process_has_told_stays_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder has not saved it, and cannot now, because the disk keeps its next write waiting."""
+    monkeypatch.setattr(takeover, "PATIENCE", 0.1)
+    body, request = site.hanging(site.here, 0, b"abc")
+    body.wake()
+    _eventually(lambda: site.there.look(site.id, owner=None).offset == 3)
+    (lock,) = site.folder.rglob("*.lock")
+    try:
+        with lock.open("rb") as fence:
+            fcntl.flock(fence, fcntl.LOCK_EX)
+            body.send(b"defghij")
+            _eventually(lambda: body.is_taken)
+            assert site.here.look(site.id, owner=None).offset == 3
+    finally:
+        body.end()
     assert request.result(30).status is Status.COMPLETE
 
 

@@ -164,7 +164,8 @@ class Takeover:
             return self._repository.get(upload.id)
         shown = claimed.transfer.show(PATIENCE)
         if shown is not None:
-            return shown
+            # While it could not save, another process may have told a greater offset.
+            return upload if upload.offset > shown.offset else shown
         claimed.ended.wait(PATIENCE)
         return self._repository.get(upload.id)
 
