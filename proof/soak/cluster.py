@@ -24,7 +24,7 @@ from tests.live.servers import Server
 from tests.nodes.nginx import Nginx
 from tests.prerequisites import require_program
 
-DISK = 512 * 1024 * 1024  # bytes
+DISK = 8 * 1024**3  # bytes, of which few are used: what clients leave in an hour must fit
 DAYS_AHEAD = 9  # then everything has expired that can, parts of concatenations included
 KINDS = ("gthread", "gevent")
 OPTIONS = {
