@@ -148,3 +148,11 @@ def test_a_link_that_leads_nowhere_is_found(link: str, tmp_path: Path) -> None:
     page.write_text(f"# Title\n\n[there](docs/api.md#versions), [here](#title) and [nowhere]({link})\n")
     with pytest.raises(AssertionError):
         test_links_lead_to_files_and_headings(page)
+
+
+def test_the_comparison_has_the_figures_of_the_benchmark() -> None:
+    """Each number with a fraction, and each of four digits, is in a table of the page about performance."""
+    section = (ROOT / "docs" / "comparison.md").read_text().split("## What others do better")[1].split("\n## ")[0]
+    cells = set(re.findall(r"(?<=\| )[\d,.]+(?= \|)", (ROOT / "docs" / "performance.md").read_text()))
+    figures = set(re.findall(r"\b\d+\.\d+\b|\b\d,\d{3}\b", section))
+    assert len(figures) > 10 and figures <= cells, figures - cells
