@@ -316,7 +316,6 @@ def create(upload_id: str, creation: Creation, owner: str | None, limits: Limits
         raise TokenRefused(f"This server needs an upload token: send it in {HEADER}, or as {PARAMETER} in the query.")
     if grant is not None and grant.expires_at <= now:
         raise TokenRefused(f"This upload token expired at {grant.expires_at:%Y-%m-%d %H:%M:%S} UTC; get a new one.")
-    limits.check_length(creation.length)
     upload = Upload(
         id=upload_id,
         length=creation.length,
