@@ -166,6 +166,9 @@ def test_a_failed_sync_is_not_retried(tmp_path: Path, monkeypatch: pytest.Monkey
                 writer.flush()
         with pytest.raises(Unavailable):
             writer.flush()
+        writer.write(b"45")
+    upload = _upload(fence=1)
+    assert (storage.progress(upload), storage.recover(upload, 2)) == (0, 0)  # other processes count none of it, either
 
 
 @pytest.mark.parametrize(

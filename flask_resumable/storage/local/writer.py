@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 from typing import Self
 
 from ...core.upload import JSONObject
+from ...errors import ClaimLost
 from ...errors import Unavailable
 from ...interfaces import Piped
 from ...interfaces import WriterCapabilities
@@ -82,14 +84,16 @@ class LocalWriter:
         self._begun = self._position
 
     def flush(self) -> JSONObject:
-        # A failed sync may have discarded dirty pages, and a second one would report success.
+        # A failed sync may have discarded dirty pages, and a second one would report success. In another process, too.
         if self._has_failed:
             raise Unavailable("An earlier write could not be made durable; request the current offset and resume.")
         try:
             with file_errors:
                 sync(self._descriptor, self._durability)
         except BaseException:
-            self._has_failed = True
+            self._has_failed, self.is_counted = True, False
+            with suppress(OSError, ClaimLost), self._held:
+                self._fence.note(0)
             raise
         return {}
 
