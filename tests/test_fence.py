@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import closing
 from datetime import datetime
 from datetime import UTC
@@ -15,6 +18,8 @@ from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import BytesLost
 from flask_resumable.errors import ClaimLost
+from flask_resumable.errors import UploadLocked
+from flask_resumable.storage.local import fence as fences
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.fence import CLOSED
 from flask_resumable.storage.local.fence import Fence
@@ -94,3 +99,194 @@ def test_a_writer_that_does_not_come_to_be_gives_all_back(tmp_path: Path) -> Non
     assert len(os.listdir("/dev/fd")) == before
     with storage.writer(upload, 3, 6) as writer:
         writer.write(b"def")
+
+
+def test_the_newest_claim_writes(fence: Fence, path: str) -> None:
+    """It may come twice; older ones may neither come nor write, and one that nobody has told of may not write yet."""
+    fence.raise_to(5)
+    fence.raise_to(5)
+    fence.check(5)
+    with fence.held(5):
+        pass
+    for other in (4, 6):
+        with pytest.raises(ClaimLost):
+            fence.check(other)
+        with pytest.raises(ClaimLost), fence.held(other):
+            pass
+    with pytest.raises(ClaimLost):
+        fence.raise_to(4)
+    fence.check(5)
+
+
+def test_how_far_a_writer_got_is_beside_the_bytes(fence: Fence, path: str) -> None:
+    """The next claim keeps it or begins elsewhere, and a fence that is only lowered keeps it, too."""
+    assert Fence.progress(path) == (0, 0)
+    fence.raise_to(5, 1000)
+    assert Fence.progress(path) == (5, 1000)
+    with fence.held(5):
+        fence.note(1200)
+    assert Fence.progress(path) == (5, 1200)
+    fence.raise_to(7)
+    assert Fence.progress(path) == (7, 1200)
+    fence.lower(5, lambda: 6)
+    assert Fence.progress(path) == (6, 1200)
+    fence.raise_to(8, 300)
+    assert Fence.progress(path) == (8, 300)
+    assert os.path.getsize(path) == 32
+
+
+def test_progress_is_unknown_without_a_whole_note(fence: Fence, path: str) -> None:
+    """A fence that is not there, has no note, or is cut off says nothing."""
+    assert Fence.progress(f"{path}.other") == (0, 0)
+    fence.raise_to(5)
+    assert Fence.progress(path) == (0, 0)
+    fence.raise_to(5, 1000)
+    os.truncate(path, 31)
+    assert Fence.progress(path) == (0, 0)
+
+
+def test_progress_before_a_restart_of_the_machine_does_not_count(
+    fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were not synced may be missing; who wrote them is still known."""
+    fence.raise_to(5, 1000)
+    monkeypatch.setattr(fences, "boot", lambda: b"b" * 16)
+    assert Fence.progress(path) == (5, 0)
+    fence.raise_to(6, 1000)
+    assert Fence.progress(path) == (6, 1000)
+
+
+def test_a_fence_that_was_replaced_is_not_changed(fence: Fence, path: str) -> None:
+    """The upload is over, and another one may have the path: neither file is touched."""
+    fence.raise_to(5)
+    os.rename(path, f"{path}.old")
+    for _ in range(2):
+        with pytest.raises(ClaimLost):
+            fence.raise_to(6)
+        fence.lower(3, lambda: pytest.fail("was asked"))
+        fence.take_down(f"{path}.file")
+        with pytest.raises(ClaimLost), fence.shared():
+            pass
+        fence.check(5)
+        Fence.open(path).close()  # for the second round
+    with closing(Fence.open(path)) as other:
+        other.check(0)
+
+
+def test_a_fence_is_only_taken_down_without_its_file(fence: Fence, path: str, tmp_path: Path) -> None:
+    """With it, the upload has just begun. Without it, requests that have the fence open are locked out for good."""
+    file = tmp_path / "upload.part"
+    file.touch()
+    with closing(Fence.open(path)) as late:
+        fence.take_down(str(file))
+        assert os.path.exists(path)
+        fence.check(0)
+        late.raise_to(3)
+        file.unlink()
+        fence.take_down(str(file))
+        assert not os.path.exists(path)
+        late.check(CLOSED)
+        for wish in (late.held(3), late.shared(), late.shared(again=True)):
+            with pytest.raises(ClaimLost), wish:
+                pass
+
+
+def test_a_fence_that_is_not_closed_can_be_shared_again(fence: Fence, path: str) -> None:
+    """Between blocks only the number is looked at: it is closed before it is removed."""
+    os.unlink(path)
+    with fence.shared(again=True):
+        pass
+
+
+def _raised(fence: Fence) -> None:
+    fence.raise_to(6)
+
+
+def _lowered(fence: Fence) -> None:
+    fence.lower(3, lambda: 4)
+
+
+def _taken_down(fence: Fence) -> None:
+    fence.take_down("/nowhere")
+
+
+def _written(fence: Fence) -> None:
+    with fence.held(5):
+        pass
+
+
+@pytest.mark.parametrize("act", [_raised, _lowered, _taken_down, _written])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_block_is_written_before_anything_else_happens(
+    fence: Fence, path: str, act: Callable[[Fence], None], is_shared: bool
+) -> None:
+    """Whoever wants the fence waits until the block is written, and then gets it."""
+    fence.raise_to(5)
+    happened: list[str] = []
+
+    def others() -> None:
+        with closing(Fence.open(path)) as other:
+            act(other)
+        happened.append("other")
+
+    thread = threading.Thread(target=others)
+    block: AbstractContextManager[None] = fence.shared() if is_shared else fence.held(5)
+    with block:
+        thread.start()
+        thread.join(0.05)
+        fence.check(5)
+        happened.append("block")
+    thread.join(30)
+    assert happened == ["block", "other"]
+
+
+def test_a_refused_block_leaves_no_lock(fence: Fence, path: str) -> None:
+    """The others would wait for ever."""
+    fence.raise_to(5)
+    with pytest.raises(ClaimLost), fence.held(4):
+        pass
+    with closing(Fence.open(path)) as other:
+        other.raise_to(6)
+        with pytest.raises(ClaimLost):
+            fence.raise_to(5)
+        other.raise_to(7)
+
+
+def test_marks_of_chunks(fence: Fence) -> None:
+    """Each chunk has its own, the latest counts, and the first is told from others."""
+    assert fence.marked(1) == b""
+    assert fence.mark(2, b"22222222")
+    assert fence.marked(1) == bytes(8)
+    assert fence.mark(1, b"11111111")
+    assert not fence.mark(2, b"33333333")
+    assert (fence.marked(1), fence.marked(2)) == (b"11111111", b"33333333")
+    fence.check(0)
+
+
+def test_nobody_waits_for_a_chunk_for_ever(fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time that a client has patience for, it is told that another request has it."""
+    monkeypatch.setattr(fences, "_PATIENCE", 0.02)
+    with closing(Fence.open(path)) as other:
+        with other.alone_at(7):
+            with pytest.raises(UploadLocked), fence.alone_at(7):
+                pass
+            with pytest.raises(UploadLocked), fence.alone_at(7, lambda: None):
+                pass
+        with fence.alone_at(7):
+            pass
+
+
+def test_a_chunk_is_got_by_who_waits(fence: Fence, path: str) -> None:
+    """As soon as it is free."""
+    with closing(Fence.open(path)) as other:
+        held = other.alone_at(7)
+        held.__enter__()
+        asked: list[None] = []
+
+        def check() -> None:
+            asked.append(None)
+            if len(asked) == 2:
+                held.__exit__(None, None, None)
+
+        with fence.alone_at(7, check):
+            assert len(asked) == 2
