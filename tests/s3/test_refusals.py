@@ -327,11 +327,13 @@ def test_a_refusal_that_passes_is_told_as_such(
     assert store.kept() == {store.prefix + id_of(path)}
 
 
-@pytest.mark.parametrize("code", ["QuotaExceeded", "XMinioStorageFull"])
-def test_a_store_that_is_full_says_so(store: Store, refusing: RefusingStore, code: str) -> None:
-    """As a disk does."""
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "QuotaExceeded"), (507, "XMinioStorageFull"), (507, "InsufficientStorage")]
+)
+def test_a_store_that_is_full_says_so(store: Store, refusing: RefusingStore, status: int, code: str) -> None:
+    """As a disk does, whatever the store calls it."""
     storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": refusing.url})
-    refusing.refusals["put"] = Refusal(403, code)
+    refusing.refusals["put"] = Refusal(status, code)
     with pytest.raises(StorageFull):
         put(storage, an_upload(length=10), b"01234")
 

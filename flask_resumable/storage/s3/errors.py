@@ -32,7 +32,7 @@ __all__ = ["boto3", "BotoCoreError", "ClientError", "Config", "EndpointConnectio
 _MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores use different codes
 _CHANGED = ("InvalidPart", "InvalidPartOrder")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
-_FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
+_FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")  # some of them with a 403
 # Refusals with a 4xx that are temporary: the store is busy, a request was damaged on the way, keys are being renewed,
 # or a clock is wrong. All others stay until somebody changes something.
 _PASSING = (
@@ -72,7 +72,7 @@ def asking(operation: str, key: str, *, is_expected: bool = False) -> Iterator[N
             raise PartsChanged from error
         if code in _TAKEN:
             raise Taken from error
-        if code in _FULL:
+        if code in _FULL or _status_of(error) == 507:
             raise StorageFull from error
         if may_pass(error):
             if not is_expected:
@@ -105,5 +105,10 @@ def code_of(error: ClientError) -> str:
 
 def may_pass(error: ClientError) -> bool:
     """Whether the refusal is temporary."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    status = _status_of(error)
     return code_of(error) in _PASSING or status in _PASSING_STATUS or (status >= 500 and status not in _NEVER)
+
+
+def _status_of(error: ClientError) -> int:
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return status
