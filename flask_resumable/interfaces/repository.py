@@ -158,7 +158,12 @@ class StateRepository(Protocol):
         ...
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
-        """Extend the claim without saving anything. Raises ``ClaimLost``."""
+        """Extend the claim without saving anything.
+
+        Another thread renews claims, so this may come just after the claim was released. It must not claim again then.
+
+        :raises ClaimLost: A newer claim was made, or the claim was released.
+        """
         ...
 
     def release(self, claim: Claim) -> None:

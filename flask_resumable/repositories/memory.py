@@ -135,6 +135,8 @@ class MemoryRepository:
     def renew(self, claim: Claim, *, until: datetime) -> None:
         with self._lock:
             record = self._held(claim)
+            if record.upload.claimed_until is None:  # a renewal may come after the release
+                raise ClaimLost
             self._change(record, record.upload, until)
 
     def release(self, claim: Claim) -> None:

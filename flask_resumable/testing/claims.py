@@ -194,6 +194,20 @@ class ClaimContract:
         repository.save(an_upload(), claim, until=None)
         assert repository.get(id_of(1)).claimed_until is None
 
+    def test_renewing_comes_too_late_after_the_release(self, repository: StateRepository) -> None:
+        """Another thread renews, perhaps a moment after the request has ended. The upload must stay free."""
+        claim = repository.add(an_upload(), until=SOON)
+        for end in (
+            lambda: repository.save(an_upload(), claim, until=None),
+            lambda: repository.release(claim),
+            lambda: repository.save_with_hook(an_upload(), claim, lambda _: None, until=None),
+        ):
+            repository.save(an_upload(), claim, until=SOON)
+            end()
+            with pytest.raises(ClaimLost):
+                repository.renew(claim, until=LATER)
+            assert repository.get(id_of(1)).claimed_until is None
+
     def test_every_change_has_its_version(self, repository: StateRepository) -> None:
         """Every claim, save, renewal and release changes the version."""
         claim = repository.add(an_upload(), until=SOON)

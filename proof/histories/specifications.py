@@ -65,7 +65,11 @@ def _save(state: Record, result: Any, fence: int, offset: int, until: int | None
 
 
 def _renew(state: Record, result: Any, fence: int, until: int | None) -> Iterator[Record]:
-    yield from _save(state, result, fence, state.offset, until)
+    if state.fence == fence and state.until is None:  # it was released
+        if result in (LOST, UNKNOWN):
+            yield state
+    else:
+        yield from _save(state, result, fence, state.offset, until)
 
 
 def _release(state: Record, result: Any, fence: int) -> Iterator[Record]:

@@ -185,7 +185,9 @@ class MongoengineRepository:
         return self._update({"_id": upload.id, "version": upload.version}, update)
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
-        self._change(claim, {"claimed_until": until})
+        is_claimed = {**_held(claim), "claimed_until": {"$ne": None}}  # a renewal may come after the release
+        if not self._update(is_claimed, self._documents.change({"claimed_until": until})):
+            raise ClaimLost
 
     def release(self, claim: Claim) -> None:
         self._update(_held(claim), self._documents.change({"claimed_until": None, "claim_message": None}))

@@ -256,11 +256,11 @@ class Records:
 
     def renew(self, claim: Claim, *, until: datetime) -> None:
         held = self._statements.under(claim)
-        if self._database.first(self._statements.held_and_locked, held) is not None:
+        if self._database.first(self._statements.claimed_and_locked, held) is not None:
             renewed = self._statements.under(claim, {"claimed_until": until})
             return self._check(self._database.change(self._statements.renew, renewed, lasting=False))
         # The transaction of a hook locks the row, which is as good as a claim. Waiting would delay other renewals.
-        if self._database.first(self._statements.held, held) is None:
+        if self._database.first(self._statements.claimed, held) is None:
             raise ClaimLost
 
     def release(self, claim: Claim) -> None:

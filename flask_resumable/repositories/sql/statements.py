@@ -80,7 +80,9 @@ class Statements:
         self.find_request = self.select.where(c["request_key"] == bindparam(_KEY))
         self.digests = select(c["digests"].label("digests")).where(has_id)
         self.held = select(c["id"]).where(is_held)
-        self.held_and_locked = self.held.with_for_update(skip_locked=True)
+        is_claimed = is_held & c["claimed_until"].is_not(None)  # a renewal may come after the release
+        self.claimed = select(c["id"]).where(is_claimed)
+        self.claimed_and_locked = self.claimed.with_for_update(skip_locked=True)
         self.insert = insert(table).values(self._new(*FIELDS, *OWN_FIELDS))
         unfinished = case((c["status"] != Status.COMPLETE.value, 1), else_=0)
         has_owner = (c["owner"] == bindparam(_OWNER)) & exactly(c["owner"], bindparam(_OWNER, type_=String()))
@@ -113,8 +115,8 @@ class Statements:
         )
         self.amend = update(table).where(is_known).values(self._new(*STATE_FIELDS, "digests", "version", "fence"))
         self.amend_with_keys = self.amend.values(self._new("client_key", "request_key"))
-        self.renew = update(table).where(is_held).values(until | grown)
-        self.release = self.renew.values(answered)
+        self.renew = update(table).where(is_claimed).values(until | grown)
+        self.release = update(table).where(is_held).values(until | grown | answered)
         self.remember = (
             update(table)
             .values(self._new("digests"))
