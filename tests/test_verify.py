@@ -192,6 +192,23 @@ def test_what_a_crash_left_between_rename_and_record_is_no_damage(site: Site) ->
     assert site.verify().exit_code == 1
 
 
+class Strict(LocalStorage):
+    """Has a problem with every upload."""
+
+    def verify(self, upload: Upload) -> list[str]:
+        return ["It is missing."]
+
+
+@pytest.mark.parametrize("status", [Status.DELETING, Status.GONE])
+def test_what_was_removed_is_no_damage(app: Flask, tmp_path: Path, status: Status) -> None:
+    """A tombstone has no bytes, nor does an upload whose removal was interrupted, whatever the storage."""
+    site = Site(app, storage=Strict(tmp_path / "uploads"))
+    upload_id = id_of(site.begun())
+    assert site.verify().exit_code == 1
+    site.state.repository.amend(upload_id, lambda upload: replace(upload, status=status), now=site.now)
+    assert (site.verify().exit_code, site.verify().output) == (0, _summary(1))
+
+
 def test_leftovers_are_told_and_left(site: Site) -> None:
     """Bytes without a record are named after a while, which is no failure, and stay."""
     url = site.begun()

@@ -119,7 +119,10 @@ class Verifies(Protocol):
     """Compares its bytes with the records."""
 
     def verify(self, upload: Upload) -> list[str]:
-        """Return a line for each thing that is wrong with the upload's bytes. Reads no contents and changes nothing."""
+        """Return a line for each thing that is wrong with the upload's bytes. Reads no contents and changes nothing.
+
+        This is not asked for uploads that are new or being removed, or for tombstones.
+        """
         ...
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from datetime import timedelta
 
+from ..core.upload import LEAVING
+from ..core.upload import Status
 from ..core.upload import Upload
 from ..errors import Unavailable
 from ..errors import UploadNotFound
@@ -19,6 +21,7 @@ from .uploads import UploadService
 logger = logging.getLogger(__package__)
 
 _LOOKS = 5  # attempts to check an upload that keeps changing
+_WITHOUT_BYTES = (Status.NEW, *LEAVING)
 _PAUSE = 0.1  # seconds to wait for a request that may be about to complete it
 
 
@@ -78,7 +81,7 @@ class Verifier:
         problem counts only if the record is unchanged after the bytes were checked, and nobody holds the upload.
         """
         for _ in range(_LOOKS):
-            problems = self._storage.verify(upload)
+            problems = [] if upload.status in _WITHOUT_BYTES else self._storage.verify(upload)
             if not problems:
                 return problems
             current = self._service.repository.get(upload.id)

@@ -17,8 +17,6 @@ def inspect(upload: Upload, *, part: str, published: str, chunks: ChunkFolder) -
     :param published: The finished file.
     :raises OSError: A file cannot be accessed.
     """
-    if upload.status in (Status.NEW, Status.DELETING, Status.GONE):
-        return []
     if upload.status is Status.COMPLETE and not upload.is_partial:
         return _whole(upload, published, any_size=chunks.changes_size and upload.client_key is not None)
     problems = chunks.problems(upload) if "chunks" in upload.storage else _unfinished(upload, part)
