@@ -5,6 +5,8 @@ Configured by the environment::
     SOAK_HOME       folder of the node, with its clock
     SOAK_SETTINGS   app.config as JSON
     SOAK_AHEAD      how many seconds the clock of a command is ahead
+    SOAK_MUTANT     a mistake to make, or nothing
+    SOAK_POOL       how many connections a process has, and how many seconds it waits for one
     DATABASE_URI    a SQLAlchemy URL
 """
 
@@ -28,9 +30,11 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyMixin
+from proof.soak.mutants import make_mistake
 
 CLOCK = "clock"  # the file with the number of seconds that a node's clock is ahead
-POOL = 5  # connections of a process
+MUTANT, POOL = "SOAK_MUTANT", "SOAK_POOL"
+CONNECTIONS = "5 20"
 
 
 class Hooks(FlaskResumable[Any]):
@@ -57,7 +61,13 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     app = Flask(__name__, instance_path=str(home / "instance"))
     app.config.update(json.loads(environ["SOAK_SETTINGS"]))
     app.config["SQLALCHEMY_DATABASE_URI"] = environ["DATABASE_URI"]
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_size": POOL, "max_overflow": 0, "pool_timeout": 20}
+    size, patience = (environ.get(POOL) or CONNECTIONS).split()
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "pool_size": int(size),
+        "max_overflow": 0,
+        "pool_timeout": float(patience),
+    }
+    make_mistake(environ.get(MUTANT))
     db = SQLAlchemy(app)
 
     class Upload(SQLAlchemyMixin, db.Model):  # type: ignore[misc, name-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import statistics
 from contextlib import suppress
@@ -122,15 +121,10 @@ def _check_receipts(world: World) -> None:
 
 
 def _check_files(world: World) -> None:
-    root = world.cluster.disk.uploads
     for upload_id, digest in world.finished.items():
         if upload_id in world.removed | world.destroyed:
             continue
-        try:
-            found = hashlib.sha256((root / upload_id).read_bytes()).hexdigest()
-        except FileNotFoundError:
-            found = "nothing"
-        if found != digest:
+        if (found := world.cluster.store.digest(upload_id)) != digest:
             world.fault(f"{upload_id} is finished, but its file has {found}, not {digest}")
 
 
@@ -167,10 +161,11 @@ def _check_cleaning(world: World) -> str:
         if str(status) != "complete":
             world.fault(f"{upload_id} is {status} after delete_expired")
     known = {row[0] for row in rows}
-    for name in cluster.files():
+    names = cluster.store.names()
+    for name in names:
         if name not in known:
             world.fault(f"the file {name} has no record after delete_expired")
-    for upload_id in known - set(cluster.files()):
+    for upload_id in known - {*names}:
         world.fault(f"the record {upload_id} has no file after delete_expired")
     for upload_id in world.finished.keys() - world.removed - known:
         world.fault(f"{upload_id} is finished, and delete_expired has removed it")
@@ -186,5 +181,6 @@ def _check_nothing_left(world: World) -> None:
     # Files of flow.js that were cancelled are remembered for a while, so that late chunks are refused.
     world.cluster.nodes[0].command("delete_expired", "--orphans-after", "0", days=DAYS_AHEAD)
     left = [dict(row._mapping) for row in world.cluster.query("SELECT * FROM uploads")]
-    if left or world.cluster.files():
-        world.fault(f"left at the end: {len(left)} {left[:3]} {world.cluster.files()[:5]}")
+    names = world.cluster.store.names()
+    if left or names:
+        world.fault(f"left at the end: {len(left)} {left[:3]} {names[:5]}")

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from threading import Thread
@@ -24,11 +25,16 @@ from proof.soak.audit import sample
 from proof.soak.audit import Watch
 from proof.soak.cluster import Cluster
 from proof.soak.hostile import Hostile
+from proof.soak.mutants import Mutant
+from proof.soak.mutants import MUTANTS
+from proof.soak.stores import STORES
 from proof.soak.weather import Weather
+from proof.soak.world import PATIENCE
 from proof.soak.world import World
 from tests.live.raw import Tus
 
-MINUTES, QUICK_MINUTES = 60.0, 2.0
+MINUTES, QUICK_MINUTES = {"disk": 60.0, "s3": 20.0}, {"disk": 2.0, "s3": 1.0}
+MUTANT_MINUTES, MUTANT_CLIENTS, MUTANT_PATIENCE = 0.75, 40, 45.0
 CLIENTS, QUICK_CLIENTS = 200, 60
 # What part of the clients is of each kind, in twentieths.
 MIXTURE: tuple[tuple[type[kinds.Client], int], ...] = (
@@ -45,56 +51,104 @@ _ERROR = re.compile(r"^([\w.]+(?:Error|Exception|Lost|Unavailable|Timeout)\w*)\b
 
 
 def run(*, seed: int, quick: bool, folder: Path | None) -> Result:
-    """Run for an hour, or for two minutes."""
-    if quick:
-        return soak(seed=seed, folder=folder, minutes=QUICK_MINUTES, amount=QUICK_CLIENTS)
-    return soak(seed=seed, folder=folder, minutes=MINUTES, amount=CLIENTS)
+    """Run for an hour on a disk and for twenty minutes on S3, or for two minutes and one; then make mistakes."""
+    result = Result()
+    for store in STORES:
+        minutes, amount = (QUICK_MINUTES[store], QUICK_CLIENTS) if quick else (MINUTES[store], CLIENTS)
+        found = soak(seed=seed, folder=folder, store=store, minutes=minutes, amount=amount)
+        result.figures += [f"{store}: {figure}" for figure in found.figures]
+        result.faults += [f"{store}: {fault}" for fault in found.faults]
+    for mutant in (*MUTANTS.values(),)[:: 4 if quick else 1]:
+        shown, figure = hunt(mutant, seed=seed, folder=folder)
+        print(figure, flush=True)
+        (result.figures if shown else result.faults).append(figure)
+    return result
 
 
-def soak(*, seed: int, folder: Path | None, minutes: float, amount: int) -> Result:
+def soak(*, seed: int, folder: Path | None, store: str, minutes: float, amount: int) -> Result:
     """Run for some minutes with some clients."""
+    return _play(Plan(seed, store, minutes, amount), folder)
+
+
+def hunt(mutant: Mutant, *, seed: int, folder: Path | None) -> tuple[bool, str]:
+    """Make a mistake, and look for it; whether it was found, and a line about it."""
+    begun = time.monotonic()
+    plan = Plan(seed, mutant.store, MUTANT_MINUTES, MUTANT_CLIENTS, MUTANT_PATIENCE, mutant)
+    faults = [fault for fault in _play(plan, folder).faults if mutant.is_shown(fault)]
+    if not faults:
+        return False, f"mutant not found: {mutant.name}"
+    return True, f"mutant found after {time.monotonic() - begun:.0f} s: {mutant.name}: {faults[0][:300]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done."""
+
+    seed: int
+    store: str
+    minutes: float
+    clients: int
+    patience: float = PATIENCE
+    mutant: Mutant | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether everything must come in quick succession."""
+        return self.minutes <= 2
+
+
+def _play(plan: Plan, folder: Path | None) -> Result:
     home = Path(tempfile.mkdtemp(prefix="soak-", dir=folder))
     home.chmod(0o755)
-    with Cluster(home, SETTINGS) as cluster:
-        result = _run(cluster, seed, minutes, amount)
-    if result.faults:
+    with Cluster(home, SETTINGS, plan.store, plan.mutant) as cluster:
+        result = _run(cluster, plan)
+    if result.faults and plan.mutant is None:
         result.figures.append(f"the logs are in {home / 'nodes'}")
     else:
         shutil.rmtree(home)
     return result
 
 
-def _run(cluster: Cluster, seed: int, minutes: float, amount: int) -> Result:
-    world = World(cluster)
-    weather = Weather(world, seed, pause=5 if minutes <= QUICK_MINUTES else 10)
-    clients = _clients(world, seed, amount)
+def _run(cluster: Cluster, plan: Plan) -> Result:
+    world = World(cluster, plan.patience)
+    names = () if plan.mutant is None else plan.mutant.events
+    weather = Weather(world, plan.seed, pause=5 if plan.is_short else 10, names=names)
+    clients = _clients(world, plan.seed, plan.clients)
     _warm_up(world)
     before = sample(cluster, weather.spared)
-    watch = Watch(cluster, weather.spared, 1 if minutes <= QUICK_MINUTES else 10)
+    watch = Watch(cluster, weather.spared, 1 if plan.is_short else 10)
     threads = [Thread(target=client.run, daemon=True) for client in clients]
     begun = time.monotonic()
     for thread in threads:
         thread.start()
     weather.start()
-    _wait(world, threads, minutes * 60)
+    _wait(world, threads, plan)
     watch.stop()
     weather.stop()
     world.is_over.set()
+    if _is_shown(world, plan):
+        return Result(faults=[*world.faults])
     deadline = time.monotonic() + DONE
     for client, thread in zip(clients, threads, strict=True):
         thread.join(max(0.1, deadline - time.monotonic()))
         if thread.is_alive():
             world.fault(f"{client.name} does not come to an end")
     seconds = time.monotonic() - begun
+    if _is_shown(world, plan):
+        return Result(faults=[*world.faults])
     time.sleep(10)  # connections that are kept are closed by now
     figures = [
-        f"seed {seed}: {amount} clients, {seconds / 60:.1f} minutes, load {os.getloadavg()[2]:.1f}",
+        f"seed {plan.seed}: {plan.clients} clients, {seconds / 60:.1f} minutes, load {os.getloadavg()[2]:.1f}",
         *_growth(world, watch, before, weather.spared),
         *check_uploads(world),
         *_told(world),
         f"errors in the logs: {_errors(cluster)}",
     ]
     return Result(figures, world.faults)
+
+
+def _is_shown(world: World, plan: Plan) -> bool:
+    return plan.mutant is not None and any(map(plan.mutant.is_shown, [*world.faults]))
 
 
 def _growth(world: World, watch: Watch, before: Sample, pid: int) -> list[str]:
@@ -136,13 +190,15 @@ def _warm_up(world: World) -> None:
     time.sleep(3)
 
 
-def _wait(world: World, threads: list[Thread], seconds: float) -> None:
-    """Say every minute how it goes."""
-    end, shown = time.monotonic() + seconds, 0
+def _wait(world: World, threads: list[Thread], plan: Plan) -> None:
+    """Say every minute how it goes, until the time is over or a mistake has come to light."""
+    end, shown = time.monotonic() + plan.minutes * 60, 0
     is_enough = Event()
     signal.signal(signal.SIGUSR1, lambda *_: is_enough.set())  # for who cannot wait for the end
-    while not is_enough.is_set() and (left := end - time.monotonic()) > 0:
-        is_enough.wait(min(60, left))
+    while not is_enough.is_set() and not _is_shown(world, plan) and (left := end - time.monotonic()) > 0:
+        is_enough.wait(min(60 if plan.mutant is None else 2, left))
+        if plan.mutant is not None:
+            continue
         alive = sum(thread.is_alive() for thread in threads)
         print(
             f"{time.strftime('%H:%M:%S')} finished: {len(world.finished)}, clients: {alive}, "

@@ -23,10 +23,12 @@ from tests.live.raw import Headers
 from tests.live.raw import OCTETS
 from tests.live.raw import VERSION
 
-PATIENCE = 300.0  # seconds after which a client that gets nowhere is a fault
 WAITS = (0.3, 2.0)  # seconds between two attempts, at least and at most
-PIECE = 8_000  # bytes that a slow client sends at a time
+PIECE = 8_000  # bytes that a slow client sends at a time, of files that are not large
+PIECES = 50  # as many, of a large file
+LARGE = 0.06  # of the files, where there are large ones
 TRANSIENT = (409, 423, 503, 507)
+CHUNK = 40_000  # bytes of a chunk of a file that is not large
 FORM = "multipart/form-data; boundary=soak"
 
 
@@ -68,6 +70,9 @@ class Client:
     def content(self, largest: int = 400_000) -> bytes:
         """A file that nobody else has."""
         size = self.random.choice([0, 1, 1_000, 50_000, 100_000, 200_000, largest, largest])
+        large = self.world.cluster.store.large
+        if large and self.random.random() < LARGE:
+            size = self.random.choice(large)
         return self.random.randbytes(size)
 
     def rest(self, least: float, most: float) -> None:
@@ -76,7 +81,7 @@ class Client:
 
     def patiently(self, act: Callable[[], Answer], *good: int, bad: tuple[int, ...] = ()) -> Answer:
         """Try until there is one of the good answers, or of the bad ones that the caller knows about."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.world.patience
         last: object = None
         while time.monotonic() < deadline:
             try:
@@ -89,7 +94,7 @@ class Client:
                 if answer.status not in TRANSIENT:
                     raise GaveUp(f"unexpected answer {answer}")
             time.sleep(self.random.uniform(*WAITS))
-        raise GaveUp(f"nothing but {last!r} for {PATIENCE:.0f} s")
+        raise GaveUp(f"nothing but {last!r} for {self.world.patience:.0f} s")
 
     def ask(
         self, method: str, path: str, headers: Headers | None = None, body: bytes = b"", fields: Headers = VERSION
@@ -130,7 +135,7 @@ class Client:
         answer = self.patiently(lambda: self.ask("GET", f"/files/{upload_id}"), 200)
         if answer.body != content:
             self.world.fault(f"{self.name}: {path} has {len(answer.body)} other bytes than the {len(content)} sent")
-        if self.random.random() < keep:
+        if self.random.random() < (keep if len(content) < 1_000_000 else keep / 10):
             return
         # The answer to an earlier attempt may be lost.
         self.patiently(lambda: self.ask("DELETE", f"/files/{upload_id}"), 204, bad=(404, 410))
@@ -138,10 +143,10 @@ class Client:
 
     def send_slowly(self, connection: Connection, data: bytes, pause: float, *, cut_at: int | None = None) -> int:
         """Send in pieces until the server says something; how many bytes were sent."""
-        sent = 0
+        sent, size = 0, _piece(data)
         end = len(data) if cut_at is None else min(cut_at, len(data))
         while sent < end and connection.is_silent():
-            piece = data[sent : min(sent + PIECE, end)]
+            piece = data[sent : min(sent + size, end)]
             connection.send(piece)
             sent += len(piece)
             if pause:
@@ -182,13 +187,13 @@ class Tus(Client):
     def finish(self, path: str, content: bytes) -> None:
         """Send until the server has all."""
         told = 0
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.world.patience
         while True:
             offset, is_complete = self.where(path)
             if offset < told and not self.loses:
                 self.world.fault(f"{self.name}: the offset of {path} went back from {told} to {offset}")
             if offset > told or self.loses:
-                deadline = time.monotonic() + PATIENCE
+                deadline = time.monotonic() + self.world.patience
             told = offset
             if is_complete:
                 return
@@ -316,8 +321,9 @@ class ChunkedTus(Tus):
         declares: Headers = {} if self._is_known else {"Upload-Length": len(content)}
         with self.connection() as connection:
             connection.start_patch(path, offset, {"Transfer-Encoding": "chunked", **declares})
-            for at in range(0, len(rest), PIECE):
-                piece = rest[at : at + PIECE]
+            size = _piece(rest)
+            for at in range(0, len(rest), size):
+                piece = rest[at : at + size]
                 if not connection.is_silent():
                     break
                 connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -331,7 +337,7 @@ class CheckedTus(Tus):
     """Sends a checksum with each piece."""
 
     def append(self, path: str, offset: int, content: bytes) -> Answer | None:
-        piece = content[offset : offset + 60_000]
+        piece = content[offset : offset + max(60_000, len(content) // 8)]
         checksum = f"sha1 {base64.b64encode(hashlib.sha1(piece).digest()).decode()}"
         headers: Headers = {"Content-Type": OCTETS, "Upload-Offset": offset, "Upload-Checksum": checksum}
         return self.ask("PATCH", path, headers, piece)
@@ -382,7 +388,7 @@ class PartsTus(Tus):
                 done.result()
         if not is_early:
             final = self._join(paths)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.world.patience
         while not self._is_joined(final, len(content)):
             if time.monotonic() > deadline:
                 raise GaveUp(f"the parts of {final} are complete, but it is not")
@@ -466,13 +472,16 @@ class Quitter(Tus):
 class Flow(Client):
     """Sends chunks, some at the same time, as forms or as they are."""
 
-    chunk = 40_000
+    chunk = CHUNK
     parallel = 1
     copies = 1  # how often it sends each chunk, at the same time
     pause = 0.0
 
     def turn(self) -> None:
         content = self.content() or b"x"
+        self.chunk = CHUNK
+        if len(content) > 1_000_000:
+            self.chunk = self.random.choice([1_000_000, 5 * 1024 * 1024])  # the latter are parts of their own
         count = max(1, len(content) // self.chunk)
         name = self.random.randbytes(8).hex()
         order = [*range(1, count + 1)] * self.copies
@@ -487,7 +496,7 @@ class Flow(Client):
             raise GaveUp(f"one file has become {len(found)} uploads")
         (upload_id,) = found
         url = f"/flow/{upload_id}"
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.world.patience
         while True:
             state = json.loads(self.patiently(lambda: self.ask("GET", url, fields={}), 200).body)
             if state["complete"]:
@@ -550,6 +559,10 @@ class SlowFlow(Flow):
     """Takes its time."""
 
     pause = 0.8
+
+
+def _piece(data: bytes) -> int:
+    return max(PIECE, len(data) // PIECES)
 
 
 def _id(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Two gunicorn nodes behind nginx, with PostgreSQL and a disk of their own that can fill up and stop."""
+"""Two gunicorn nodes behind nginx, with PostgreSQL, and a disk or a bucket that can fill up and stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +18,14 @@ from sqlalchemy import create_engine
 from sqlalchemy import text
 
 from proof.soak.app import CLOCK
+from proof.soak.app import MUTANT
+from proof.soak.app import POOL
+from proof.soak.mutants import Mutant
+from proof.soak.stores import STORES
 from tests.databases.servers import PostgreSQL
 from tests.live.servers import Server
 from tests.nodes.nginx import Nginx
-from tests.prerequisites import require_program
 
-DISK = 8 * 1024**3  # bytes, of which few are used: what clients leave in an hour must fit
 DAYS_AHEAD = 9  # then everything has expired that can, parts of concatenations included
 KINDS = ("gthread", "gevent")
 OPTIONS = {
@@ -39,8 +40,10 @@ class Node(Server):
 
     app = "proof.soak.app:create_app"
 
-    def __init__(self, kind: str, home: Path, database: str, settings: dict[str, Any]) -> None:
+    def __init__(self, kind: str, home: Path, database: str, settings: dict[str, Any], mutant: Mutant | None) -> None:
         environ = {"SOAK_HOME": str(home), "SOAK_SETTINGS": json.dumps(settings), "DATABASE_URI": database}
+        if mutant is not None:
+            environ |= {MUTANT: mutant.name, POOL: mutant.pool}
         super().__init__(kind, home, options=OPTIONS[kind], environ=environ)
 
     def start(self) -> None:
@@ -93,69 +96,18 @@ class Command:
         self.process.communicate()
 
 
-class Disk:
-    """ext4 on a file, or a folder where that is not possible: then it never fills up and never stops."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "disk"
-        self.path.mkdir()
-        image = folder / "disk.image"
-        with image.open("wb") as file:
-            file.truncate(DISK)
-        quiet = {"capture_output": True, "check": True}
-        try:
-            subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], **quiet)  # type: ignore[call-overload]
-            subprocess.run(["mount", "-o", "loop", str(image), str(self.path)], **quiet)  # type: ignore[call-overload]
-            self.is_own = True
-        except (OSError, subprocess.CalledProcessError):
-            image.unlink()
-            self.is_own = False
-        self._filler = self.path / "filler"
-        self._freezing = threading.Lock()
-
-    @property
-    def uploads(self) -> Path:
-        """The upload folder."""
-        return self.path / "uploads"
-
-    def fill(self) -> None:
-        """Leave no room."""
-        with self._filler.open("wb") as file, suppress(OSError):
-            for size in (1 << 20, 1 << 12):  # what cannot be reserved at once is reserved in smaller pieces
-                with suppress(OSError):
-                    while True:
-                        os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
-
-    def empty(self) -> None:
-        """Make room again."""
-        self._filler.unlink(missing_ok=True)
-
-    def freeze(self, seconds: float) -> None:
-        """Let every write wait for a while."""
-        program = require_program("fsfreeze", "apt-get install util-linux")
-        with self._freezing:
-            subprocess.run([program, "-f", str(self.path)], check=True)
-            try:
-                time.sleep(seconds)
-            finally:
-                subprocess.run([program, "-u", str(self.path)], check=True)
-
-    def close(self) -> None:
-        """Take it away."""
-        if self.is_own:
-            for _ in range(50):
-                if subprocess.run(["umount", str(self.path)], capture_output=True).returncode == 0:
-                    return
-                time.sleep(0.2)
-            subprocess.run(["umount", "-l", str(self.path)])
-
-
 class Cluster:
-    """All parts; ``with`` starts and ends them."""
+    """All parts; ``with`` starts and ends them.
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    :param store: Where the nodes keep bytes, one of ``STORES``.
+    :param mutant: A mistake that both nodes make.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], store: str, mutant: Mutant | None = None) -> None:
         self.folder = folder
         self._settings = settings
+        self._store = store
+        self._mutant = mutant
 
     def __enter__(self) -> Cluster:
         self._undo: list[Callable[[], None]] = []
@@ -171,13 +123,13 @@ class Cluster:
             undo()
 
     def _start(self) -> None:
-        self.disk = Disk(self.folder)
-        self._undo.append(self.disk.close)
+        self.store = STORES[self._store](self.folder)
+        self._undo.append(self.store.close)
         self.database = PostgreSQL()
         self._undo.append(self.database.close)
-        settings = {"RESUMABLE_UPLOAD_DIR": str(self.disk.uploads), "RESUMABLE_DOWNLOADS": True, **self._settings}
+        settings = {**self.store.settings, "RESUMABLE_DOWNLOADS": True, **self._settings}
         nodes = self.folder / "nodes"
-        self.nodes = [Node(kind, nodes / kind, self.database.uri, settings) for kind in KINDS]
+        self.nodes = [Node(kind, nodes / kind, self.database.uri, settings, self._mutant) for kind in KINDS]
         for node in self.nodes:
             self._undo.append(node.stop)
             node.start()
@@ -216,15 +168,6 @@ class Cluster:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
-
-    def files(self) -> list[str]:
-        """Every file in the upload folder, without its own."""
-        root = self.disk.uploads
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-
-    def part(self, upload_id: str) -> Path:
-        """The file of an unfinished upload."""
-        return self.disk.uploads / ".partial" / f"{upload_id}.part"
 
 
 def frozen(pid: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What befalls the nodes, the proxy, the database and the disk, one after another, in an order from a seed."""
+"""What befalls the nodes, the proxy, the database and the store, one after another, in an order from a seed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from threading import Thread
 
 from proof.soak.cluster import frozen
 from proof.soak.cluster import Node
+from proof.soak.stores import SharedBucket
 from proof.soak.world import World
 
 
@@ -20,14 +21,21 @@ class Weather:
     """Runs in a thread of its own until it is told to end, and leaves everything repaired.
 
     The first node is never restarted, and its first worker never touched: they show whether anything grows.
+
+    :param names: The events, all if there are none.
     """
 
-    def __init__(self, world: World, seed: int, *, pause: float) -> None:
+    def __init__(self, world: World, seed: int, *, pause: float, names: tuple[str, ...] = ()) -> None:
         self.world = world
         self._random = random.Random(f"{seed} weather")
         self._pause = pause
         self._end = Event()
         self._cluster = world.cluster
+        store = world.cluster.store
+        possible = [*EVENTS, *(DISK_EVENTS if store.disk.is_own else ())]
+        if isinstance(store, SharedBucket):
+            possible += [*BUCKET_EVENTS, *(DURABLE_EVENTS if store.is_durable else ())]
+        self._events = [event for event in possible if not names or _name(event) in names]
         self.spared = world.cluster.nodes[0].workers()[0]
         self._repaired = Event()
         self._thread = Thread(target=self._run, daemon=True)
@@ -45,10 +53,10 @@ class Weather:
         deck: list[Callable[[Weather], None]] = []
         while not self._end.wait(self._random.uniform(self._pause / 2, self._pause * 1.5)):
             if not deck:
-                deck = [*EVENTS]
+                deck = [*self._events]
                 self._random.shuffle(deck)
             event = deck.pop()
-            name = (event.__doc__ or "").rstrip(".")
+            name = _name(event)
             print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
             try:
                 event(self)
@@ -57,7 +65,7 @@ class Weather:
                 self.world.fault(f"the event {name!r} failed: {error!r}")
         for node in self._cluster.nodes:
             node.move_clock(0)
-        self._cluster.disk.empty()
+        self._cluster.store.repair()
         self._repaired.set()
         Event().wait()  # processes that a thread has started are killed when it ends
 
@@ -65,10 +73,25 @@ class Weather:
         """Let it last."""
         self._end.wait(self._random.uniform(least, most))
 
+    def relay(self, mood: str) -> None:
+        """Let the connections to the object store be like this for a while."""
+        self.bucket.relay.be(mood)
+        try:
+            self.wait(4, 15)
+        finally:
+            self.bucket.relay.be("open")
+
     def worker(self) -> int:
         """One that may be hurt."""
         workers = [pid for node in self._cluster.nodes for pid in node.workers() if pid != self.spared]
         return self._random.choice(workers)
+
+    @property
+    def bucket(self) -> SharedBucket:
+        """The object store."""
+        store = self._cluster.store
+        assert isinstance(store, SharedBucket)
+        return store
 
     @property
     def second(self) -> Node:
@@ -125,18 +148,48 @@ def _freeze_database(self: Weather) -> None:
 
 def _fill_disk(self: Weather) -> None:
     """the disk is full, and then is not."""
-    if self._cluster.disk.is_own:
-        self._cluster.disk.fill()
-        try:
-            self.wait(4, 12)
-        finally:
-            self._cluster.disk.empty()
+    self._cluster.store.disk.fill()
+    try:
+        self.wait(4, 12)
+    finally:
+        self._cluster.store.disk.empty()
 
 
 def _freeze_disk(self: Weather) -> None:
     """the disk takes no writes for a while."""
-    if self._cluster.disk.is_own:
-        self._cluster.disk.freeze(self._random.uniform(1, 5))
+    self._cluster.store.disk.freeze(self._random.uniform(1, 5))
+
+
+def _kill_store(self: Weather) -> None:
+    """the object store is killed and started again."""
+    self.bucket.kill()
+    self.wait(0.5, 6)
+    self.bucket.start()
+
+
+def _freeze_store(self: Weather) -> None:
+    """the object store does not answer for a while."""
+    self.bucket.freeze(self._random.uniform(3, 15))
+
+
+def _slow_store(self: Weather) -> None:
+    """the object store is slow."""
+    self.relay("slow")
+
+
+def _busy_store(self: Weather) -> None:
+    """the object store tells most requests to slow down."""
+    self.relay("busy")
+
+
+def _refusing_store(self: Weather) -> None:
+    """the object store refuses connections."""
+    self.relay("away")
+
+
+def _deaf_store(self: Weather) -> None:
+    """most answers of the object store are lost."""
+    self.relay("deaf")
 
 
 def _move_clock(self: Weather) -> None:
@@ -151,8 +204,7 @@ def _move_clock(self: Weather) -> None:
 def _remove_parts(self: Weather) -> None:
     """files of unfinished uploads are removed by hand."""
     for upload_id in self._random.sample(sorted(self.world.exposed), min(3, len(self.world.exposed))):
-        with suppress(FileNotFoundError):
-            self._cluster.part(upload_id).unlink()
+        if self._cluster.store.remove_unfinished(upload_id):
             self.world.count("files of unfinished uploads removed by hand")
 
 
@@ -161,8 +213,7 @@ def _remove_finished(self: Weather) -> None:
     if self.world.kept:
         upload_id = self.world.kept.pop(self._random.randrange(len(self.world.kept)))
         self.world.destroyed.add(upload_id)
-        with suppress(FileNotFoundError):  # then it was removed at the very end of the upload
-            (self._cluster.disk.uploads / upload_id).unlink()
+        self._cluster.store.remove(upload_id)  # which may have been removed at the very end of the upload
 
 
 def _restart_proxy(self: Weather) -> None:
@@ -184,8 +235,15 @@ def _kill_cleaner(self: Weather) -> None:
     command.kill()
 
 
+def _name(event: Callable[[Weather], None]) -> str:
+    return (event.__doc__ or "").rstrip(".")
+
+
 EVENTS: tuple[Callable[[Weather], None], ...] = (
     _kill_worker, _kill_worker, _kill_node, _restart_node, _freeze_worker, _kill_database, _drop_connections,
-    _freeze_database, _fill_disk, _freeze_disk, _move_clock, _remove_parts, _remove_parts, _remove_finished,
-    _restart_proxy, _clean, _kill_cleaner,
+    _freeze_database, _move_clock, _remove_parts, _remove_parts, _remove_finished, _restart_proxy, _clean,
+    _kill_cleaner,
 )  # fmt: skip
+DISK_EVENTS = (_fill_disk, _freeze_disk)
+BUCKET_EVENTS = (_freeze_store, _slow_store, _busy_store, _refusing_store, _deaf_store)
+DURABLE_EVENTS = (_kill_store,)  # for a store that keeps what it has

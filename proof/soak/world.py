@@ -11,6 +11,7 @@ from threading import Event
 
 from proof.soak.cluster import Cluster
 
+PATIENCE = 300.0  # seconds after which a client that gets nowhere is a fault
 MAX_FAULTS = 50  # that are written down
 
 
@@ -19,6 +20,7 @@ class World:
     """The ledger. ``finished`` has the SHA-256 of each upload that a client was told is complete."""
 
     cluster: Cluster
+    patience: float = PATIENCE
     is_over: Event = field(default_factory=Event)  # each client finishes its file, and stops
     finished: dict[str, str] = field(default_factory=dict)  # by id
     removed: set[str] = field(default_factory=set)  # ids of those that their client has removed afterwards
