@@ -1,4 +1,4 @@
-"""The campaign: every target for a quarter of an hour."""
+"""The campaign: every target for a quarter of an hour, and then mistakes that they must find."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from pathlib import Path
 
 from proof.campaign import Result
 from proof.hostile.fuzz import FAULT
+from proof.hostile.mutants import MUTANTS
 
-SECONDS, QUICK_SECONDS = 900, 20
+SECONDS, QUICK_SECONDS, MUTANT_SECONDS = 900, 20, 120
 STARTING = 600  # seconds that a fuzzer may take to start and to end, on a busy machine
 _REASON = re.compile(r"^ *\w*(?:Error|Exception)\b.*$", re.MULTILINE)
-NAMES = ("form", "parts", "structured", "metadata", "headers", "dispositions", "requests")
+NAMES = ("form", "parts", "structured", "metadata", "headers", "dispositions", "loads", "requests")
 
 
 def run(*, seed: int, quick: bool, folder: Path | None) -> Result:
-    """Fuzz every target."""
-    return fuzz(seed=seed, seconds=QUICK_SECONDS if quick else SECONDS, folder=folder)
+    """Fuzz every target, and then those that must find a mistake."""
+    result = fuzz(seed=seed, seconds=QUICK_SECONDS if quick else SECONDS, folder=folder)
+    for name in (*MUTANTS,)[:: 3 if quick else 1]:
+        is_found, figure = hunt(name, seed=seed, folder=folder)
+        print(figure, flush=True)
+        (result.figures if is_found else result.faults).append(figure)
+    return result
 
 
 def fuzz(*, seed: int, seconds: int, folder: Path | None, names: tuple[str, ...] = NAMES) -> Result:
@@ -30,26 +36,45 @@ def fuzz(*, seed: int, seconds: int, folder: Path | None, names: tuple[str, ...]
     home = Path(tempfile.mkdtemp(prefix="hostile-", dir=folder))
     for name in names:
         place = home / name
-        (place / "temporary").mkdir(parents=True)
-        command = [sys.executable, "-m", "proof.hostile.fuzz", name, f"--seconds={seconds}", f"--seed={seed % 2**31}"]
-        done = subprocess.run(
-            [*command, f"--folder={place}"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, "TMPDIR": str(place / "temporary")},
-            timeout=seconds + STARTING,
-        )
-        text = done.stdout + done.stderr
+        code, text = _played(name, place, seed, seconds)
         result.figures.append(f"{name}: {_figures(text)}")
-        if done.returncode:
+        if code:
             inputs = [str(path) for path in place.iterdir() if path.is_file() and path.name != "words"]
-            reasons = _REASON.findall(text) or [text[-300:]]
-            kind = "a rule is broken" if done.returncode == FAULT else f"exit code {done.returncode}"
-            result.faults.append(f"{name}: {kind}: {reasons[-1]} by {inputs}")
+            kind = "a rule is broken" if code == FAULT else f"exit code {code}"
+            result.faults.append(f"{name}: {kind}: {_reason(text)} by {inputs}")
     if not result.faults:
         shutil.rmtree(home)
     return result
+
+
+def hunt(mutant: str, *, seed: int, folder: Path | None) -> tuple[bool, str]:
+    """Make a mistake, and look for it; whether it was found, and a line about it."""
+    target = MUTANTS[mutant].target
+    with tempfile.TemporaryDirectory(prefix="hostile-", dir=folder) as home:
+        code, text = _played(target, Path(home) / target, seed, MUTANT_SECONDS, "--mutant", mutant)
+    if code != FAULT:
+        return False, f"mutant not found: {mutant}: exit code {code}: {text[-300:] if code else _figures(text)}"
+    return True, f"mutant found by {target}: {mutant}: {_figures(text)}: {_reason(text)[:200]}"
+
+
+def _played(name: str, place: Path, seed: int, seconds: int, *more: str) -> tuple[int, str]:
+    """Fuzz one target; the exit code, and what it said."""
+    (place / "temporary").mkdir(parents=True)
+    command = [sys.executable, "-m", "proof.hostile.fuzz", name, f"--seconds={seconds}", f"--seed={seed % 2**31}"]
+    done = subprocess.run(
+        [*command, f"--folder={place}", *more],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TMPDIR": str(place / "temporary")},
+        timeout=seconds + STARTING,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _reason(text: str) -> str:
+    reasons: list[str] = _REASON.findall(text) or [text[-300:]]
+    return reasons[-1].strip()
 
 
 def _figures(text: str) -> str:

@@ -6,14 +6,15 @@ With atheris, the code's coverage guides the search. Without it, the inputs are 
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import random
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 FAULT = 77  # the exit code of libFuzzer
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, required=True, help="for the corpus and for inputs that break a rule")
+    parser.add_argument("--mutant", help="make this mistake")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -38,10 +40,15 @@ def main() -> None:
         _guided(atheris, options)
 
 
+def _target(options: argparse.Namespace) -> Any:
+    targets = importlib.import_module("proof.hostile.targets")
+    importlib.import_module("proof.hostile.mutants").make_mistake(options.mutant)
+    return targets.TARGETS[options.target]()
+
+
 def _guided(atheris: Any, options: argparse.Namespace) -> None:
     with atheris.instrument_imports(include=["flask_resumable"]):
-        targets = importlib.import_module("proof.hostile.targets")
-    target = targets.TARGETS[options.target]()
+        target = _target(options)
     corpus = options.folder / "corpus"
     corpus.mkdir(exist_ok=True)
     for number, seed in enumerate(target.seeds):
@@ -59,6 +66,7 @@ def _guided(atheris: Any, options: argparse.Namespace) -> None:
         "-print_final_stats=1",
         "-verbosity=1",
     ]
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # libFuzzer's, for which Python has no handler at its end
     atheris.Setup([sys.argv[0], *arguments, str(corpus)], target.test)
     atheris.Fuzz()
 
@@ -68,8 +76,7 @@ def _escaped(word: bytes) -> str:
 
 
 def _at_random(options: argparse.Namespace) -> None:
-    targets: ModuleType = importlib.import_module("proof.hostile.targets")
-    target = targets.TARGETS[options.target]()
+    target = _target(options)
     end, runs = time.monotonic() + options.seconds, 0
     for data in changed(target.seeds, target.words, random.Random(options.seed)):
         if time.monotonic() > end:
@@ -80,6 +87,7 @@ def _at_random(options: argparse.Namespace) -> None:
         except Exception:
             (options.folder / "crash-random").write_bytes(data[: target.longest])
             traceback.print_exc()
+            print(f"stat::number_of_executed_units: {runs}")
             sys.exit(FAULT)
     print(f"stat::number_of_executed_units: {runs}")
 

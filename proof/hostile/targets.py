@@ -47,6 +47,9 @@ from flask_resumable.protocols.ietf.structured_fields import parse_integer
 from flask_resumable.wsgi.body import RequestBody
 from tests.conformance.server import Server
 from tests.conformance.server import start_embedded
+from tests.test_hostile_loads import operations
+from tests.test_hostile_loads import READERS
+from tests.test_hostile_loads import TIMES
 
 BOUNDARY = b"----bound"
 ROOM = 1 << 20
@@ -232,6 +235,18 @@ def dispositions(data: bytes) -> None:
         assert (kind, options["filename"]) == ("attachment", name), (header, options, name)
 
 
+# --- what it costs ---
+
+
+def loads(data: bytes) -> None:
+    """What a client sends costs as many operations as it is long, however much it is."""
+    names = [*READERS]
+    name, amount = names[data[0] % len(names) if data else 0], 20 + (data[1] if len(data) > 1 else 0)
+    few = operations(lambda: READERS[name](amount))
+    many = operations(lambda: READERS[name](amount * TIMES))
+    assert many < few * TIMES * 1.2 + 100, (name, amount, few, many)
+
+
 # --- whole requests ---
 
 
@@ -393,6 +408,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "structured": lambda: Target(structured, _FIELDS, [b"?0", b"=:", b";", b"=(", b'"', b'%"'], 512),
     "metadata": lambda: Target(metadata, _METADATA, [b"%+1", b",", b" "]),
     "headers": lambda: Target(upload_headers, _LISTS, [b"final;", b"crc32 "], 1024),
+    "loads": lambda: Target(loads, [bytes([number]) for number in range(len(READERS))], [], 2),
     "dispositions": lambda: Target(dispositions, _NAMES, [b"filename", b"*=", b"UTF-8''"], 1024),
     "requests": lambda: Target(Requests().test, [*_requests()], [*_WORDS, *_FORM_WORDS]),
 }
