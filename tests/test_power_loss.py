@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +19,23 @@ from proof.power.app import Setup
 from proof.power.campaign import run
 from proof.power.campaign import run_mutants
 from proof.power.disks import why_not
+from proof.power.scratch import remove_leftovers
 
 from .prerequisites import require_program
 
 pytestmark = pytest.mark.live
 
+RECORD = """
+import sys, time
+from pathlib import Path
+from proof.power.disks import FILE_SYSTEMS, recorded_disk
+from proof.power.scratch import scratch
+from proof.power.stopping import interruptible, stoppable
+with stoppable(), scratch(Path(sys.argv[1])) as folder, recorded_disk(FILE_SYSTEMS["ext4"], folder):
+    print("recording", flush=True)
+    with interruptible():
+        time.sleep(600)
+"""
 SEED = 1
 IMAGES = 24  # of each recording
 
@@ -55,3 +71,29 @@ def test_a_sync_that_is_left_out_is_noticed(mutant: str) -> None:
     result = _apart(partial(run_mutants, seed=SEED, quick=True, folder=None, names=[mutant]))
     assert not result.faults
     assert "found by" in result.figures[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """No mount, loop device or process. What cannot clean up is cleaned up after by the next run."""
+    with subprocess.Popen(
+        [sys.executable, "-c", RECORD, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"recording\n"
+        assert _left(tmp_path)
+        remove_leftovers([tmp_path])  # of others, but not of this one
+        assert _left(tmp_path)
+        os.killpg(run.pid, number)  # as Ctrl-C does
+    if number == signal.SIGKILL:
+        assert _left(tmp_path)
+        remove_leftovers([tmp_path])
+    assert _left(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def _left(folder: Path) -> list[str]:
+    """What is mounted in a folder, and what backs loop devices there."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    files = [file.read_text().strip() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return [name for name in (*mounts, *files) if Path(name).is_relative_to(folder)]

@@ -303,6 +303,7 @@ class InProcess(World):
 
 class _Node(Server):
     app = "proof.models.app:live_app"
+    patience = 600.0  # seconds; the campaigns keep the machine busy
 
 
 class _Sent(Running):

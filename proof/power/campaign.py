@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -15,6 +14,10 @@ from .app import Setup
 from .disks import why_not
 from .mutants import Mutant
 from .mutants import MUTANTS
+from .scratch import quick_parent
+from .scratch import remove_leftovers
+from .scratch import scratch
+from .stopping import stoppable
 from .story import Story
 from .trial import chosen
 from .trial import Outcome
@@ -49,14 +52,16 @@ def run(
     """
     result = Result()
     setups = setups or (QUICK if quick else ALL)
-    if reason := why_not([setup.file_system for setup in setups]):
-        result.faults.append(f"Nothing was tried: {reason}.")
-        return result
-    warm_up()
-    for setup in setups:
-        outcome = _try(setup, seed, Story.CHAPTERS, limit or (60 if quick else None), folder)
-        result.figures.append(_figures(outcome))
-        result.faults += outcome.faults[:SHOWN]
+    with _leaving_nothing(folder):
+        if reason := why_not([setup.file_system for setup in setups]):
+            result.faults.append(f"Nothing was tried: {reason}.")
+            return result
+        warm_up()
+        for setup in setups:
+            outcome = _try(setup, seed, Story.CHAPTERS, limit or (60 if quick else None), folder)
+            result.figures.append(_figures(outcome))
+            print(result.figures[-1], flush=True)
+            result.faults += outcome.faults[:SHOWN]
     return result
 
 
@@ -65,17 +70,19 @@ def run_mutants(
 ) -> Result:
     """Make one fault after the other, and demand that losses of power bring each of them to light."""
     result = Result()
-    if reason := why_not():
-        result.faults.append(f"Nothing was tried: {reason}.")
-        return result
-    warm_up()
-    for name in names:
-        mutant = MUTANTS[name]
-        outcome = _try(mutant.setup, seed, mutant.chapters, limit, folder, mutant)
-        if outcome.faults:
-            result.figures.append(f"{name} ({mutant.what}): found by image {outcome.images}: {outcome.faults[0]}")
-        else:
-            result.faults.append(f"{name}: {mutant.what}, and none of {outcome.images} images shows it.")
+    with _leaving_nothing(folder):
+        if reason := why_not():
+            result.faults.append(f"Nothing was tried: {reason}.")
+            return result
+        warm_up()
+        for name in names:
+            mutant = MUTANTS[name]
+            outcome = _try(mutant.setup, seed, mutant.chapters, limit, folder, mutant)
+            if outcome.faults:
+                result.figures.append(f"{name} ({mutant.what}): found by image {outcome.images}: {outcome.faults[0]}")
+                print(result.figures[-1], flush=True)
+            else:
+                result.faults.append(f"{name}: {mutant.what}, and none of {outcome.images} images shows it.")
     return result
 
 
@@ -87,8 +94,8 @@ def _try(
     folder: Path | None,
     mutant: Mutant | None = None,
 ) -> Outcome:
-    with _scratch(folder) as scratch:
-        told = record(setup, seed, chapters, scratch, mutant)
+    with scratch(folder) as place:
+        told = record(setup, seed, chapters, place, mutant)
     images = chosen(told.recording.images(seed, SUBSETS), limit, seed)
     if mutant is not None:
         Random(seed).shuffle(images)
@@ -96,9 +103,14 @@ def _try(
 
 
 @contextmanager
-def _scratch(folder: Path | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=folder, prefix="power-") as name:
-        yield Path(name)
+def _leaving_nothing(folder: Path | None) -> Iterator[None]:
+    """Remove what runs have left behind that were killed, and stop in order."""
+    with stoppable():
+        try:
+            remove_leftovers((folder, None, quick_parent()))
+            yield
+        finally:
+            remove_leftovers((folder, None, quick_parent()))  # of workers that have died
 
 
 def _figures(outcome: Outcome) -> str:

@@ -10,7 +10,6 @@ import ctypes
 import mmap
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -20,12 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .commands import PATIENCE
+from .commands import run_command
+from .commands import unmount
 from .recording import Recording
+from .scratch import scratch
 
 RECORDER = Path(__file__).with_name("recorder.py")
 _MEBIBYTE = 2**20
-_PATIENCE = 30.0  # seconds
-_SBIN = "/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True)
@@ -105,25 +106,26 @@ def recorded_disk(kind: FileSystem, folder: Path) -> Iterator[RecordedDisk]:
             counter = mmap.mmap(file.fileno(), 8)
         settings = (f"size={size}", f"log={log}", f"count={count}")
         nbdkit = ("nbdkit", "-s", "--exit-with-parent", "python", str(RECORDER), *settings)
-        process = subprocess.Popen(["nbdfuse", str(exposed), "--command", *nbdkit])
+        # A Ctrl-C at a terminal reaches all processes of its group, and would end the disk before it is unmounted.
+        process = subprocess.Popen(["nbdfuse", str(exposed), "--command", *nbdkit], start_new_session=True)
         stack.callback(_end, process, exposed)
         _await_size(process, exposed, size)
-        device = _run("losetup", "--find", "--show", str(exposed)).strip()
-        stack.callback(_run, "losetup", "--detach", device)
-        _run(*kind.make, device)
-        _run("mount", "-t", kind.name, "-o", kind.options, device, str(mounted))
-        stack.callback(_unmount, mounted)
+        device = run_command("losetup", "--find", "--show", str(exposed)).strip()
+        stack.callback(run_command, "losetup", "--detach", device)
+        run_command(*kind.make, device)
+        run_command("mount", "-t", kind.name, "-o", kind.options, device, str(mounted))
+        stack.callback(unmount, mounted)
         yield RecordedDisk(mounted, log, size, counter)
 
 
 @contextmanager
 def mounted_image(kind: FileSystem, file: Path, folder: Path) -> Iterator[None]:
     """Mount an image, as the system does when it starts after a loss of power."""
-    _run("mount", "-t", kind.name, "-o", f"loop,{kind.image_options}", str(file), str(folder))
+    run_command("mount", "-t", kind.name, "-o", f"loop,{kind.image_options}", str(file), str(folder))
     try:
         yield
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
 def why_not(kinds: Iterable[str] = ("ext4",)) -> str | None:
@@ -137,12 +139,12 @@ def why_not(kinds: Iterable[str] = ("ext4",)) -> str | None:
     if not os.path.exists("/dev/fuse"):
         return "there is no /dev/fuse"
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            image, mounted = Path(folder, "image"), Path(folder, "mounted")
+        with scratch(None) as folder:
+            image, mounted = folder / "image", folder / "mounted"
             mounted.mkdir()
             with image.open("wb") as file:
                 file.truncate(2 * _MEBIBYTE)
-            _run("mkfs.ext4", "-q", str(image))
+            run_command("mkfs.ext4", "-q", str(image))
             with mounted_image(FILE_SYSTEMS["ext4"], image, mounted):
                 pass
     except subprocess.CalledProcessError as error:
@@ -152,38 +154,17 @@ def why_not(kinds: Iterable[str] = ("ext4",)) -> str | None:
 
 def _end(process: subprocess.Popen[bytes], exposed: Path) -> None:
     with suppress(subprocess.CalledProcessError):
-        _run("umount", str(exposed))
+        run_command("umount", str(exposed))
     try:
-        process.wait(_PATIENCE)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
 def _await_size(process: subprocess.Popen[bytes], exposed: Path, size: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while exposed.stat().st_size != size:
         if process.poll() is not None or time.monotonic() > deadline:
             raise Unavailable(f"nbdfuse did not show the disk (exit status {process.poll()})")
         time.sleep(0.01)
-
-
-def _unmount(folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            _run("umount", str(folder))
-            return
-        except subprocess.CalledProcessError:
-            if time.monotonic() > deadline:
-                _run("umount", "--lazy", str(folder))
-                raise
-        time.sleep(0.02)
-
-
-def _run(*command: str) -> str:
-    env = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SBIN}", "LC_ALL": "C"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-    return done.stdout

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import pickle
 import random
-import shutil
-import tempfile
+import signal
 import time
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from concurrent.futures import as_completed
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from typing import Self
 
 from .app import Setup
 from .check import Broken
@@ -35,11 +37,18 @@ from .mutants import Mutant
 from .recording import Disk
 from .recording import Image
 from .recording import Recording
+from .scratch import quick_parent
+from .scratch import scratch
+from .stopping import become_child
+from .stopping import die_with_parent
+from .stopping import interruptible
+from .stopping import leave_signals_to_parent
 from .story import Notes
 from .story import Story
 from .story import write_back
 
-_LIMIT = 120.0  # seconds for the check of one image
+_STORY = 900.0  # seconds for a story
+_CHECK = 300.0  # seconds for the check of one image
 
 
 @dataclass(frozen=True)
@@ -74,48 +83,77 @@ def record(setup: Setup, seed: int, chapters: tuple[str, ...], folder: Path, mut
             if mutant is not None:
                 mutant.apply()
             notes = Notes(lambda: disk.count)
-            story = Story(home, setup, notes)
-            disk.sync()
-            start = disk.count
-            with _restless_kernel(home, seed):
+            with RestlessKernel(home, seed) as kernel:
+                story = Story(home, setup, notes, kernel.quiet)
+                disk.sync()
+                start = disk.count
+                kernel.begin()
                 story.play(chapters)
             return pickle.dumps((start, notes.entries))
 
-        start, entries = pickle.loads(in_child(play))
+        start, entries = pickle.loads(in_child(play, _STORY))
     notes = Notes(lambda: 0, entries)
     cleaning = next((count for count, name, facts in entries if name == "stale" and "is_doomed" in facts), None)
     return Told(disk.recording(start), notes, cleaning)
 
 
-@contextmanager
-def _restless_kernel(home: Path, seed: int) -> Iterator[None]:
-    """Let the kernel write pages of random files at random moments, as it may. It flushes nothing then."""
-    pid = os.fork()
-    if pid == 0:
-        chance = random.Random(seed)
-        while os.getppid() != 1:
-            files = [file for file in home.rglob("*") if file.is_file()]
+class RestlessKernel:
+    """Lets the kernel write pages of random files at random moments, as it may. It flushes nothing then."""
+
+    def __init__(self, home: Path, seed: int) -> None:
+        self._home = home
+        self._seed = seed
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """Let it begin, in a process of its own."""
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                die_with_parent()
+                self._run()
+            finally:
+                os._exit(1)
+
+    def _run(self) -> None:
+        chance = random.Random(self._seed)
+        while True:
+            files = [file for file in self._home.rglob("*") if file.is_file()]
             with suppress(OSError, IndexError):
                 descriptor = os.open(chance.choice(files), os.O_RDONLY)
                 write_back(descriptor)
                 os.close(descriptor)
             time.sleep(chance.random() * 0.004)
-        os._exit(0)
-    try:
-        yield
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Within the context, nothing is written that nobody has asked for."""
+        os.kill(self._pid, signal.SIGSTOP)
+        os.waitpid(self._pid, os.WUNTRACED)
+        try:
+            yield
+        finally:
+            os.kill(self._pid, signal.SIGCONT)
+
+    def __exit__(self, *error: object) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
 
 
-def in_child(work: Callable[[], bytes]) -> bytes:
+def in_child(work: Callable[[], bytes], seconds: float) -> bytes:
     """Do some work in a forked process, and return what it returns.
 
+    :param seconds: How long it may take.
     :raises Broken: It said so, or it has failed or taken too long.
     """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        become_child(seconds)
         os.close(reader)
         done: bytes
         try:
@@ -132,11 +170,18 @@ def in_child(work: Callable[[], bytes]) -> bytes:
                 done = done[os.write(writer, done) :]
         os._exit(0)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        said = pipe.read()
-    os.waitpid(pid, 0)
+    try:
+        with open(reader, "rb") as pipe, interruptible():
+            said = pipe.read()
+    finally:
+        with suppress(ProcessLookupError):  # it has not become a group, and so has done nothing yet
+            os.killpg(pid, signal.SIGKILL)  # with all that it has started
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
     if not said.startswith(b"+"):
-        raise Broken(said[1:].decode() or "the process has died")
+        why = "has taken too long" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM else "has died"
+        raise Broken(said[1:].decode() or f"the process {why}")
     return said[1:]
 
 
@@ -155,15 +200,27 @@ def try_images(told: Told, setup: Setup, images: Sequence[Image], mutant: Mutant
     _now = (told, setup, mutant)
     _is_enough.value = 0
     workers = 1 if FILE_SYSTEMS[setup.file_system].is_unique else workers
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        for name, fault, lost in pool.imap_unordered(_try_image, images, chunksize=1 if mutant else 4):
-            if _is_enough.value:
-                continue  # a worker must not be ended while it has an image mounted
-            outcome.images += 1
-            outcome.lost += lost
-            if fault is not None:
-                outcome.faults.append(f"{setup}: image {name}: {fault}")
-                _is_enough.value = mutant is not None
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=leave_signals_to_parent) as pool:
+        tries = [pool.submit(_try_image, image) for image in images]
+        try:
+            completed = as_completed(tries)
+            while True:
+                with interruptible():
+                    done = next(completed, None)
+                if done is None:
+                    break
+                name, fault, lost = done.result()
+                if _is_enough.value:
+                    continue  # a worker must not be ended while it has an image mounted
+                outcome.images += 1
+                outcome.lost += lost
+                if fault is not None:
+                    outcome.faults.append(f"{setup}: image {name}: {fault}")
+                    _is_enough.value = mutant is not None
+        except BaseException:
+            _is_enough.value = True  # the workers finish what they are at
+            raise
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -181,8 +238,8 @@ def _try_image(image: Image) -> tuple[str, str | None, int]:
         return image.name, None, 0
     if _disk is None:
         _disk = Disk(told.recording)
-    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="power-") as folder:
-        file, mounted = Path(folder, "image"), Path(folder, "mounted")
+    with scratch(quick_parent()) as folder:
+        file, mounted = folder / "image", folder / "mounted"
         mounted.mkdir()
         _disk.make(image, file)
         try:
@@ -205,19 +262,16 @@ def check_image(told: Told, setup: Setup, image: Image, file: Path, mounted: Pat
         return str(checked.lost).encode()
 
     with mounted_image(FILE_SYSTEMS[setup.file_system], file, mounted):
-        return int(in_child(check))
+        return int(in_child(check, _CHECK))
 
 
 def warm_up() -> None:
     """Do once what libraries do once and keep."""
-    folder = Path(tempfile.mkdtemp(prefix="power-"))
-    try:
+    with scratch(quick_parent()) as folder:
         for database in ("embedded", "delete"):
             home = folder / database
             home.mkdir()
             Story(home, Setup(database=database), Notes(lambda: 0)).play(("whole", "chunks", "cleaning"))
-    finally:
-        shutil.rmtree(folder)
 
 
 def chosen(images: Iterator[Image], limit: int | None, seed: int) -> list[Image]:
