@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import logging
+from datetime import datetime
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from flask_resumable.repositories.sql.embedded import EmbeddedRepository
 from tests.conformance.server import Server
 from tests.conformance.server import start_embedded
 from tests.conformance.tus_client import OCTETS
+from tests.ports import free_port
 
 PACKAGE = Path(__file__).parents[1] / "flask_resumable"
 FETCHING = {"aiohttp", "ftplib", "http", "httpx", "requests", "smtplib", "telnetlib", "urllib3", "xmlrpc"}
@@ -99,3 +102,17 @@ def test_what_a_client_proves_itself_with_is_not_logged(
     said = "\n".join(f"{record.getMessage()} {record.exc_text or ''}" for record in caplog.records)
     assert said
     assert not [secret for secret in SECRETS if secret in said]
+
+
+def test_the_keys_of_a_store_are_not_shown(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in its text, in what it logs, or in its errors."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between two attempts
+    caplog.set_level(logging.DEBUG, logger="flask_resumable")
+    module = pytest.importorskip("flask_resumable.storage.s3", reason="pip install boto3")
+    keys = {"access_key": "s3cr3t-access", "secret_key": "s3cr3t-secret"}
+    storage = module.S3Storage("bucket", endpoint_url=f"http://127.0.0.1:{free_port()}", **keys)
+    with pytest.raises(Unavailable) as caught:
+        next(storage.orphans(datetime.now(UTC)))
+    said = f"{storage!r} {caught.value!r} {caught.value.__cause__!r} {caplog.text}"
+    assert "The store did not answer" in said
+    assert not [key for key in keys.values() if key in said]

@@ -116,6 +116,22 @@ def test_a_client_that_asks_first_is_refused_without_its_body(
     assert not server.part(path).exists()
 
 
+def test_of_two_framings_none_smuggles_a_request(server: Server) -> None:
+    """With Content-Length and Transfer-Encoding at once, what one of them takes for the next request is never run.
+
+    Servers refuse it, or end the connection after the first answer, as RFC 9112 demands.
+    """
+    victim, path = server.tus.create(len(CONTENT)), server.tus.create(len(CONTENT))
+    smuggled = f"DELETE {victim} HTTP/1.1\r\nHost: live.test\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
+    body = chunked([b"abc"]) + smuggled
+    with server.tus.connect() as connection:
+        connection.start_patch(path, 0, {"Content-Length": len(body), "Transfer-Encoding": "chunked"}, body=body)
+        connection.answer_or_end("PATCH")
+        connection.answer_or_end("DELETE")
+    assert server.tus.offset(victim) == 0
+    assert server.tus.offset(path) in (0, 3)
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [1_000, 100_000])  # with and without the server having it all at once
 def test_a_pipelined_request_is_not_content(server: Server, framing: str, size: int) -> None:

@@ -129,6 +129,28 @@ def test_any_worker_tells_what_a_hanging_patch_has_sent(shared: Serve, where: st
         overtaken_in_vain(server, path, old, answer.offset)
 
 
+def test_a_worker_that_was_stopped_writes_nothing_when_it_goes_on(serve: Serve) -> None:
+    """Not a byte of what arrived while another worker took over, although its claim has long run out."""
+    server = serve("gthread2", LEASE=1)
+    path = server.tus.create(len(CONTENT))
+    with hanging_patch(server, path) as (old, pid):
+        wait_until_stored(server, path, SENT)
+        with frozen(pid):
+            send_garbage(old)
+            time.sleep(1.5)  # the lease
+            middle = SENT + len(GARBAGE) // 2
+            answer = server.tus.patch(path, SENT, CONTENT[SENT:middle])
+            assert (answer.status, answer.offset) == (204, middle)
+        old.finish()
+        answered = old.answer_or_end("PATCH")
+        assert answered is None or answered.status == 423, answered
+        server.journal.wait_for("end PATCH", id_of(path), count=2)
+    assert server.tus.offset(path) == middle
+    server.tus.resume(path, CONTENT)
+    assert server.finished(path).read_bytes() == CONTENT
+    assert server.receipts(path) == [SHA256]
+
+
 @pytest.mark.parametrize("kind", [*STREAMING, "gthread2"])
 def test_a_new_patch_takes_the_upload_from_a_hanging_one(shared: Serve, kind: str) -> None:
     """A PATCH at the upload's offset is accepted although an older PATCH at the same offset is still open."""
