@@ -373,7 +373,7 @@ def _summary(upload: Upload) -> dict[str, Any]:
         "received": upload.received.total,
         "length": upload.length,
         "created_at": _time(upload.created_at),
-        "expires_at": _time(upload.expires_at) if upload.can_expire else None,
+        "expires_at": _expiry(upload),
     }
 
 
@@ -426,7 +426,7 @@ def show(upload_id: str) -> None:
         "max_size": upload.max_size,
         "concat": None if upload.concat is None else upload.concat.raw,
         "created_at": _time(upload.created_at),
-        "expires_at": _time(upload.expires_at),
+        "expires_at": _expiry(upload),
         "claimed_until": _time(upload.claimed_until),
         **_whereabouts(state.storage, upload),
     }
@@ -463,13 +463,17 @@ def _whereabouts(storage: Storage, upload: Upload) -> dict[str, Any]:
 
 def _line(upload: Upload) -> str:
     length = "?" if upload.length is None else upload.length
-    expires = _time(upload.expires_at) if upload.can_expire else None
     # ascii: the client's file name may contain control sequences that the terminal would obey.
     name = ascii(upload.metadata.filename) if upload.metadata.filename else "-"
     marked = "" if upload.processing is None else f"  {upload.processing.state.value}"
     if upload.processing is not None and upload.processing.reason is not None:
         marked += f" {ascii(upload.processing.reason)}"
-    return f"{upload.id}  {upload.status.value:<9}  {upload.offset}/{length}  {expires or '-'}  {name}{marked}"
+    return f"{upload.id}  {upload.status.value:<9}  {upload.offset}/{length}  {_expiry(upload) or '-'}  {name}{marked}"
+
+
+def _expiry(upload: Upload) -> str | None:
+    """Return when it expires. The record of a complete upload keeps a time that no longer counts."""
+    return _time(upload.expires_at) if upload.can_expire else None
 
 
 def _time(moment: datetime | None) -> str | None:

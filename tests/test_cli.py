@@ -208,6 +208,16 @@ def test_one_upload_is_shown(app: Flask, client: FlaskClient) -> None:
     assert _run(app, "show", "0" * 32).exit_code == 1
 
 
+def test_a_complete_upload_is_not_said_to_expire(app: Flask, client: FlaskClient) -> None:
+    """Neither in the list nor in detail."""
+    unfinished, complete = _create(client, b"01234"), _create(client, b"0123456789")
+    listed = {line["id"]: line for line in map(json.loads, _run(app, "list", "--json").output.splitlines())}
+    for upload_id, expires in ((unfinished, True), (complete, False)):
+        shown = json.loads(_run(app, "show", upload_id).output)["expires_at"]
+        assert shown == listed[upload_id]["expires_at"]
+        assert (shown is not None) == expires
+
+
 def test_an_upload_without_a_path_is_found_all_the_same(app: Flask) -> None:
     """Its location is shown, and what its storage has noted, but no list of thousands of parts."""
     app.config["FLOW_ENABLED"] = False
