@@ -273,6 +273,18 @@ def test_no_content_is_sent_to_two_nodes(pair: Tus, nodes: list[Server]) -> None
     is_there_once(nodes[0], path)
 
 
+def test_content_for_a_dead_node_does_not_take_the_other_one_away(pair: Tus, nodes: list[Server]) -> None:
+    """Caddy counts a body that it cannot send again as a failure of the node that it tries next."""
+    path = pair.create(len(CONTENT))
+    kill(nodes[0])
+    for offset in (0, 10):
+        assert pair.patch(path, offset, CONTENT[offset : offset + 10]).status in (204, 409, 503)
+    assert pair.head(path).status == 200
+    nodes[0].start()
+    pair.resume(path, CONTENT)
+    is_there_once(nodes[1], path)
+
+
 # --- the page ---
 
 
