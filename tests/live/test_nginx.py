@@ -21,6 +21,7 @@ import pytest
 from tests.nodes.nginx import CONFIGURATION
 from tests.nodes.nginx import Nginx
 from tests.nodes.nginx import require_nginx
+from tests.nodes.nginx import without_resolving
 from tests.prerequisites import require_npm_packages
 from tests.prerequisites import require_program
 from tests.prerequisites import ROOT
@@ -153,16 +154,24 @@ def blocks(page: str, kind: str = "nginx") -> list[str]:
 
 def test_readme_docs_and_demo_share_one_configuration() -> None:
     """What they show is what the demo and these tests run."""
-    text = CONFIGURATION.read_text()
+    text = without_resolving(CONFIGURATION.read_text())
     shared = textwrap.dedent(text[text.index("    upstream app {") : text.rindex("}")]).strip()
     assert blocks(PAGE)[0].strip() == shared
     assert "./demo/nginx.conf:/etc/nginx/nginx.conf:ro" in (ROOT / "docker-compose.yml").read_text()
 
 
+def test_containers_share_the_upstream_of_the_demo() -> None:
+    """In Compose, nginx asks again for the addresses of the app."""
+    text = CONFIGURATION.read_text()
+    shared = textwrap.dedent(text[text.index("    resolver ") : text.index("    # HEAD of tus")]).strip()
+    (shown,) = blocks((ROOT / "docs" / "containers.md").read_text())
+    assert shown.strip() == shared
+
+
 def test_the_other_blocks_of_the_docs_are_sound(tmp_path: Path, certificate: Certificate) -> None:
     """nginx accepts the configuration with TLS, with two nodes and with another path."""
     _, tls, nodes, rewriting = blocks(PAGE)
-    text = CONFIGURATION.read_text().replace("listen 8080;", tls + rewriting)
+    text = without_resolving(CONFIGURATION.read_text()).replace("listen 8080;", tls + rewriting)
     text, count = re.subn(r"    upstream app \{.*?\n    \}\n", lambda _: nodes, text, flags=re.DOTALL)
     assert count
     text = text.replace("/tmp/", f"{tmp_path}/").replace("/etc/ssl/example.org.pem", str(certificate.certificate))

@@ -21,6 +21,13 @@ def require_nginx() -> str:
     return require_program("nginx", "apt-get install nginx")
 
 
+def without_resolving(text: str) -> str:
+    """A configuration for Compose, as it is without Docker's name server and in nginx before 1.27.3."""
+    text = re.sub(r"^ +(resolver|zone) .*\n\n?", "", text, flags=re.MULTILINE)
+    plain = "server app:8000;                       # one line for each node"
+    return re.sub(r"server app:8000 resolve;.*", plain, text)
+
+
 class Nginx:
     """A proxy that knows no stickiness: each request may go to any of the ports."""
 
@@ -47,7 +54,7 @@ class Nginx:
 
     def _configured(self, folder: Path, ports: Sequence[int], configuration: str | None) -> str:
         """The demo's configuration, or another one, but for names and places."""
-        text = configuration or CONFIGURATION.read_text()
+        text = without_resolving(configuration or CONFIGURATION.read_text())
         servers = " ".join(f"server 127.0.0.1:{port}{self._options};" for port in ports)
         for pattern, replacement in (
             (r"server app:8000;", servers),
