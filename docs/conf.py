@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -38,7 +39,7 @@ myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 
 linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1|10\.)", r"https?://([\w*-]+\.)*example(\.\w+)?\b"]  # examples
 
@@ -52,6 +53,13 @@ def _link_outside(_app: Sphinx, _page: str, content: list[str]) -> None:
     content[0] = _OUTSIDE.sub(lambda found: f"]({BLOB}{found[1]})", content[0])
 
 
+def _shorten(*args: Any) -> tuple[str, str | None] | None:
+    """Leave out signatures that say nothing, such as those of protocols."""
+    signature, returns = args[5:]
+    return ("", returns) if signature and signature.startswith(("(*args, **kw", "(*args, **values")) else None
+
+
 def setup(app: Sphinx) -> None:
-    """Prepare the links."""
+    """Prepare the links and the signatures."""
     app.connect("source-read", _link_outside)
+    app.connect("autodoc-process-signature", _shorten)

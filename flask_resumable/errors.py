@@ -51,7 +51,7 @@ class InvalidRequest(ResumableError):
 
 
 class UnsupportedVersion(InvalidRequest):
-    """Raised when the client asks for a protocol version that is not supported."""
+    """Raised when the client asks for a protocol version that is not supported. Spec: tus 1.0 "Tus-Resumable"."""
 
 
 class UnsupportedMediaType(InvalidRequest):
@@ -94,7 +94,7 @@ class KeyReused(ResumableError):
 
 
 class UploadExpired(ResumableError):
-    """Raised when an upload was not completed before it expired."""
+    """Raised when an upload was not completed before it expired. Spec: tus 1.0 "Expiration"."""
 
     def __init__(self, message: str = "This upload has expired; create a new one.") -> None:
         super().__init__(message)
@@ -114,7 +114,8 @@ class UploadCompleted(UploadClosed):
 class UploadRejected(ResumableError):
     """Raise this in a hook to refuse an upload.
 
-    ``on_create``, ``pre_save``, ``pre_delete`` and ``on_complete`` may refuse::
+    These may refuse: ``on_create``, ``pre_save``, ``on_progress``, ``on_complete``, ``pre_delete``, and the hooks that
+    choose an id, a storage or a folder::
 
         class Uploads(FlaskResumable):
             def on_create(self, upload: Upload) -> None:
@@ -158,7 +159,10 @@ class TokenRefused(ResumableError):
 
 
 class OffsetMismatch(ResumableError):
-    """Raised when content does not start at the upload's offset. Both numbers are in bytes."""
+    """Raised when content does not start at the upload's offset. Both numbers are in bytes.
+
+    Spec: tus 1.0 "PATCH"; IETF draft "Upload Append".
+    """
 
     def __init__(self, expected: int, provided: int) -> None:
         super().__init__(
@@ -169,7 +173,10 @@ class OffsetMismatch(ResumableError):
 
 
 class LengthConflict(ResumableError):
-    """Raised when a length is declared twice, or is smaller than the offset."""
+    """Raised when a length is declared twice, or is smaller than the offset.
+
+    Spec: tus 1.0 "Upload-Defer-Length"; IETF draft "Upload-Length".
+    """
 
 
 class TooLarge(ResumableError):
@@ -185,7 +192,10 @@ class BeyondLength(TooLarge):
 
 
 class ChecksumMismatch(ResumableError):
-    """Raised when the received content does not have the announced checksum."""
+    """Raised when the received content does not have the announced checksum.
+
+    Spec: tus 1.0 "Checksum"; RFC 9530 for the IETF draft.
+    """
 
     def __init__(self) -> None:
         super().__init__("The content does not match its checksum and was discarded; send it again.")

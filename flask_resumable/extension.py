@@ -546,6 +546,11 @@ class FlaskResumable(Generic[UploadT]):
     def choose_folder(self, upload: Upload) -> str | Awaitable[str | None] | None:
         """Return a folder for a new upload within its storage, such as ``"tenant-7"``, or ``None``.
 
+        ::
+
+            def choose_folder(self, upload: Upload) -> str | None:
+                return f"tenant-{current_user.tenant_id}"
+
         This is called when :meth:`choose_storage` is. A folder consists of up to eight names, separated by ``/``. Each
         has 1 to 64 letters, digits, ``-`` and ``_``. Anything else raises :exc:`ValueError` in the request.
         """
@@ -570,11 +575,22 @@ class FlaskResumable(Generic[UploadT]):
     def on_create(self, upload: UploadT) -> Awaitable[None] | None:
         """Called before an upload is created. Raise :exc:`UploadRejected` to refuse it.
 
-        What you write in your database session is committed if the upload is created, and rolled back if it is not.
+        ::
+
+            def on_create(self, upload: Upload) -> None:
+                if not (upload.filename or "").endswith(".csv"):
+                    raise UploadRejected(415, "Only CSV files, please.")
+
+        The client gets its response when this returns. What you write in your database session is committed if the
+        upload is created, and rolled back if it is not.
         """
 
     def pre_save(self, upload: UploadT) -> Awaitable[None] | None:
-        """Called before content is received. Raise :exc:`UploadRejected` to refuse it; the upload stays unchanged."""
+        """Called before the content of a request is saved. Raise :exc:`UploadRejected` to refuse it.
+
+        The upload stays unchanged, and its client may try again. An upload whose content came with its creation is
+        removed, since the client has no URL yet. A chunk of flow.js may have been received already.
+        """
 
     def on_progress(self, upload: UploadT) -> Awaitable[None] | None:
         """Called while content arrives, at most once a second for each upload and process.
@@ -599,7 +615,7 @@ class FlaskResumable(Generic[UploadT]):
         """
 
     def post_save(self, upload: UploadT) -> Awaitable[None] | None:
-        """Called after content was received and saved."""
+        """Called after the content of a request was received and saved: ``upload.offset`` is where it ends."""
 
     def on_complete(self, upload: UploadT) -> Result | Awaitable[Result]:
         """Called when every byte has arrived, at ``upload.path``.
@@ -639,10 +655,19 @@ class FlaskResumable(Generic[UploadT]):
         """
 
     def pre_delete(self, upload: UploadT) -> Awaitable[None] | None:
-        """Called before a client's request or expiry removes the upload. Raise :exc:`UploadRejected` to keep it."""
+        """Called before the upload is removed, by its client, by :meth:`delete`, or because it has expired.
+
+        ::
+
+            def pre_delete(self, upload: Upload) -> None:
+                if upload.complete:
+                    raise UploadRejected(403, "Finished files are kept.")
+
+        Raise :exc:`UploadRejected` to keep it. ``upload.complete`` says whether it was complete.
+        """
 
     def post_delete(self, upload: UploadT) -> Awaitable[None] | None:
-        """Called after the upload was removed."""
+        """Called after the upload and its bytes were removed: delete here what your app keeps about it."""
 
 
 _Named = TypeVar("_Named", bound=Enum)

@@ -17,11 +17,17 @@ from blinker import Namespace
 
 _signals = Namespace()
 
+#: Sent after ``on_create`` has returned and the upload is created.
 on_create = _signals.signal("resumable-on-create")
+#: Sent after ``pre_save`` has returned, before the content of a request is saved.
 pre_save = _signals.signal("resumable-pre-save")
+#: Sent after the content of a request was received and saved.
 post_save = _signals.signal("resumable-post-save")
+#: Sent after the upload is complete and committed.
 on_complete = _signals.signal("resumable-on-complete")
+#: Sent after ``pre_delete`` has returned, before the upload is removed.
 pre_delete = _signals.signal("resumable-pre-delete")
+#: Sent after the upload was removed.
 post_delete = _signals.signal("resumable-post-delete")
 
 BY_NAME = {

@@ -67,6 +67,24 @@ def test_the_names_can_be_imported() -> None:
             assert set(module.__all__) == listed, module
 
 
+def test_each_name_is_described() -> None:
+    """The pages that are made from docstrings have each public name, at the place from which it is imported."""
+    described = set()
+    for page in ("python.md", "interfaces.md"):
+        module = ""
+        for directive, name in re.findall(r"^\.\. (\w+):: (\S+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE):
+            module = name if directive.endswith("module") else module
+            described.add(f"{module}.{name}")
+    described |= {f"flask_resumable.{name}" for name in ("ConfigurationError", "ResumableError", "UploadRejected")}
+    public = {
+        f"{module.strip('`')}.{name}"
+        for module, names in _table("Names to import")
+        for name in re.findall(r"`(\w+)`", names.partition(":")[0])
+    }
+    assert "flask_resumable.errors.flask_resumable.errors" in described  # all of them
+    assert public - described == set()
+
+
 def test_every_public_method_and_attribute_is_on_the_page() -> None:
     """Neither the extension nor an upload has anything public that is not listed, or the other way round."""
     own = {name for name in vars(FlaskResumable) if not name.startswith("_")}

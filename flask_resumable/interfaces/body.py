@@ -13,8 +13,8 @@ from ..core.upload import Upload
 class Piped:
     """A block of content in a kernel pipe. It is the next ``size`` bytes of the pipe, and all of them must be read."""
 
-    descriptor: int  # the read end
-    size: int
+    descriptor: int  #: the read end
+    size: int  #: in bytes
 
     def __len__(self) -> int:
         return self.size
@@ -27,7 +27,7 @@ class Incoming(Protocol):
     request can save what has arrived while the request's own thread is still waiting.
     """
 
-    withholds: bool  # whether this server buffers what it received until there is more, or the connection ends
+    withholds: bool  #: whether this server buffers what it received until there is more, or the connection ends
 
     @property
     def has_ended(self) -> bool:
@@ -90,7 +90,7 @@ class Incoming(Protocol):
 class Watch(Protocol):
     """An observer of a request's progress while its content arrives."""
 
-    every: float  # minimum seconds between two calls; each one syncs the bytes and saves the record
+    every: float  #: minimum seconds between two calls; each one syncs the bytes and saves the record
 
     def tell(self, upload: Upload) -> None:
         """Report progress. Called by the request's own thread with the upload as it was saved."""
@@ -100,19 +100,19 @@ class Watch(Protocol):
 class Body(Protocol):
     """The body of a request."""
 
-    size: int | None  # the announced size in bytes; None if only the end of the body tells
+    size: int | None  #: the announced size in bytes; None if only the end of the body tells
 
-    watch: Watch | None
+    watch: Watch | None  #: what is told about the progress of this request, if anything
 
-    unseen: int  # how many of the next bytes need not be inspected, and may stay in the kernel as ``Piped``
+    unseen: int  #: how many of the next bytes need not be inspected, and may stay in the kernel as ``Piped``
 
     def incoming(self, room: int) -> AbstractContextManager[Incoming]:
         """Start to read at most ``room`` bytes of content. Leaving the context closes it."""
         ...
 
-    counts_only_whole: bool  # whether this server may return garbage when a body is cut off
+    counts_only_whole: bool  #: whether this server may return garbage when a body is cut off
 
-    grace: float  # seconds that it may still take when the server stops, because nothing counts unless it is whole
+    grace: float  #: seconds that it may still take when the server stops, because nothing counts unless it is whole
 
     @property
     def is_stopped(self) -> bool:

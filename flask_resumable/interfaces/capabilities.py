@@ -32,7 +32,7 @@ class LocatesRecords(Protocol):
     Neither method connects to the database.
     """
 
-    setting: str  # the name of the setting that says where, or another name of the database for messages
+    setting: str  #: the name of the setting that says where, or another name of the database for messages
 
     def is_in_memory(self) -> bool:
         """Whether only this process can see the records."""
@@ -67,8 +67,8 @@ class RepositoryCapabilities:
     They must not change later.
     """
 
-    location: LocatesRecords | None = None  # without it, other processes are expected to see the records
-    clock: HasClock | None = None  # for "flask tus check"
+    location: LocatesRecords | None = None  #: without it, other processes are expected to see the records
+    clock: HasClock | None = None  #: for "flask tus check"
 
 
 class ChoosesPlaces(Protocol):
@@ -78,7 +78,7 @@ class ChoosesPlaces(Protocol):
     storage calls :meth:`~flask_resumable.core.placement.Place.of` to get the folder to publish an upload in.
     """
 
-    default: str  # the name of the storage that has the uploads without a place
+    default: str  #: the name of the storage that has the uploads without a place
 
     def choose(self, upload: Upload) -> JSONObject:
         """Return the initial ``Upload.storage``. Called once, before there is a record; ``UploadRejected`` refuses."""
@@ -221,7 +221,7 @@ class KeepsProgress(Protocol):
 class NotesProgress(Protocol):
     """Implemented by writers of a storage with :class:`KeepsProgress`."""
 
-    is_counted: bool  # set it to False if nothing counts until a checksum has been verified
+    is_counted: bool  #: set it to False if nothing counts until a checksum has been verified
 
     def check(self) -> None:
         """Raise ``ClaimLost`` if a newer claim has opened this upload for writing. This must be fast."""
@@ -293,18 +293,18 @@ class StorageCapabilities:
     not change later. To remove one in a subclass, use :func:`dataclasses.replace`.
     """
 
-    chunks: PlacesChunks | None = None  # required for flow.js
-    concatenation: Concatenates | None = None  # required for tus concatenation
-    progress: KeepsProgress | None = None
-    moves: Moves | None = None  # required for upload.move_to()
-    links: LinksDownloads | None = None
-    locations: Locates | None = None
-    verification: Verifies | None = None  # required for "flask tus verify"
-    placement: ChoosesPlaces | None = None
-    requests: SendsRequests | None = None  # for metrics and traces of an object store
-    space: KnowsSpace | None = None
-    health: ChecksHealth | None = None
-    parameters: TakesParameters | None = None  # required for choose_object_parameters()
+    chunks: PlacesChunks | None = None  #: required for flow.js
+    concatenation: Concatenates | None = None  #: required for tus concatenation
+    progress: KeepsProgress | None = None  #: so that a request finds what an older one has written
+    moves: Moves | None = None  #: required for upload.move_to()
+    links: LinksDownloads | None = None  #: required for ``DOWNLOADS = "redirect"``
+    locations: Locates | None = None  #: for "flask tus show"
+    verification: Verifies | None = None  #: required for "flask tus verify"
+    placement: ChoosesPlaces | None = None  #: for several storages, or a folder for each tenant
+    requests: SendsRequests | None = None  #: for metrics and traces of an object store
+    space: KnowsSpace | None = None  #: so that content that does not fit is refused before it is received
+    health: ChecksHealth | None = None  #: for "flask tus check"
+    parameters: TakesParameters | None = None  #: required for choose_object_parameters()
 
 
 class WriterCapabilities(NamedTuple):
@@ -316,6 +316,6 @@ class WriterCapabilities(NamedTuple):
             capabilities = WriterCapabilities()  # none
     """
 
-    paced: Paced | None = None
-    progress: NotesProgress | None = None
-    pipes: TakesPiped | None = None
+    paced: Paced | None = None  #: decides when the record is saved
+    progress: NotesProgress | None = None  #: required if the storage has :class:`KeepsProgress`
+    pipes: TakesPiped | None = None  #: content need not become a Python object

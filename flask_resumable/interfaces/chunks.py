@@ -22,7 +22,7 @@ class Slot(Protocol):
 class IncomingChunk(Protocol):
     """Writes one chunk to its place while it arrives, for the latest request that sends it. Nothing counts yet."""
 
-    is_first: bool  # whether nobody has written to this place before, and the upload exists and is unfinished
+    is_first: bool  #: whether nobody has written to this place before, and the upload exists and is unfinished
 
     def write(self, block: bytes | memoryview, /) -> None:
         """Append a block. Bytes beyond the end of the chunk are dropped.

@@ -25,8 +25,8 @@ class Claim:
     ``fence`` increases with every claim on the upload and is never reused.
     """
 
-    upload_id: str
-    fence: int
+    upload_id: str  #: the upload that it is for
+    fence: int  #: the number of the claim
 
 
 class StateRepository(Protocol):

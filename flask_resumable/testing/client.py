@@ -54,7 +54,7 @@ class UploadClient:
     :param client: The test client of the app, logged in as you need it.
     :param protocol: ``"tus"``, ``"flow"`` or ``"ietf"``.
     :param headers: Headers for every request, such as ``{"Authorization": "Bearer ..."}``.
-    :raises ValueError: The app does not serve this protocol, or a method cannot do what it is asked with it.
+    :raises ValueError: The app does not serve this protocol.
     """
 
     def __init__(self, client: FlaskClient, *, protocol: str = "tus", headers: Mapping[str, str] | None = None) -> None:
@@ -71,9 +71,15 @@ class UploadClient:
     ) -> SentUpload:
         """Send a whole file, and stop at the first response that refuses it.
 
+        ::
+
+            sent = UploadClient(client, protocol="flow").upload(b"1;2;3", filename="a.csv", chunk_size=2)
+
+        :param content: The bytes of the file.
         :param filename: The name of the file, if the client has one. flow.js always has one; the default is ``"file"``.
         :param chunk_size: How many bytes to send in each request. The default is all of them.
         :param metadata: What else the client says about the file, such as ``filetype="text/csv"``.
+        :return: The last response, and where the upload is.
         """
         if self._protocol == "flow":
             return self._send_chunks(content, filename or "file", chunk_size or max(1, len(content)), metadata)
@@ -87,6 +93,12 @@ class UploadClient:
 
     def create(self, length: int, *, filename: str | None = None, **metadata: str) -> SentUpload:
         """Create an upload without content, with tus or the IETF draft.
+
+        Use it with :meth:`append` to send part of a file, and to continue later::
+
+            sent = upload_client.create(11, filename="a.txt")
+            upload_client.append(sent.url, b"hello ", offset=0)
+            assert upload_client.offset(sent.url) == 6
 
         :param length: The size of the file, in bytes.
         :raises ValueError: The protocol is flow.js, which creates an upload with its first chunk.

@@ -50,50 +50,50 @@ class SizedStream(Protocol):
 class ListedObject(NamedTuple):
     """An object in a listing."""
 
-    key: str
-    size: int  # bytes
-    modified: datetime  # when it was written, with a time zone
+    key: str  #: as it was written
+    size: int  #: in bytes
+    modified: datetime  #: when it was written, with a time zone
 
 
 class ListedMultipart(NamedTuple):
     """A multipart upload in a listing."""
 
-    key: str
-    id: str
-    begun: datetime  # with a time zone
+    key: str  #: of the future object
+    id: str  #: what ``begin`` returned
+    begun: datetime  #: with a time zone
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """What a store knows about an object besides its bytes."""
 
-    size: int = 0  # bytes
-    metadata: Mapping[str, str] = field(default_factory=dict)  # set by the app; names in lower case
-    properties: Mapping[str, str] = field(default_factory=dict)  # the store's own, such as the content type
-    content_type: str | None = None  # for a new object; ``head`` returns it in ``properties``
-    content_disposition: str | None = None  # likewise
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # that the app has chosen, in the store's own words
+    size: int = 0  #: in bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)  #: set by the app; names in lower case
+    properties: Mapping[str, str] = field(default_factory=dict)  #: the store's own, such as the content type
+    content_type: str | None = None  #: for a new object; ``head`` returns it in ``properties``
+    content_disposition: str | None = None  #: likewise
+    parameters: Mapping[str, Any] = field(default_factory=dict)  #: that the app has chosen, in the store's own words
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of a multipart upload, as the store has it."""
 
-    tag: str
-    size: int  # bytes
-    modified: datetime  # with a time zone
+    tag: str  #: what ``put_part`` returned
+    size: int  #: in bytes
+    modified: datetime  #: with a time zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreTraits:
     """How object stores differ. The defaults are those of AWS."""
 
-    copies_parts: bool = True  # can make a part from another object's bytes; if not, they go through this process
-    has_upload_ids: bool = True  # assigns ids to multipart uploads, and refuses parts for finished ones
-    signs_links: bool = True  # can sign links that let anybody download an object
-    min_part: int = MIN_PART  # the smallest part in bytes, except for the last one
-    min_part_copy: int = MIN_PART  # the smallest range in bytes that can be copied as a part
-    max_copy: int = 5 * 1024 * MIB  # the largest object in bytes that can be copied as a whole
+    copies_parts: bool = True  #: can make a part from another object's bytes; if not, they go through this process
+    has_upload_ids: bool = True  #: assigns ids to multipart uploads, and refuses parts for finished ones
+    signs_links: bool = True  #: can sign links that let anybody download an object
+    min_part: int = MIN_PART  #: the smallest part in bytes, except for the last one
+    min_part_copy: int = MIN_PART  #: the smallest range in bytes that can be copied as a part
+    max_copy: int = 5 * 1024 * MIB  #: the largest object in bytes that can be copied as a whole
 
 
 class ObjectStore(ABC):
