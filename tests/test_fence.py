@@ -145,6 +145,23 @@ def test_progress_is_unknown_without_a_whole_note(fence: Fence, path: str) -> No
     assert Fence.progress(path) == (0, 0)
 
 
+def test_progress_is_known_of_an_upload_that_has_marks(fence: Fence, path: str) -> None:
+    """What follows the note is not a part of it."""
+    fence.raise_to(5, 1000)
+    fence.mark(9, b"99999999")
+    assert Fence.progress(path) == (5, 1000)
+
+
+def test_others_may_use_a_fence_as_far_as_the_umask_allows(tmp_path: Path) -> None:
+    """A command of another user of the group must be able to lock it."""
+    before = os.umask(0o020)
+    try:
+        Fence.open(str(tmp_path / "new.lock"), expect_new=True).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.lock").stat().st_mode & 0o777 == 0o646
+
+
 def test_progress_before_a_restart_of_the_machine_does_not_count(
     fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
