@@ -15,6 +15,7 @@ from proof.campaign import Campaign
 CAMPAIGNS: dict[str, tuple[str, str]] = {
     "soak": ("proof.soak.campaign", "200 clients for an hour, while nodes, database, disk and clocks fail"),
     "hostile": ("proof.hostile.campaign", "fuzzing of forms, header fields and whole requests"),
+    "mutation": ("proof.mutation.campaign", "small changes to the rules, each of which must make a test fail"),
     "models": ("proof.models", "a state machine over HTTP, whose answers are compared with a model"),
     "kills": ("proof.kills.campaign", "kill -9 at random moments, 10,000 times"),
     "histories": ("proof.histories.campaign", "histories of several processes, checked for linearizability"),

@@ -1,0 +1,1 @@
+"""Mutation testing: each small change to the rules must make a test fail."""
