@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextlib import suppress
 from datetime import datetime
 from datetime import timedelta
@@ -39,26 +38,17 @@ from flask_resumable.service.claims import advanced
 from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
 
+from .bodies import NoHooks
+from .bodies import PlainBody
+
 LENGTH = 10
 LIMITS = Limits()
 
 
-class Pipe:
+class Pipe(PlainBody):
     """A body whose next bytes are sent by the test, and taken by whoever has the turn."""
 
-    size: int | None = None
-    unseen = 0
-    grace = 0.0
-    is_stopped = False
-    counts_only_whole = False
-    watch: Any = None
-    is_overlong = False
-    withholds = False
-    has_ended = False
-    is_stopping = False
-
     def __init__(self) -> None:
-        self.is_whole = False
         self.waits = threading.Event()  # its own thread does, for more
         self._blocks: list[bytes] = []
         self._changed = threading.Condition()
@@ -82,10 +72,6 @@ class Pipe:
         self.send(b"")
         self.wake()
 
-    @contextmanager
-    def incoming(self, room: int) -> Iterator[Pipe]:
-        yield self
-
     def wait(self) -> None:
         self.waits.set()
         with self._changed:
@@ -104,33 +90,10 @@ class Pipe:
     def is_taken(self) -> bool:
         return not self._blocks
 
-    def pause(self) -> None:
-        """Nothing is borrowed."""
-
     def interrupt(self) -> None:
         with self._changed:
             self._is_interrupted = True
             self._changed.notify()
-
-    def stop(self) -> bool:
-        """Nothing stops."""
-        return True
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-    def trailer(self, name: str) -> str | None:
-        return None
-
-
-class NoHooks:
-    """An app without hooks."""
-
-    def named(self, name: str) -> None:
-        return None
-
-    def observer(self, name: str) -> None:
-        return None
 
 
 class Site:

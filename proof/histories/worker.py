@@ -35,6 +35,8 @@ from flask_resumable.service.uploads import UploadService
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.testing.samples import an_upload
 from flask_resumable.testing.samples import NOW
+from tests.bodies import NoHooks
+from tests.bodies import PlainBody
 
 from .app import open_repository
 from .clock import Clock
@@ -166,25 +168,14 @@ def one_more(upload: Upload) -> Upload:
     return replace(upload, received=ByteRanges.prefix(upload.offset + 1))
 
 
-class TimedBody:
+class TimedBody(PlainBody):
     """A body whose bytes arrive one after another, at their times.
 
     :param is_cut: Whether the client is gone after the last of them.
     """
 
-    unseen = 0
-    grace = 0.0
-    is_stopped = False
-    counts_only_whole = False
-    watch: Any = None
-    is_overlong = False
-    withholds = False
-    has_ended = False
-    is_stopping = False
-
     def __init__(self, content: bytes, size: int, pauses: list[float], *, is_cut: bool) -> None:
-        self.size: int | None = size
-        self.is_whole = False
+        self.size = size
         self._content = content
         self._is_cut = is_cut
         self._due, moment = [], time.monotonic()
@@ -193,10 +184,6 @@ class TimedBody:
             self._due.append(moment)
         self._taken = 0
         self._interrupted = threading.Event()
-
-    @contextmanager
-    def incoming(self, room: int) -> Iterator[TimedBody]:
-        yield self
 
     def wait(self) -> None:
         if self._taken < len(self._due):
@@ -213,30 +200,8 @@ class TimedBody:
         self._taken += 1
         return self._content[self._taken - 1 : self._taken]
 
-    def pause(self) -> None:
-        """Nothing is borrowed."""
-
     def interrupt(self) -> None:
         self._interrupted.set()
-
-    def stop(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-    def trailer(self, name: str) -> str | None:
-        return None
-
-
-class NoHooks:
-    """An app without hooks."""
-
-    def named(self, name: str) -> None:
-        return None
-
-    def observer(self, name: str) -> None:
-        return None
 
 
 class Requests:

@@ -9,6 +9,7 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
 from typing import Any
+from typing import Self
 
 from flask_resumable.core.answer import Answer
 from flask_resumable.core.upload import Creation
@@ -20,57 +21,28 @@ from flask_resumable.interfaces.observer import Observer
 from flask_resumable.interfaces.observer import Removal
 from flask_resumable.repositories.memory import MemoryRepository
 from flask_resumable.service.uploads import UploadService
+from tests.bodies import PlainBody
 from tests.memory_storage import MemoryStorage
 
 HOUR = timedelta(hours=1)
 
 
-class Content:
+class Content(PlainBody):
     """A body that has arrived, all of it or up to a cut."""
 
-    counts_only_whole = False
-    is_overlong = False
-    is_stopped = False
-    grace = 0.0
-    unseen = 0
-    watch: Any = None
-    withholds = False
-    has_ended = False
-    is_stopping = False
-
     def __init__(self, content: bytes, *, size: int | None = None) -> None:
-        self.size: int | None = len(content) if size is None else size
-        self.is_whole = False
+        self.size = len(content) if size is None else size
         self._content = content
         self._blocks: list[bytes] = []
 
     @contextmanager
-    def incoming(self, room: int) -> Iterator[Content]:
+    def incoming(self, room: int) -> Iterator[Self]:
         self.is_whole = len(self._content) == self.size
         self._blocks = [block for block in (self._content[:room],) if block]
         yield self
 
-    def wait(self) -> None:
-        """All is here."""
-
     def take(self) -> bytes:
         return self._blocks.pop(0) if self._blocks else b""
-
-    def pause(self) -> None:
-        """Nothing is borrowed."""
-
-    def interrupt(self) -> None:
-        """Nobody waits."""
-
-    def stop(self) -> bool:
-        """Nothing stops."""
-        return True
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def trailer(self, name: str) -> None:
-        return None
 
 
 class Facts(Observer):

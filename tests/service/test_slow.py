@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from typing import Self
 
 from flask_resumable.core.upload import Write
 from flask_resumable.repositories.memory import MemoryRepository
@@ -26,7 +27,7 @@ class Trickle(Content):
         self._site = site
 
     @contextmanager
-    def incoming(self, room: int) -> Iterator[Content]:
+    def incoming(self, room: int) -> Iterator[Self]:
         with super().incoming(room):
             (content,) = self._blocks
             self._blocks = [content[start : start + len(BLOCK)] for start in range(0, len(content), len(BLOCK))]
