@@ -444,7 +444,8 @@ class Machine(RuleBasedStateMachine):
     def hang_on(self, held: Held, size: int) -> None:
         """More of the body comes."""
         rest = len(held.upload.content) - held.start - held.size
-        if held.is_over or (held.running.is_dead and self.world.tolerance) or rest < 2:
+        is_gone = held.running.is_told_to_leave or (held.running.is_dead and self.world.tolerance)
+        if held.is_over or is_gone or rest < 2:
             return
         size = min(size, rest - 1)
         at = held.start + held.size
@@ -475,9 +476,10 @@ class Machine(RuleBasedStateMachine):
         held.is_over = True
         note(f"    the request at {held.start} of {upload.path} {'comes' if whole else 'is cut'}: {reply}")
         upload.holders.remove(held)
-        arrived = len(upload.content) if whole else at
-        if reply is None:  # its process was killed
-            assert held.running.is_dead
+        was_told_to_leave = held.running.is_told_to_leave  # and what came after that reached nobody
+        arrived = len(upload.content) if whole and not was_told_to_leave else at
+        if reply is None:  # its process was killed, or its answer was lost with what came too late
+            assert held.running.is_dead or was_told_to_leave
             return
         if held.was_taken is True:
             assert reply.status not in (200, 201, 204), "A request goes on that has lost its upload."
@@ -492,13 +494,31 @@ class Machine(RuleBasedStateMachine):
             return
         is_sure = held.was_taken is False and not held.running.is_dead and not self.store_is_down
         if is_sure and fates == {FOUND}:
-            assert not whole, f"It refuses content that fits: {reply}"
+            assert not whole or was_told_to_leave, f"It refuses content that fits: {reply}"
             assert reply.status in (409, 503) and reply.offset == arrived, "A cut body was not kept to its last byte."
             upload.may_reach(arrived)
             upload.is_at(arrived)
         else:
             upload.may_reach(arrived)
         self.touched(upload)
+
+    @rule(held=held, node=nodes, size=pieces, late=st.none() | pieces, dialect=dialects)
+    def take_over(self, held: Held, node: int, size: int, late: int | None, dialect: str) -> None:
+        """A client whose request hangs asks for the offset and goes on from there. More of the old body may come."""
+        if held.is_over or held.upload.kind == "final":
+            return
+        self.look(held.upload, node, dialect)
+        self.write(held.upload, node, 0, size, None, None, dialect)
+        if late is not None:
+            self.hang_on(held, late)
+
+    @rule(held=held, node=nodes, dialect=dialects, shift=st.sampled_from([-1, 1]))
+    def disturb(self, held: Held, node: int, dialect: str, shift: int) -> None:
+        """Somebody asks for the offset, and sends content elsewhere. Neither keeps a request from going on."""
+        if held.is_over or held.upload.kind == "final":
+            return
+        self.look(held.upload, node, dialect)
+        self.write(held.upload, node, shift, 1, None, None, dialect)
 
     # --- questions ---
 
@@ -520,6 +540,8 @@ class Machine(RuleBasedStateMachine):
             return
         assert reply.offset is not None
         upload.is_at(reply.offset)
+        if upload.holders:
+            self.touched(upload)  # they have saved what has arrived
         alive = [held for held in upload.holders if held.was_taken is False]
         for held in alive:
             if self.world.exact:
@@ -728,8 +750,14 @@ class Machine(RuleBasedStateMachine):
         if self.sliding and reply.status == 200:
             file.dies = file.dies[0], max(file.dies[1], self.world.now() + LIFE + self.world.tolerance)
 
-    @rule(file=files, node=nodes)
-    def cancel_file(self, file: File, node: int) -> None:
+    @rule(file=files, node=nodes, late=st.none() | st.integers(1, 12))
+    def cancel_file(self, file: File, node: int, late: int | None) -> None:
+        """A client cancels. One of its chunks may be on the way and come later."""
+        self.cancel(file, node)
+        if late is not None:
+            self.chunk(file, 1 - node, (late - 1) % self.count(file) + 1, None)
+
+    def cancel(self, file: File, node: int) -> None:
         if self.is_open_question(file):
             return
         reply = self.send(node, file.owner, Request("DELETE", self.query(file, 1), {}))
@@ -777,6 +805,12 @@ class Machine(RuleBasedStateMachine):
         """A server is killed, and another one takes its place."""
         note(f"    server {node} is killed")
         self.world.kill(node)
+
+    @rule(node=nodes)
+    def restart(self, node: int) -> None:
+        """A server is told to stop, as in a deployment, and another one takes its place."""
+        note(f"    server {node} is restarted")
+        self.world.restart(node)
 
     @rule()
     def stop_or_start_store(self) -> None:

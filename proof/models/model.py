@@ -52,7 +52,8 @@ class Upload:
         parts = [part.fates(owner, now) for part in self.parts]  # without them, a final upload cannot be completed
         if now >= self.dies[0] or any(part != {FOUND} for part in parts):
             fates.add(EXPIRED)
-        if self.may_be_complete or (now < self.dies[1] and all(FOUND in part for part in parts)):
+        # A request that receives content keeps its upload from expiring, and may be alive or not.
+        if self.may_be_complete or self.holders or (now < self.dies[1] and all(FOUND in part for part in parts)):
             fates.add(FOUND)
         return fates
 

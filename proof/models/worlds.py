@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import time
 from abc import ABC
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-PATIENCE = 20.0  # seconds for what must happen
+PATIENCE = 120.0  # seconds for what must happen
 NODES = (0, 1)
 
 
@@ -71,6 +74,7 @@ class Running(ABC):
     """A request whose body hangs."""
 
     is_dead = False  # its process was killed
+    is_told_to_leave = False  # its server was told to stop
 
     @abstractmethod
     def more(self, body: bytes) -> None:
@@ -100,6 +104,10 @@ class World(ABC):
     @abstractmethod
     def kill(self, node: int) -> None:
         """End a server at once, and start another in its place."""
+
+    @abstractmethod
+    def restart(self, node: int) -> None:
+        """Stop a server as a deployment does, so that its requests save what they have, and start another."""
 
     @abstractmethod
     def advance(self, seconds: float) -> None:
@@ -274,6 +282,9 @@ class InProcess(World):
             running.is_dead |= at == node
         self._running = [(at, running) for at, running in self._running if at != node]
 
+    def restart(self, node: int) -> None:
+        self.kill(node)  # there is no server here that could be told to stop
+
     def advance(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
 
@@ -381,13 +392,25 @@ class Processes(World):
         server = self._nodes[node]
         for worker in server.workers():
             server.kill_worker(worker)
-        deadline = time.monotonic() + PATIENCE
-        while not server._answers():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        for at, running in self._running:
-            running.is_dead |= at == node
+        _await(server._answers)
+        for running in self._removed(node):
+            running.is_dead = True
+
+    def restart(self, node: int) -> None:
+        server = self._nodes[node]
+        before = server.workers()
+        for worker in before:
+            os.kill(worker, signal.SIGTERM)
+        _await(lambda: not {*before} & {*server.workers()})
+        _await(server._answers)
+        for running in self._removed(node):
+            running.is_told_to_leave = True
+
+    def _removed(self, node: int) -> list[_Sent]:
+        """Forget the requests that hang at a server."""
+        removed = [running for at, running in self._running if at == node]
         self._running = [(at, running) for at, running in self._running if at != node]
+        return removed
 
     def advance(self, seconds: float) -> None:
         self._ahead += seconds
@@ -431,6 +454,13 @@ class Processes(World):
             self._engine.dispose()
         if self._mongo is not None:
             self._mongo.close()
+
+
+def _await(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _mongo(uri: str) -> Any:
