@@ -14,12 +14,7 @@ from demo.relay import Notes
 from demo.relay import Relay
 
 ROOT = Path(__file__).resolve().parents[1]
-# Each request has its own connection: on one that was used before, Chromium repeats a broken request by itself, from
-# its first byte, although the upload is further by then. tus-js-client asks first.
-GUNICORN = (
-    "-m gunicorn --no-control-socket --log-level warning --keep-alive 0 "
-    "-k gevent -w 2 -b fd://{fd} demo.app:create_app()"
-)
+GUNICORN = "-m gunicorn --config python:demo.gunicorn_config --bind fd://{fd} demo.app:create_app()"
 
 
 async def serve(listener: socket.socket, inner: socket.socket, folder: Path) -> int:

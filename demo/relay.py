@@ -105,7 +105,8 @@ class Relay:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):  # whichever side it is that breaks, the other one learns it
+        # Whichever side it is that breaks, the other one learns it; and Ctrl-C ends all connections.
+        with suppress(OSError, asyncio.CancelledError):
             try:
                 upstream_reader, upstream = await asyncio.open_connection(*self._upstream, limit=_BLOCK)
             except OSError:

@@ -99,6 +99,14 @@ class DemoServer:
             self._process = None
             until(lambda: not self._listens(), "the last worker is gone")
 
+    def interrupt(self) -> int:
+        """Ctrl-C in its terminal, which all its processes get; the exit code."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGINT)
+        code = self._process.wait(PATIENCE)
+        self._process = None
+        return code
+
     @property
     def log(self) -> str:
         """What it printed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,17 @@ def test_ways(way: str, browser: Browser, tmp_path: Path, make_file: MakeFile) -
         assert "'photo.jpg' is complete: 200000 bytes" in server.log
     finally:
         server.kill()
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
+    """It ends at once, and quietly, although somebody is connected."""
+    server = DemoServer(tmp_path, "make")
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET /api/uploads HTTP/1.1\r\nHost: a\r\n")  # and more to come
+            assert server.uploads()["finished"] == []  # so that the other connection is open, too
+            assert server.interrupt() == 0
+    finally:
+        server.kill()
+    assert "Traceback" not in server.log
