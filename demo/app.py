@@ -118,6 +118,7 @@ def index() -> str:
         tus_url=resumable.url_for(protocol="tus"),
         flow_url=resumable.url_for(protocol="flow"),
         ietf_url=resumable.url_for(protocol="ietf"),
+        full_ietf_url=resumable.url_for(protocol="ietf", _external=True),  # for the command line
         max_size=current_app.config["RESUMABLE_MAX_SIZE"],
         missing=missing,
     )

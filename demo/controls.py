@@ -51,9 +51,11 @@ class Controls(Notes):
         """The process that receives an upload, or did so a moment ago: there are gaps between chunks."""
         times: dict[str, float] = self.read(_name(upload)).get("receivers", {})
         newest = max(times, key=times.__getitem__, default=None)
-        if newest is None or not self._lives(int(newest)):
-            return None
-        return int(newest) if upload.is_busy or time.time() - times[newest] < _RECENT else None
+        if newest is not None and upload.is_busy and self._lives(int(newest)):
+            return int(newest)
+        # Chunks go to all workers: name the same one as long as it takes part, or its button could not be hit.
+        recent = (int(pid) for pid, at in times.items() if time.time() - at < _RECENT)
+        return min(filter(self._lives, recent), default=None)
 
     def killed(self, upload: Upload) -> dict[str, int] | None:
         """The ``worker`` that was killed while it received an upload, and the bytes that were there when another one

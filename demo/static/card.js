@@ -1,7 +1,7 @@
 // How one transfer looks, and what can be done with it.
 
 import { curlCommands } from "./curl.js";
-import { count, duration, percent, size } from "./format.js";
+import { count, duration, line, percent, size } from "./format.js";
 import { announce, copyFrom, fromTemplate, part, removeRow, setText } from "./page.js";
 
 const STATES = {
@@ -22,6 +22,7 @@ const MAIN_ACTION = {
   retrying: "Try now",
   failed: "Try again",
 };
+const ANNOUNCED = ["paused", "failed", "done", "cancelled"]; // the banner tells of connections that break
 const SECOND_ACTION = { failed: "Dismiss", done: "Dismiss", cancelled: "Dismiss" };
 
 /** The card of `transfer`; it keeps itself up to date. `onRemove` is called when the person is done with it. */
@@ -48,7 +49,7 @@ export function createCard(transfer, onRemove) {
   const show = () => {
     if (transfer.state !== shown) {
       shown = transfer.state;
-      announce(`${transfer.name}: ${wordFor(transfer)}. ${transfer.message}`);
+      if (ANNOUNCED.includes(shown)) announce(`${transfer.name}: ${wordFor(transfer)}. ${transfer.message}`, transfer);
     }
     render(card, transfer);
   };
@@ -92,7 +93,7 @@ function numbers(transfer) {
   if (transfer.size) parts.push(percent(transfer.arrived / transfer.size));
   if (state === "sending" && meter.speed !== null) parts.push(`${size(Math.round(meter.speed))}/s`);
   if (state === "sending" && secondsLeft !== null) parts.push(`${duration(secondsLeft)} left`);
-  return parts.join(" · ");
+  return line(parts);
 }
 
 /** What a person may want to know about this state, in one sentence. */
@@ -103,6 +104,7 @@ function note(transfer) {
   if (message) return message;
   if (state === "sending" && resumedFrom !== null) return `Resumed ${transfer.whereResumed}.`;
   if (state === "done" && resumes) return `Arrived intact; resumed ${resumes === 1 ? "once" : `${count(resumes)} times`}.`;
+  if (state === "starting" && transfer.id !== null) return "Asking the server how much it has.";
   if (state === "paused") return "Resume whenever you like. After a reload, choose the same file again.";
   return "";
 }

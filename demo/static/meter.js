@@ -1,6 +1,7 @@
 // How fast it goes, looking back a few seconds.
 
 const WINDOW = 5000; // ms
+const AT_LEAST = 1000; // ms; less says nothing
 
 export class Meter {
   #samples = [];
@@ -20,7 +21,7 @@ export class Meter {
     if (!this.#samples.length) return null;
     const first = this.#samples[0];
     const elapsed = performance.now() - first.time;
-    if (elapsed < 300) return null;
+    if (elapsed < AT_LEAST) return null;
     return Math.max(0, ((this.#samples.at(-1).bytes - first.bytes) * 1000) / elapsed);
   }
 

@@ -2,6 +2,7 @@
 
 const BUSY = 500; // ms between questions while something moves
 const IDLE = 1000;
+const AGAIN = 250; // ms after a question that failed: on a bad network there is little time to the next cut
 const PATIENCE = 8000;
 const FOLLOWED = 8; // uploads whose bytes are followed at a time
 
@@ -40,7 +41,7 @@ export class Monitor extends EventTarget {
     } finally {
       this.#isAsking = false;
       if (this.#isOverdue) this.ask();
-      else if (!document.hidden) this.#timer = setTimeout(() => this.ask(), isBusy || this.isLost ? BUSY : IDLE);
+      else if (!document.hidden) this.#timer = setTimeout(() => this.ask(), this.isLost ? AGAIN : isBusy ? BUSY : IDLE);
     }
   }
 

@@ -1,5 +1,9 @@
 // The few things every part of the page does with the document. Text only ever goes in as textContent.
 
+const SAY_EVERY = 3000; // ms; a screen reader needs time to finish
+const unsaid = new Map(); // subject → what to say about it
+let sayNext = null;
+
 /** A copy of what a <template> holds. */
 export function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -15,9 +19,21 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Say something to people who listen to the page instead of looking at it. */
-export function announce(text) {
-  document.getElementById("announcer").textContent = text;
+/**
+ * Say something to people who listen to the page instead of looking at it. What comes too fast is said together, and
+ * only the newest about each subject.
+ */
+export function announce(text, subject = text) {
+  unsaid.set(subject, text);
+  if (sayNext === null) say();
+}
+
+function say() {
+  sayNext = null;
+  if (!unsaid.size) return;
+  document.getElementById("announcer").textContent = [...unsaid.values()].join(" ");
+  unsaid.clear();
+  sayNext = setTimeout(say, SAY_EVERY);
 }
 
 /**

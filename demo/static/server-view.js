@@ -91,7 +91,7 @@ export class ServerView {
   async #delete(row, upload) {
     const button = part(row, "delete");
     if (button.dataset.armed !== "true") {
-      arm(button);
+      arm(button, upload.name);
       return;
     }
     button.disabled = true;
@@ -108,15 +108,15 @@ export class ServerView {
 }
 
 /** The first press asks, the second one within a few seconds does it. */
-function arm(button) {
-  const label = button.textContent;
-  button.dataset.armed = "true";
-  button.textContent = "Really delete?";
-  announce("Press again to delete.");
-  setTimeout(() => {
-    button.dataset.armed = "false";
+function arm(button, name) {
+  const show = (isArmed, label) => {
+    button.dataset.armed = String(isArmed);
     button.textContent = label;
-  }, 4000);
+    button.setAttribute("aria-label", `${label} ${name}`);
+  };
+  show(true, "Really delete?");
+  announce("Press again to delete.");
+  setTimeout(() => show(false, "Delete"), 4000);
 }
 
 async function digestOnServer(upload) {
@@ -130,7 +130,7 @@ function reading(done, total) {
 }
 
 function verdict(local, remote) {
-  if (!local) return "This page no longer has your copy. Choose it to compare:";
+  if (!local) return "This page does not have your copy. Choose it to compare:";
   return local === remote ? "Identical to your copy, byte for byte." : "This is not the same as your copy!";
 }
 
@@ -155,11 +155,11 @@ function updateUnfinished(row, upload) {
 }
 
 /** Which workers have had a hand in it, if the server tells. */
-function workersOf({ receiver, killed, received }) {
+function workersOf({ receiver, killed }) {
   const now = receiver ? `Worker ${receiver} is receiving it.` : "";
   if (!killed) return now;
   const at = killed.continued_at;
-  if (at === undefined) return `Worker ${killed.worker} was killed. ${count(received)} bytes are safe.`;
+  if (at === undefined) return `Worker ${killed.worker} was killed. What has arrived is safe.`;
   return `Worker ${killed.worker} was killed. The upload continued with ${count(at)} bytes in place. ${now}`.trim();
 }
 

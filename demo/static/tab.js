@@ -29,7 +29,7 @@ export class Tab extends EventTarget {
       isOpen: (record) => [...this.#open.keys()].some((fingerprint) => memory.isOf(record, fingerprint)),
     });
     listenForFiles(part(panel, "zone"), part(panel, "files"), (files) => {
-      if (files.length > 1) announce(`${count(files.length)} files added.`);
+      announce(files.length === 1 ? `${files[0].name} added.` : `${count(files.length)} files added.`);
       for (const file of files) this.#take(file);
     });
     wireTotals(panel, {
@@ -77,7 +77,8 @@ export class Tab extends EventTarget {
       if (state !== before) {
         if (state === "done") this.#tell("finished", transfer);
         if (state === "retrying") this.#tell("interrupted", transfer);
-        if (state === "sending" && transfer.resumedFrom !== null) this.#tell("resumed", transfer);
+        const isResumed = transfer.resumedFrom !== null && transfer.resumedFrom < transfer.size;
+        if (state === "sending" && isResumed) this.#tell("resumed", transfer);
       }
       before = state;
       this.#changed();

@@ -27,7 +27,7 @@ export class Tally {
   /** length: of the whole file, once all of it is there. What a browser says it has sent may never have left it. */
   text(length = Infinity) {
     const lost = this.passed === null ? 0 : Math.max(0, this.passed - length - this.#repeated);
-    const more = lost ? `; ${size(lost)} lost in connections that broke` : "";
-    return `Sent twice: ${size(this.#repeated)} of what the server had${more}.`;
+    const more = lost ? ` Lost with broken connections, and sent again: ${size(lost)}.` : "";
+    return `Sent twice: ${size(this.#repeated)} that the server already had.${more}`;
   }
 }

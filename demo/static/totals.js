@@ -1,6 +1,6 @@
 // All transfers together: one line, and what can be done with all of them at once.
 
-import { count, duration, percent, size } from "./format.js";
+import { count, duration, line, percent, size } from "./format.js";
 import { part, setText } from "./page.js";
 
 const TITLE = document.title;
@@ -23,7 +23,7 @@ export function showTotals(panel, transfers) {
   const words = [`${count(inState(transfers, "done"))} of ${count(files)} files`, `${size(sent)} of ${size(total)}`];
   words.push(share(sent, total));
   if (isMoving && speed >= 1) words.push(`${size(Math.round(speed))}/s`, `${duration((total - sent) / speed)} left`);
-  setText(part(panel, "sum"), words.join(" · "));
+  setText(part(panel, "sum"), line(words));
 }
 
 /** The window's title, for people who look elsewhere meanwhile. */

@@ -205,6 +205,7 @@ export class Transfer extends EventTarget {
   // --- the states ---
 
   #stop() {
+    this.sent = this.arrived; // what was under way is lost, or the server will tell
     this.#attempt.isCurrent = false;
     clearTimeout(this.#timer);
     this.abort();

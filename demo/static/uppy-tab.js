@@ -117,7 +117,7 @@ export class UppyTab extends EventTarget {
     upload.note = `Arrived intact; resumed ${tally.resumes === 1 ? "once" : `${count(tally.resumes)} times`}.`;
     upload.isDone = true;
     show(upload);
-    announce(`${name}: Complete.`);
+    announce(`${name}: Complete.`, upload);
     this.#tell("finished", { id: url.split("/").at(-1), file: upload.file });
   }
 

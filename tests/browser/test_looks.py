@@ -11,11 +11,13 @@ from .demo_server import DemoServer
 from .page import Page
 from .page import UPPY
 from .proxy import Proxy
+from .waiting import until
 
 pytestmark = pytest.mark.browser
 
 MiB = 1024 * 1024
 BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).reduce((sum, part) => sum + +part, 0) / 3"
+PROGRESS = "#panel-tus .card progress"
 OVERHANG = "document.documentElement.scrollWidth - innerWidth"
 
 
@@ -111,10 +113,48 @@ def focused(page: Page) -> str:
     return str(page.browser.evaluate("document.activeElement.ariaLabel || document.activeElement.id"))
 
 
-def test_announcements(page: Page, make_file: MakeFile) -> None:
-    """A screen reader hears what becomes of an upload."""
-    page.choose(make_file("notes.txt", 1000))
-    page.browser.wait_for('#announcer:text-matches("notes.txt: Complete")', "attached")
+LISTEN = """
+    window.heard = [];
+    const announcer = document.querySelector("#announcer");
+    new MutationObserver(() => heard.push(announcer.textContent.trim())).observe(announcer, { childList: true });
+"""
+
+
+def test_announcements(page: Page, proxy: Proxy, make_file: MakeFile) -> None:
+    """A screen reader hears what becomes of an upload, but not each attempt; and its bar never goes back."""
+    page.browser.evaluate(f"(() => {{ {LISTEN} }})()")
+    page.choose(make_file("film.mp4", 16 * MiB))
+    progress = f"document.querySelector('{PROGRESS}').value"
+    seen = [0]
+    for _ in range(3):
+        proxy.let(MiB)
+        page.wait_until("film.mp4", "sending")
+        until(lambda: page.browser.evaluate(progress) > seen[-1], "more has arrived")
+        proxy.cut()
+        page.wait_until("film.mp4", "retrying")
+        seen.append(page.browser.evaluate(progress))
+    proxy.let(None)
+    page.wait_until("film.mp4", "done")
+    assert seen == sorted(seen) and seen[-1] <= 3 * MiB
+    page.browser.wait_for('#announcer:text-matches("film.mp4: Complete")', "attached")
+    assert page.browser.evaluate("heard") == ["film.mp4 added.", "film.mp4: Complete."]
+
+
+def test_a_connection_that_keeps_breaking(page: Page) -> None:
+    """The banner says so, and stays, instead of changing faster than anybody can read."""
+    texts = page.browser.evaluate(
+        """import("./static/banner.js").then(({ Banner }) => {
+            const element = document.createElement("p");
+            const banner = new Banner(element);
+            const news = [() => banner.lost(), () => banner.resumed("film.mp4", "from byte 5")];
+            return [...news, ...news].map((tell) => (tell(), element.textContent));
+        })"""
+    )
+    first, second, third, fourth = texts
+    assert first.startswith("Connection lost, retrying.")
+    assert second == "film.mp4 continues from byte 5."
+    assert third.startswith("The connection keeps breaking.")
+    assert fourth == third
 
 
 def test_without_npm_packages(page: Page, server: DemoServer) -> None:

@@ -57,7 +57,7 @@ def test_connection_reset(halfway: tuple[Page, Path], proxy: Proxy, server: Demo
     page.browser.wait_for(page.finished(NAME))
     assert server.digests() == [sha256(file)]
     page.browser.wait_for(f'{RESUMED} [data-part="note"]:text-matches("^Arrived intact; resumed ")')
-    assert page.browser.text(f'{RESUMED} [data-part="cost"]') == "Sent twice: 0 bytes of what the server had."
+    assert page.browser.text(f'{RESUMED} [data-part="cost"]') == "Sent twice: 0 bytes that the server already had."
 
 
 def test_reload(halfway: tuple[Page, Path], proxy: Proxy, server: DemoServer) -> None:
