@@ -79,6 +79,7 @@ class MemoryStore(ObjectStore):
     def put(
         self, key: str, body: bytes | SizedStream, *, only_new: bool = False, info: ObjectInfo | None = None
     ) -> None:
+        assert self.traits.puts_only_new or not only_new
         content = _bytes_of(body)
         with self._lock:
             if only_new and key in self._objects:

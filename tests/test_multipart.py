@@ -47,6 +47,7 @@ STORES: dict[str, Callable[[], MemoryStore]] = {
     "that says nothing of equal parts": lambda: MemoryStore(LIKE_S3, wants_equal=True),
     "that copies no parts": lambda: MemoryStore(replace(LIKE_S3, copies_parts=False)),
     "that can do least": lambda: MemoryStore(LEAST),
+    "that replaces what is there": lambda: MemoryStore(replace(LIKE_S3, puts_only_new=False)),
 }
 
 

@@ -247,6 +247,14 @@ def test_what_well_known_stores_take_is_known(address: str, wanted: bool | None)
     assert S3Storage("bucket", region="eu-central-1")._equal.are_wanted is False
 
 
+def test_a_store_without_conditions_is_not_asked_for_them() -> None:
+    """Backblaze B2 refuses If-None-Match, so chunks of flow.js are objects there before they are parts."""
+    keys: Any = {"access_key": "a", "secret_key": "b"}
+    b2 = S3Storage("bucket", endpoint_url="https://s3.eu-central-003.backblazeb2.com", **keys)
+    assert b2.layout(5 * MIB, 2) == {"chunk_size": 5 * MIB, "chunks": 2}
+    assert S3Storage("bucket", endpoint_url="https://backblazeb2.com.example.org", **keys).layout(5 * MIB, 2)["direct"]
+
+
 # --- refusals ---
 
 FOR_GOOD = [

@@ -162,7 +162,9 @@ class MultipartStorage:
 
     def layout(self, chunk_size: int, total_chunks: int) -> JSONObject:
         # Fewer than MAX_PARTS, because the last chunk may become two parts.
-        is_direct = chunk_size >= self._store.traits.min_part and total_chunks < MAX_PARTS
+        # Only with ``puts_only_new`` do the requests that bring the first chunks agree on one multipart upload.
+        traits = self._store.traits
+        is_direct = traits.puts_only_new and chunk_size >= traits.min_part and total_chunks < MAX_PARTS
         return {"chunk_size": chunk_size, "chunks": total_chunks, **({"direct": True} if is_direct else {})}
 
     def spool(self) -> BinaryIO:

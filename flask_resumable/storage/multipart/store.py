@@ -90,6 +90,7 @@ class StoreTraits:
 
     copies_parts: bool = True  #: can make a part from another object's bytes; if not, they go through this process
     has_upload_ids: bool = True  #: assigns ids to multipart uploads, and refuses parts for finished ones
+    puts_only_new: bool = True  #: can refuse to replace an object; if not, chunks are stored as objects first
     signs_links: bool = True  #: can sign links that let anybody download an object
     min_part: int = MIN_PART  #: the smallest part in bytes, except for the last one
     min_part_copy: int = MIN_PART  #: the smallest range in bytes that can be copied as a part
@@ -153,6 +154,7 @@ class ObjectStore(ABC):
 
         :param info: The metadata, the type and so on of a finished upload. ``None`` for the extension's own objects.
         :param only_new: Write it only if it does not exist. If several machines try at once, one of them succeeds.
+            Set only with ``traits.puts_only_new``.
         :raises Taken: With ``only_new``, the object exists.
         """
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,6 +52,7 @@ _HAS_REGION = re.compile(
     r"|s3\.([a-z]{2}-[a-z]{3})\.scw\.cloud|([a-z]{3}[0-9])\.digitaloceanspaces\.com"
 )
 _WANTS_EQUAL_PARTS = (".r2.cloudflarestorage.com",)
+_KNOWS_NO_CONDITIONS = (".backblazeb2.com",)  # it responds to If-None-Match with a 501
 
 
 class S3Store(ObjectStore):
@@ -75,7 +77,8 @@ class S3Store(ObjectStore):
         self.name = name
         self._parameters = parameters or {}
         self._for_helpers = for_helpers(self._parameters)
-        self.traits = traits
+        refuses = (urlsplit(endpoint_url or "").hostname or "").endswith(_KNOWS_NO_CONDITIONS)
+        self.traits = replace(traits, puts_only_new=False) if refuses else traits
         self._equal_parts = equal_parts
         self._options = {
             "endpoint_url": endpoint_url,
