@@ -14,12 +14,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import sessionmaker
 
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
+from flask_resumable.models import SQLAlchemyMixin
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.settings import writable
 from flask_resumable.storage import LocalStorage
+from flask_resumable.testing import UploadClient
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
@@ -43,6 +48,35 @@ def dangling(tmp_path: Path) -> Path:
     """A link to a volume that is not there."""
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     return tmp_path / "link"
+
+
+def test_relative_paths_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the file nor the folder is there yet, and the check comes to an end."""
+    monkeypatch.chdir(tmp_path)
+    assert writable.problem_with_file("app.sqlite") is None
+    assert writable.problem_with_folder("data/uploads") is None
+    (tmp_path / "data").touch()
+    assert writable.problem_with_folder("data/uploads") == writable.Problem(f"{tmp_path / 'data'} is not a folder")
+
+
+def test_an_engine_of_the_apps_may_have_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in SQLAlchemy's own examples, and so may a folder of files. They are where the app was started."""
+    monkeypatch.chdir(tmp_path)
+    engine = create_engine("sqlite:///app.sqlite")
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Upload(SQLAlchemyMixin, Base):
+        __tablename__ = "upload"
+
+    Base.metadata.create_all(engine)
+    app = Flask("app", instance_path=str(tmp_path / "instance"))
+    FlaskResumable(app, model=Upload, db=sessionmaker(engine), storage=LocalStorage("data"))
+    sent = UploadClient(app.test_client()).upload(b"hello")
+    engine.dispose()
+    assert (tmp_path / "data" / sent.id).read_bytes() == b"hello"
+    assert (tmp_path / "app.sqlite").exists()
 
 
 @pytest.mark.parametrize("make", [blocked, dangling])

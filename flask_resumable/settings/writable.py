@@ -21,7 +21,7 @@ class Problem:
 
 def problem_with_folder(path: str) -> Problem | None:
     """Return why files cannot be created in a folder, which is created on first use. ``None`` if they can."""
-    folder = path
+    path = folder = os.path.abspath(path)  # the parents of a relative path end with "", which never exists
     while not os.path.exists(folder):
         if os.path.islink(folder):
             return Problem(f"{folder} is a link to something that does not exist")
@@ -45,7 +45,7 @@ def problem_with_file(path: str) -> Problem | None:
         return Problem(f"{path} is a folder, not a file")
     if os.path.exists(path) and not os.access(path, os.W_OK, **_ACCESS):
         return Problem(f"{path} cannot be written by this process (user {os.geteuid()})")
-    return problem_with_folder(os.path.dirname(path))
+    return problem_with_folder(os.path.dirname(os.path.abspath(path)))
 
 
 def _subject(folder: str, path: str) -> str:
