@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import subprocess
 import threading
 import time
@@ -20,12 +21,14 @@ from werkzeug.serving import make_server
 
 from flask_resumable import ConfigurationError
 from flask_resumable import FlaskResumable
+from flask_resumable.core.disposition import content_policy
 from flask_resumable.storage.local import LocalStorage
 from tests.conformance.tus_client import metadata
 from tests.conformance.tus_client import Tus
 from tests.memory_storage import MemoryStorage
 from tests.ports import free_port
 from tests.prerequisites import require_program
+from tests.prerequisites import ROOT
 
 CONTENT = bytes(range(256)) * 40
 NAMES = [
@@ -33,6 +36,7 @@ NAMES = [
     "back\\slash", "semi;colon, comma", "+plus", "~tilde", "a..b", "new\nline", "$uri", "tab\t", "'", "[x]{y}",
 ]  # fmt: skip
 PATIENCE = 30.0  # seconds
+PAGE = (ROOT / "docs" / "operations.md").read_text()
 CONFIGURATION = """
 daemon off; worker_processes 1; pid {home}/pid; error_log stderr;
 events {{ }}
@@ -47,7 +51,7 @@ http {{
             internal;
             alias "{uploads}/";
             add_header X-Content-Type-Options nosniff;
-            add_header Content-Security-Policy "default-src 'none'; sandbox";
+            add_header Content-Security-Policy "{policy}";
         }}
     }}
 }}
@@ -102,7 +106,8 @@ def site(app: Flask, tmp_path: Path) -> Iterator[Site]:
     folder.mkdir()
     tmp_path.chmod(0o755)
     uploads = _accel(app, folder)
-    text = CONFIGURATION.format(home=home, port=port, app=app_port, uploads=folder)
+    (policy,) = re.findall(r'add_header Content-Security-Policy "(.*)";', PAGE)
+    text = CONFIGURATION.format(home=home, port=port, app=app_port, uploads=folder, policy=policy)
     (home / "nginx.conf").write_text(text)
     server = make_server("127.0.0.1", app_port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -140,7 +145,7 @@ def test_nginx_sends_the_file(site: Site) -> None:
         assert answer.headers["Content-Type"] == "image/png"
         assert answer.headers["Content-Disposition"].endswith("filename*=UTF-8''gr%C3%BC%C3%9Fe.png")
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["Content-Security-Policy"] == content_policy("image/png")
         assert answer.headers["X-Accel-Redirect"] is None
     etag = answer.headers["ETag"]
     for asked, expected in {

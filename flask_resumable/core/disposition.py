@@ -31,6 +31,10 @@ _ACTIVE = re.compile(
     r".*/(.*[+.-])?(x?html|svg|xml|xsl|xslt|mathml|ecmascript|javascript|jscript|livescript|x-shockwave-flash|wasm)([+;-].*)?"
     r"|.*script.*|(multipart|message|unknown)/.*|.*/(unknown|x-unknown)"
 )
+# What browsers show with a viewer or player of their own. It loads the file once more, without cookies if in a sandbox.
+_VIEWED = re.compile(r"(image|audio|video)/.*|application/pdf|text/plain")
+_POLICY = "default-src 'none'; sandbox"
+_POLICY_OF_VIEWED = "default-src 'none'; img-src 'self'; media-src 'self'; object-src 'self'; style-src 'unsafe-inline'"
 _MAX_NAME = 255  # characters
 _MAX_EXTENSION = 32  # characters
 
@@ -50,6 +54,15 @@ def object_type(upload: Upload, inline_types: Collection[str]) -> tuple[str, str
     if not _TYPE.fullmatch(claimed) or _ACTIVE.fullmatch(claimed):
         return DEFAULT_TYPE, "attachment"
     return claimed, "inline" if claimed in inline_types else "attachment"
+
+
+def content_policy(content_type: str) -> str:
+    """Return the ``Content-Security-Policy`` under which a browser opens a file.
+
+    Whatever the file is, it must not run scripts in the app's origin.
+    """
+    is_viewed = _VIEWED.fullmatch(content_type) and not _ACTIVE.fullmatch(content_type)
+    return _POLICY_OF_VIEWED if is_viewed else _POLICY
 
 
 def download_name(upload: Upload) -> str:

@@ -16,6 +16,7 @@ from werkzeug.http import is_resource_modified
 
 from ..core.disposition import claimed_type
 from ..core.disposition import content_disposition
+from ..core.disposition import content_policy
 from ..core.disposition import DEFAULT_TYPE
 from ..core.disposition import download_name
 from ..core.disposition import object_type
@@ -46,8 +47,7 @@ def download(state: State, upload: Upload, request: Request) -> Response:
             state, upload, request, content_type, is_inline=is_inline
         )
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Whatever the file is, it must not run scripts or load anything in the app's origin.
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["Content-Security-Policy"] = content_policy(content_type)
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import wave
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,19 +95,20 @@ def test_the_quickstart_goes_on_where_it_was(
     assert sum(line.startswith("POST /files/") for line in proxy.requests) == 2
 
 
+def log_in(browser: Browser, url: str, name: str) -> None:
+    """Fill in the form of the tutorial's app."""
+    browser.goto(url)
+    browser.evaluate(f"void (document.forms[0].name.value = '{name}')")
+    browser.click("button")
+    browser.wait_for("#file")
+
+
 def test_the_tutorial_waits_and_goes_on(start: Start, browser: Browser, make_file: MakeFile, tmp_path: Path) -> None:
     """The page says that it waits, but not any more when it sends. Other users do not see the file."""
     server = start("tutorial.md")
-    file = make_file("film.mp4", 9 * MiB + 11)
-
-    def log_in(name: str) -> None:
-        browser.goto(proxy.url)
-        browser.evaluate(f"void (document.forms[0].name.value = '{name}')")
-        browser.click("button")
-        browser.wait_for("#file")
-
+    file = make_file("data.bin", 9 * MiB + 11)
     with Proxy(server.port) as proxy:
-        log_in("Ada")
+        log_in(browser, proxy.url, "Ada")
         break_off(browser, proxy, server, file)
         until(lambda: browser.text("#note") == "Waiting for the network", "the page says that it waits")
         proxy.let(2 * MiB)
@@ -114,10 +116,26 @@ def test_the_tutorial_waits_and_goes_on(start: Start, browser: Browser, make_fil
         until(lambda: browser.text("#note") == "", "the page sends")
         proxy.let(None)
         browser.wait_for("li")
-        assert browser.texts("li") == [f"film, {9 * MiB + 11} bytes"]
+        assert browser.texts("li") == [f"data, {9 * MiB + 11} bytes"]
         assert sha256(browser.download("li a")) == sha256(file)
         url = browser.evaluate("document.querySelector('li a').href")
         browser.forget_cookies()
-        log_in("Bob")
+        log_in(browser, proxy.url, "Bob")
         assert browser.texts("li") == []
         assert browser.evaluate(f"fetch('{url}').then((answer) => answer.status)") == 404
+
+
+def test_the_tutorials_links_play_what_browsers_can_play(start: Start, browser: Browser, tmp_path: Path) -> None:
+    """A browser's player loads the file once more, and must be let in as the user who has logged in."""
+    server = start("tutorial.md")
+    path = tmp_path / "song.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(8000))
+    log_in(browser, server.url, "Ada")
+    browser.choose(path, within="#file")
+    browser.wait_for("li a")
+    browser.click("li a")
+    until(lambda: browser.evaluate("document.querySelector('video')?.readyState ?? 0") >= 2, "it can be played")

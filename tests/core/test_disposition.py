@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
 from flask_resumable.core.disposition import content_disposition
+from flask_resumable.core.disposition import content_policy
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,17 @@ def test_no_name_gets_out_of_the_header(name: str) -> None:
     assert value.isascii() and value.isprintable()
     kind, options = parse_options_header(value)
     assert (kind, options["filename"]) == ("inline", name)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xml", "text/css", "video/x-script", "a"])
+def test_what_may_run_scripts_is_in_a_sandbox(kind: str) -> None:
+    """Even if the app shows files of this type."""
+    assert content_policy(kind) == "default-src 'none'; sandbox"
+
+
+@pytest.mark.parametrize("kind", ["image/png", "audio/wav", "video/mp4", "application/pdf", "text/plain"])
+def test_what_browsers_have_a_viewer_for_may_be_loaded_by_it(kind: str) -> None:
+    """It needs the user's cookies, which a sandbox would keep from it."""
+    policy = content_policy(kind)
+    assert "media-src 'self'" in policy
+    assert "sandbox" not in policy and "script" not in policy
