@@ -23,6 +23,9 @@ from flask_resumable.storage.local import fence as fences
 from flask_resumable.storage.local import LocalStorage
 from flask_resumable.storage.local.fence import CLOSED
 from flask_resumable.storage.local.fence import Fence
+from flask_resumable.storage.local.locks import chunk_lock
+from flask_resumable.storage.local.locks import ChunkLock
+from flask_resumable.storage.local.locks import LockFile
 
 
 @pytest.fixture
@@ -153,7 +156,7 @@ def test_progress_is_known_of_an_upload_that_has_marks(fence: Fence, path: str) 
 
 
 def test_others_may_use_a_fence_as_far_as_the_umask_allows(tmp_path: Path) -> None:
-    """A command of another user of the group must be able to lock it."""
+    """They need to read and write it; nobody needs to execute it."""
     before = os.umask(0o020)
     try:
         Fence.open(str(tmp_path / "new.lock"), expect_new=True).close()
@@ -280,8 +283,12 @@ def test_marks_of_chunks(fence: Fence) -> None:
     fence.check(0)
 
 
-def test_nobody_waits_for_a_chunk_for_ever(fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [chunk_lock, LockFile])
+def test_nobody_waits_for_a_chunk_for_ever(
+    fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch, kind: type[ChunkLock]
+) -> None:
     """After the time that a client has patience for, it is told that another request has it."""
+    monkeypatch.setattr(fences, "chunk_lock", kind)
     monkeypatch.setattr(fences, "_PATIENCE", 0.02)
     with closing(Fence.open(path)) as other:
         with other.alone_at(7):

@@ -129,7 +129,10 @@ def _assigned(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
 
 
 def _called(node: cst.Call) -> Iterator[cst.CSTNode]:
+    is_big = bool(node.args) and m.matches(node.args[-1].value, m.SimpleString('"big"'))
     for mutated in operator_arg_removal(node):
+        if is_big and len(mutated.args) < len(node.args) and mutated.args == node.args[:-1]:
+            continue  # of to_bytes() and from_bytes(), which have it as the default
         pairs = zip(node.args, mutated.args, strict=False)
         is_kept = len(node.args) == len(mutated.args)
         if not is_kept or not any(a is not b and m.matches(a.value, m.Name("False")) for a, b in pairs):
