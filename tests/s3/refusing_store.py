@@ -51,6 +51,7 @@ class RefusingStore:
         self.refusals: dict[str, Refusal] = {}  # by operation: complete, part, copy, begin, put, get, head, delete ...
         self.asked: Counter[str] = Counter()  # requests by operation
         self.refused: Counter[str] = Counter()
+        self.broken = 0  # how many objects are sent by halves before the connection ends
         self.sizes: list[list[int]] = []  # of the parts of what was completed
         self._store = store
         self._lock = threading.Lock()
@@ -119,8 +120,9 @@ def _handler(refusing: RefusingStore) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             split = urlsplit(self.path)
             query = parse_qs(split.query, keep_blank_values=True)
+            operation = _operation(self.command, query, self.headers)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            refusal = refusing.refusal(_operation(self.command, query, self.headers), split.path, query, body)
+            refusal = refusing.refusal(operation, split.path, query, body)
             if refusal is not None:
                 return self._answer(refusal.status, [], b"" if self.command == "HEAD" else refusal.body)
             connection = http.client.HTTPConnection(refusing.target, timeout=60)
@@ -130,6 +132,9 @@ def _handler(refusing: RefusingStore) -> type[BaseHTTPRequestHandler]:
                 answer = connection.getresponse()
                 content = answer.read()
                 length = answer.headers.get("Content-Length") if self.command == "HEAD" else None
+                if operation == "get" and refusing.broken > 0:
+                    refusing.broken -= 1
+                    self.close_connection, length, content = True, str(len(content)), content[: len(content) // 2]
                 self._answer(answer.status, answer.getheaders(), content, length)
             finally:
                 connection.close()

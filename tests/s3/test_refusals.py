@@ -346,6 +346,19 @@ def test_a_store_that_is_full_says_so(store: Store, refusing: RefusingStore, sta
         put(storage, an_upload(length=10), b"01234")
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again(store: Store, refusing: RefusingStore) -> None:
+    """The client of the store does not do that once an answer has begun. It is no bug of ours if that does not help."""
+    storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": refusing.url})
+    upload = an_upload(length=10_000)
+    upload = finish(storage, put(storage, upload, b"0123456789" * 1000))
+    refusing.broken = 2
+    assert read(storage, upload) == b"0123456789" * 1000
+    assert refusing.broken == 0
+    refusing.broken = 100
+    with pytest.raises(Unavailable):
+        read(storage, upload)
+
+
 def test_a_request_that_the_client_of_the_store_does_not_send_is_a_refusal(store: Store) -> None:
     """boto3 finds a mistake by itself."""
     storage = S3Storage("no/bucket", **store.options)

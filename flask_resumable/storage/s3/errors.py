@@ -23,12 +23,15 @@ try:
     from botocore.exceptions import BotoCoreError
     from botocore.exceptions import ClientError
     from botocore.exceptions import EndpointConnectionError
+    from botocore.exceptions import IncompleteReadError
     from botocore.exceptions import ParamValidationError
+    from botocore.exceptions import ResponseStreamingError
 except ImportError as error:
     raise ConfigurationError('S3Storage needs boto3: pip install "Flask-Resumable[s3]".') from error
 
 __all__ = ["boto3", "BotoCoreError", "ClientError", "Config", "EndpointConnectionError"]
 
+READ_ERRORS = (IncompleteReadError, ResponseStreamingError)  # a response has broken off
 _MISSING = ("NoSuchKey", "NoSuchUpload", "404", "NotFound")  # stores use different codes
 _CHANGED = ("InvalidPart", "InvalidPartOrder")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")

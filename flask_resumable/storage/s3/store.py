@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import closing
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +29,7 @@ from .errors import boto3
 from .errors import ClientError
 from .errors import code_of
 from .errors import Config
+from .errors import READ_ERRORS
 from .parameters import check_parameters
 from .parameters import for_helpers
 from .parameters import for_objects
@@ -46,6 +49,7 @@ _CONFIG: Mapping[str, Any] = {
 
 # The properties that a copy keeps, by the names of the client's parameters.
 _PROPERTIES = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
+_READS = 3  # attempts to read an object. boto3 tries again by itself only until the response begins.
 _TAKES_ANY_PARTS = (".amazonaws.com", ".amazonaws.com.cn")
 _HAS_REGION = re.compile(
     r"s3[.-](?:dualstack\.)?([a-z]{2,3}(?:-[a-z]+)*-[0-9]+)\.(?:amazonaws\.com(?:\.cn)?|backblazeb2\.com|wasabisys\.com)"
@@ -163,9 +167,7 @@ class S3Store(ObjectStore):
             return b""
         with asking("get_object", key):
             try:
-                wanted = f"bytes={start}-{stop - 1}"
-                with self.client.get_object(Bucket=self.name, Key=key, Range=wanted)["Body"] as stream:
-                    content: bytes = stream.read()
+                content = self._content(Key=key, Range=f"bytes={start}-{stop - 1}")
             except ClientError as error:
                 if code_of(error) == "InvalidRange":
                     raise Missing from error
@@ -175,8 +177,19 @@ class S3Store(ObjectStore):
         return content
 
     def read(self, key: str) -> bytes:
-        with asking("get_object", key), self.client.get_object(Bucket=self.name, Key=key)["Body"] as stream:
-            content: bytes = stream.read()
+        with asking("get_object", key):
+            return self._content(Key=key)
+
+    def _content(self, **arguments: str) -> bytes:
+        for _ in range(_READS - 1):
+            with suppress(*READ_ERRORS):
+                return self._read(**arguments)
+        return self._read(**arguments)
+
+    def _read(self, **arguments: str) -> bytes:
+        # As a context manager, the body would be the stream below it, with the errors of another library.
+        with closing(self.client.get_object(Bucket=self.name, **arguments)["Body"]) as body:
+            content: bytes = body.read()
             return content
 
     def head(self, key: str) -> ObjectInfo | None:
