@@ -13,7 +13,7 @@ from proof.campaign import Campaign
 
 # In the order in which they run: the name, its module, and what it does.
 CAMPAIGNS: dict[str, tuple[str, str]] = {
-    "soak": ("proof.soak.campaign", "200 clients for an hour, while nodes, database, disk and clocks fail"),
+    "soak": ("proof.soak.campaign", "200 clients for an hour, and on S3, while nodes, database, store and clocks fail"),
     "hostile": ("proof.hostile.campaign", "fuzzing of forms, header fields and whole requests"),
     "mutation": ("proof.mutation.campaign", "small changes to the rules, each of which must make a test fail"),
     "models": ("proof.models", "a state machine over HTTP, whose answers are compared with a model"),
