@@ -128,6 +128,9 @@ def test_its_container_files_are_sound(box: Path) -> None:
     known = set(re.findall(r"^(\w+)=", (box / ".env").read_text(), re.MULTILINE))
     assert set(re.findall(r"\$\{(\w+)", text)) == known
     assert re.findall(r'^ +- "([\d.:]+)"$', text, re.MULTILINE) == ["127.0.0.1:8080:8080"]
+    (patience,) = map(int, re.findall(r"stop_grace_period: (\d+)s", text))
+    (graceful,) = map(int, re.findall(r"^graceful_timeout = (\d+)", (box / "gunicorn.conf.py").read_text(), re.M))
+    assert patience > graceful
 
 
 @pytest.mark.live
