@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -162,6 +164,20 @@ def test_the_changelog_has_this_version() -> None:
     released = [name for name, line in headings if re.fullmatch(r"Released \d{4}-\d\d-\d\d", line)]
     assert all(line == "Unreleased" for name, line in headings if name not in released)
     assert PROJECT["version"].partition(".dev")[0] in (released[0], headings[0][0])
+
+
+def test_the_text_of_a_release(tmp_path: Path) -> None:
+    """It is the section of the changelog, with links that lead to the files of the tag."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    commands = workflow["jobs"]["upload"]["steps"][-1]["run"].partition("gh release")[0]
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    environ = {**os.environ, "GITHUB_REF_NAME": f"v{PROJECT['version']}", "GITHUB_REPOSITORY": "someone/something"}
+    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, env=environ, check=True)
+    text = (tmp_path / "notes.md").read_text()
+    assert text.strip().startswith("Released ") and "\n## " not in text
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    pages = f"https://github.com/someone/something/blob/v{PROJECT['version']}/"
+    assert links and all(link.startswith(pages) for link in links)
 
 
 @cache
