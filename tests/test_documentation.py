@@ -151,6 +151,15 @@ def test_the_page_of_errors_has_the_statuses_of_the_protocols() -> None:
         assert missing <= {"UploadCompleted", "BeyondLength"}, missing
 
 
+def test_the_page_about_http_has_the_statuses_of_the_protocols() -> None:
+    """The table below each protocol's requests has each status that one of its errors can become."""
+    sections = TEXTS["http.md"].split("\n## ")[1:]
+    for section, table in zip(sections, (tus_errors.STATUS, flow_errors.STATUS, ietf_errors.STATUS), strict=True):
+        listed = re.findall(r"^\| ([0-9, ]+) \|", section, re.M)
+        statuses = {int(status) for cell in listed for status in cell.split(", ")}
+        assert set(table.values()) <= statuses, section.partition("\n")[0]
+
+
 @pytest.mark.slow
 def test_the_tutorial_works(tmp_path: Path) -> None:
     """All of its files in one folder, and its own tests."""
