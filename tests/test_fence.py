@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -287,8 +288,15 @@ def test_marks_of_chunks(fence: Fence) -> None:
 def test_nobody_waits_for_a_chunk_for_ever(
     fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch, kind: type[ChunkLock]
 ) -> None:
-    """After the time that a client has patience for, it is told that another request has it."""
+    """After the time that a client has patience for, it is told that another request has it. It does not spin."""
     monkeypatch.setattr(fences, "chunk_lock", kind)
+    slept: list[float] = []
+
+    def sleep(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        slept.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(fences, "_PATIENCE", 0.02)
     with closing(Fence.open(path)) as other:
         with other.alone_at(7):
@@ -298,6 +306,7 @@ def test_nobody_waits_for_a_chunk_for_ever(
                 pass
         with fence.alone_at(7):
             pass
+    assert 2 <= len(slept) <= 20 and {*slept} == {0.005}
 
 
 def test_a_chunk_is_got_by_who_waits(fence: Fence, path: str) -> None:

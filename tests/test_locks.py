@@ -187,6 +187,48 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(path: str, m
     newcomer.release()
 
 
+def test_locks_leave_no_descriptor_behind(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a chunk was free, was not, was free again meanwhile, or cannot be locked at all."""
+    before = len(os.listdir("/dev/fd"))
+    holder, newcomer = LockFile(-1, path, 7), LockFile(-1, path, 7)
+    assert holder.take() and not newcomer.take()
+    flock = fcntl.flock
+
+    def wait_for_the_holder(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        holder.release()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", wait_for_the_holder)
+    assert newcomer.take()
+    newcomer.release()
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", lambda descriptor, operation: os.read(-1, 1))
+        with pytest.raises(OSError):
+            newcomer.take()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_lock_whose_file_is_gone_is_released(path: str) -> None:
+    """``delete_expired`` may have removed it. Another error of the disk does not keep the lock either."""
+    before = len(os.listdir("/dev/fd"))
+    lock = LockFile(-1, path, 7)
+    assert lock.take()
+    os.unlink(f"{path}.7")
+    lock.release()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_others_may_use_a_lock_as_far_as_the_umask_allows(path: str) -> None:
+    """They need to read and write its file; nobody needs to execute it."""
+    before = os.umask(0o020)
+    try:
+        assert LockFile(-1, path, 7).take()
+    finally:
+        os.umask(before)
+    assert os.stat(f"{path}.7").st_mode & 0o777 == 0o646
+
+
 @pytest.mark.slow
 def test_all_processes_of_this_machine_choose_the_same_kind(path: str) -> None:
     """Else they would not keep each other out."""
