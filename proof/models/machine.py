@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import ClassVar
+from typing import NamedTuple
 from urllib.parse import urlencode
 from urllib.parse import urljoin
 
@@ -43,6 +44,18 @@ nodes = st.sampled_from([0, 1])
 owners = st.sampled_from(["ann", "bob"])
 dialects = st.sampled_from(["tus", "tus", "3", "6", "10"])
 pieces = st.integers(1, 40)
+
+
+class Wanted(NamedTuple):
+    """What a client creates: an upload of this size, with the first bytes of its content or without."""
+
+    size: int
+    piece: int | None
+    dialect: str
+    kind: str
+    cut: int | None = None
+    deferred: bool = False
+    key: str | None = None
 
 
 class Held:
@@ -193,25 +206,14 @@ class Machine(RuleBasedStateMachine):
         known = self.keys.get((owner, key)) if key is not None else None
         if known is not None:
             size, piece, deferred, dialect = len(known.content), None, False, "tus"
-        return self.made(node, owner, size, piece, cut, deferred, key, dialect, "whole", known)
+        return self.made(node, owner, Wanted(size, piece, dialect, "whole", cut, deferred, key), known)
 
     @rule(targets=(parts, uploads), node=nodes, owner=owners, size=st.integers(0, 20), piece=st.none() | pieces)
     def create_part(self, node: int, owner: str, size: int, piece: int | None) -> object:
-        return self.made(node, owner, size, piece, None, False, None, "tus", "part", None)
+        return self.made(node, owner, Wanted(size, piece, "tus", "part"), None)
 
-    def made(
-        self,
-        node: int,
-        owner: str,
-        size: int,
-        piece: int | None,
-        cut: int | None,
-        deferred: bool,
-        key: str | None,
-        dialect: str,
-        kind: str,
-        known: Upload | None,
-    ) -> object:
+    def made(self, node: int, owner: str, wanted: Wanted, known: Upload | None) -> object:
+        size, piece, dialect, kind, cut, deferred, key = wanted
         content = content_of(len(self.all), size) if known is None else known.content
         body = content[: piece or 0]
         cut = None if not body or cut is None else min(cut, len(body) - 1)
