@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
+from datetime import timedelta
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,18 @@ def test_an_upload_continues(app: Flask, raise_fence: Callable[[int], None], pro
         if offset == 3000:
             statuses.append(client.append(sent.url, CONTENT[offset:], offset=offset, last=True).status_code)
     assert client.offset(sent.url) == len(CONTENT), statuses
+
+
+@pytest.mark.parametrize("number", [100, CLOSED])
+def test_the_first_question_is_answered(app: Flask, raise_fence: Callable[[int], None], number: int) -> None:
+    """Also if the record still has an older claim, whose request is gone with the power."""
+    client = UploadClient(app.test_client())
+    sent = client.create(len(CONTENT))
+    client.append(sent.url, CONTENT[:3000], offset=0)
+    now = datetime.now(UTC)
+    app.extensions["resumable"].repository.claim(sent.url.rpartition("/")[2], now=now, until=now - timedelta(seconds=1))
+    raise_fence(number)
+    assert client.offset(sent.url) == 3000
 
 
 @pytest.mark.parametrize("chunk_size", [1000, 90_000])

@@ -427,7 +427,12 @@ class Claims:
         upload = claimed.upload
         if self._progress is None or upload.client_key is not None or upload.is_final:
             return
-        offset = self._progress.recover(upload, claimed.claim.fence)
+        try:
+            offset = self._progress.recover(upload, claimed.claim.fence)
+        except ClaimLost:
+            # If a power failure has taken the newest claims from the record, the fence is ahead of it, not of us.
+            self._progress.lower_fence(upload, lambda: self._newest(upload))
+            offset = self._progress.recover(upload, claimed.claim.fence)
         if offset > upload.offset:
             claimed.save(advanced(upload, offset))
 
