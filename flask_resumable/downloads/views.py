@@ -103,6 +103,10 @@ def _from_path(path: Path, upload: Upload, content_type: str, *, is_inline: bool
         )
     except OSError as error:  # a disk is away, or somebody has removed the file
         raise Unavailable("This file cannot be read right now; try again later.") from error
+    if response.status_code == 412:  # Werkzeug would send the file along
+        response.close()
+        response.headers.pop("X-Sendfile", None)
+        response.set_data(b"")
     if "X-Sendfile" in response.headers:  # web servers decode it
         response.headers["X-Sendfile"] = quote(os.fsencode(os.path.abspath(path)))
     response.headers.setdefault("Accept-Ranges", "bytes")  # older versions of Werkzeug say so only for ranges

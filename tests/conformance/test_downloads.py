@@ -146,6 +146,18 @@ def test_an_unchanged_file_is_not_sent_again(open_server: Server) -> None:
     assert tus.get(url, {"If-None-Match": '"another"'}).data == CONTENT
 
 
+@pytest.mark.parametrize("by_web_server", [False, True])
+def test_a_condition_that_fails_gets_no_file(open_server: Server, by_web_server: bool) -> None:
+    """If-Match with another ETag answers 412, with nothing of the file, whoever sends files."""
+    open_server.app.config["USE_X_SENDFILE"] = by_web_server
+    tus = open_server.tus
+    url = tus.upload(CONTENT, named())
+    response = tus.get(url, {"If-Match": '"another"'})
+    assert (response.status_code, response.data) == (412, b"")
+    assert "X-Sendfile" not in response.headers
+    assert tus.get(url, {"If-Match": tus.get(url).headers["ETag"]}).status_code == 200
+
+
 def test_a_download_resumes_only_the_same_file(open_server: Server) -> None:
     """If-Range with the ETag continues; with another one the whole file comes."""
     tus = open_server.tus
