@@ -398,6 +398,7 @@ class FlaskResumable(Generic[UploadT]):
         and compares the clocks and the free space. Then it looks for what has been left undone.
 
         :param quick: Leave out the search for what has been left undone, so that a probe can call this often.
+        :return: A :class:`~flask_resumable.core.health.CheckResult` for each thing that was checked.
         """
         return [*run_checks(current_state().service, quick=quick)]
 

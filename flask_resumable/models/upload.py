@@ -56,6 +56,8 @@ class Upload(Protocol):
 
             album = upload.metadata.get("album")
             thumbnail = upload.metadata.value_bytes("thumbnail")  # a value that is not text
+
+        See :class:`~flask_resumable.core.metadata.UploadMetadata`. Spec: tus 1.0 "Upload-Metadata".
         """
         ...
 
@@ -112,12 +114,12 @@ class Upload(Protocol):
 
     @property
     def is_partial(self) -> bool:
-        """Whether this is a partial upload (tus concatenation)."""
+        """Whether this is a partial upload. Spec: tus 1.0 "Concatenation"."""
         ...
 
     @property
     def is_final(self) -> bool:
-        """Whether this is a final upload, made of partial ones (tus concatenation)."""
+        """Whether this is a final upload, made of partial ones. Spec: tus 1.0 "Concatenation"."""
         ...
 
     @property
