@@ -1,6 +1,7 @@
 """The store under test: moto's server, or with ``S3_SERVER=ceph`` Ceph's gateway (``make test-s3-ceph``).
 
-``S3_SERVER=versitygw`` takes the Versity gateway, if that is installed.
+``S3_SERVER=versitygw`` takes the Versity gateway, if that is installed, and ``S3_SERVER=http://127.0.0.1:9000`` a store
+that runs there, with ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from tests.prerequisites import require_module
 
 from .ceph import Ceph
 from .moto import Moto
+from .running import Running
 from .versity import Versity
 
 KIB = 1024
-Server = Moto | Ceph | Versity
+Server = Moto | Ceph | Versity | Running
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         store: Server = Ceph(home)
     elif os.environ.get("S3_SERVER") == "versitygw":
         store = Versity(home)
+    elif os.environ.get("S3_SERVER", "").startswith("http://"):
+        store = Running(home)
     else:
         store = Moto(home)
     try:
