@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proof.mutation import campaign
 from proof.mutation.campaign import modules
 from proof.mutation.campaign import mutate
 from proof.mutation.campaign import PACKAGE
@@ -25,6 +27,34 @@ def test_explained_mutants_are_of_code_that_exists() -> None:
         assert module in modules()
         assert before.startswith("- ") and after.startswith("+ ") and reason
         assert before == "- (nothing)" or before[2:] in code, key
+
+
+def _outcome(kind: str, key: str) -> dict[str, Any]:
+    return {"outcome": kind, "key": key, "module": key.partition(" ")[0], "tests": 3, "of": 4, "by": "tests/test_x.py"}
+
+
+def test_what_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A survivor without a reason, and a reason that is not needed."""
+    monkeypatch.setattr(
+        campaign, "explained", lambda: {"core/a.py f\n- 1\n+ 2": "Why.", "core/a.py f\n- 3\n+ 4": "Why."}
+    )
+    outcomes = [
+        _outcome("killed", "core/a.py f\n- 5\n+ 6"),
+        _outcome("timeout", "core/a.py f\n- 6\n+ 7"),
+        _outcome("survived", "core/a.py f\n- 1\n+ 2"),
+    ]
+    found = campaign.judged(outcomes)
+    assert found.faults == []
+    assert found.figures == ["core: 3 mutants: 1 explained, 1 killed, 1 timeout"]
+    assert [fault[:22] for fault in campaign.judged(outcomes, whole=["core/a.py"]).faults] == ["a reason for a mutant "]
+    for kind, key in (
+        ("survived", "core/a.py f\n- 7\n+ 8"),
+        ("not reached", "core/a.py f\n- 7\n+ 8"),
+        ("broken", "core/a.py f\n- 7\n+ 8"),
+        ("killed", "core/a.py f\n- 3\n+ 4"),
+    ):
+        (fault,) = campaign.judged([*outcomes, _outcome(kind, key)]).faults
+        assert fault.startswith(kind) and fault.endswith(key)
 
 
 @pytest.mark.slow

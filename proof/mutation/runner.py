@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
@@ -103,24 +104,29 @@ class Run:
     def run(self) -> None:
         """Measure, then run mutants, and write a line for each."""
         reach = self._measured()
-        mutants = self._mutants()
-        print(f"{len(reach.seconds)} tests, {len(mutants)} mutants", flush=True)
+        print(f"{len(reach.seconds)} tests", flush=True)
         with (self._folder / "results.jsonl").open("a") as results:
-            for outcome in in_forks((self._job(mutant, reach) for mutant in mutants), PROCESSES, self._home):
+            for outcome in in_forks((self._job(mutant, reach) for mutant in self._mutants()), PROCESSES, self._home):
                 results.write(json.dumps(outcome) + "\n")
                 results.flush()
 
-    def _mutants(self) -> list[Mutant]:
-        mutants = [mutant for module in self._orders.modules for mutant in mutants_of(PACKAGE / module, module)]
-        if self._orders.keys is not None:
-            keys = set(self._orders.keys)
-            mutants = [mutant for mutant in mutants if mutant.key in keys]
-        done = set(self._orders.done)
-        mutants = [mutant for mutant in mutants if mutant.key not in done]
-        if self._orders.sample is not None and self._orders.sample < len(mutants):
-            chosen = random.Random(self._orders.seed).sample(range(len(mutants)), self._orders.sample)
-            mutants = [mutants[at] for at in sorted(chosen)]
-        return mutants
+    def _mutants(self) -> Iterator[Mutant]:
+        """The mutants of one module after another, because making them takes time."""
+        if self._orders.sample is None:
+            for module in self._orders.modules:
+                yield from self._mutants_of(module)
+            return
+        mutants = [mutant for module in self._orders.modules for mutant in self._mutants_of(module)]
+        size = min(self._orders.sample, len(mutants))
+        for at in sorted(random.Random(self._orders.seed).sample(range(len(mutants)), size)):
+            yield mutants[at]
+
+    def _mutants_of(self, module: str) -> list[Mutant]:
+        keys, done = self._orders.keys, set(self._orders.done)
+        if keys is not None and not any(key.startswith(f"{module} ") for key in keys):
+            return []
+        mutants = [mutant for mutant in mutants_of(PACKAGE / module, module) if mutant.key not in done]
+        return mutants if keys is None else [mutant for mutant in mutants if mutant.key in keys]
 
     # --- which tests ---
 
