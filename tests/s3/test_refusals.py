@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flask_resumable.core.concat import Concat
+from flask_resumable.errors import ConfigurationError
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import StorageRefuses
 from flask_resumable.errors import TooLarge
@@ -315,6 +316,27 @@ def test_a_refusal_that_does_not_pass_is_told_and_not_repeated(
     assert server.receipts(path) == [SHA256]
     assert store.kept() == {store.prefix + id_of(path)}
     assert store.content(store.prefix + id_of(path)) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "XAdminUserNotFound", ConfigurationError),
+        (403, "MadeUpByTheStore", ConfigurationError),
+        (400, "MadeUpByTheStore", ConfigurationError),
+        (400, "IncompleteBody", Unavailable),
+        (425, "MadeUpByTheStore", Unavailable),
+    ],
+)
+def test_the_check_tells_what_passes_from_what_does_not(
+    store: Store, refusing: RefusingStore, status: int, code: str, kind: type[Exception]
+) -> None:
+    """Whatever a store calls it: an app with a wrong key does not start, and one whose store is busy does."""
+    storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": refusing.url})
+    refusing.refusals["begin"] = Refusal(status, code)
+    with pytest.raises(kind) as caught:
+        storage.check_access()
+    assert kind is Unavailable or code in str(caught.value)
 
 
 @pytest.mark.live

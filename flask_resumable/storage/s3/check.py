@@ -13,12 +13,14 @@ from .errors import BotoCoreError
 from .errors import ClientError
 from .errors import code_of
 from .errors import EndpointConnectionError
+from .errors import may_pass
 from .store import S3Store
 
 _ADVICE = {
     "NoSuchBucket": "There is no such bucket: create it, or check its name, the region and the endpoint.",
     "404": "There is no such bucket: create it, or check its name, the region and the endpoint.",
     "InvalidAccessKeyId": "The store does not know this access key: check it, and the endpoint.",
+    "XAdminUserNotFound": "The store does not know this access key: check it, and the endpoint.",  # Versity's gateway
     "SignatureDoesNotMatch": "The secret key does not match this access key, or the region is wrong.",
     "AccessDenied": "This key may not list, write or upload parts in this bucket: allow it; docs/s3.md has the policy.",
     "403": "This key may not use this bucket: allow it; docs/s3.md has the policy.",
@@ -65,9 +67,14 @@ def check(bucket: S3Store, prefix: str) -> datetime | None:
         bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=multipart)
     except (BotoCoreError, ClientError, ValueError) as error:
         code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
-        if code not in _ADVICE and not _is_unknown_host(error):
+        if code in _ADVICE:
+            advice = _ADVICE[code]
+        elif _is_unknown_host(error):
+            advice = "There is no host of this name: check endpoint_url."
+        elif isinstance(error, ClientError) and not may_pass(error):
+            advice = "The store refuses this, and trying again does not help: look this code up in its documentation."
+        else:
             raise Unavailable from error
-        advice = _ADVICE.get(code, "There is no host of this name: check endpoint_url.")
         raise ConfigurationError(f"The bucket {bucket.name!r} cannot be used ({code}). {advice}") from error
     return _date(listed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
