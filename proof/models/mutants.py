@@ -30,12 +30,16 @@ from flask_resumable.storage.local.storage import LocalStorage
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake."""
+    """One mistake.
+
+    :param rules: The rules of the machine in which it shows. Among all others, a search for it would take an hour.
+    """
 
     what: str
     place: Any  # a class or a module
     name: str
     made: Callable[[Any], Any]  # from the attribute, what takes its place
+    rules: frozenset[str] = frozenset()  # all, if there are none
 
     def apply(self) -> None:
         """Make it for good."""
@@ -132,17 +136,25 @@ def _no_lock(original: Any) -> Any:
     return held
 
 
+CONTENT = frozenset({"create", "write", "look", "download"})
+HANGING = CONTENT | {"hang", "hang_on", "go_on", "take_over", "disturb", "kill"}
+TIME = CONTENT | {"wait", "clean"}
+JOINING = frozenset({"create_part", "write", "concatenate", "download"})
+CHUNKS = frozenset({"choose_file", "send_chunk", "ask_for_chunk", "cancel_file"})
+REMOVAL = CONTENT | {"delete", "clean"}
+
 MUTANTS: dict[str, Mutant] = {
     "bytes": Mutant("the offset is saved without the bytes", transfer._Transfer, "_store", _store_nothing),
     "save": Mutant("an offset is answered and not saved", Records, "save", _saves_nothing),
     "cut": Mutant("what came before a cut is lost", transfer._Transfer, "run", _cut_is_lost),
-    "offset": Mutant("content at any offset is taken", rules, "begin", _any_offset),
-    "checksum": Mutant("checksums are not compared", Checksum, "check", lambda _: lambda self, hasher: None),
+    "offset": Mutant("content at any offset is taken", rules, "begin", _any_offset, CONTENT),
+    "checksum": Mutant("checksums are not compared", Checksum, "check", lambda _: lambda self, hasher: None, CONTENT),
     "unguarded": Mutant(
         "content counts before its checksum is compared",
         rules.Write,
         "is_guarded",
         lambda _: property(lambda self: False),
+        CONTENT,
     ),
     "length": Mutant("a length may be declared again", rules, "_declare_length", _redeclare),
     "early": Mutant("an upload is complete one byte early", Upload, "is_ready", _one_byte_early),
@@ -152,36 +164,44 @@ MUTANTS: dict[str, Mutant] = {
         "is_visible_to",
         lambda _: lambda self, owner: self.status not in LEAVING,
     ),
-    "expired": Mutant("what has expired is answered", Upload, "is_expired", lambda _: lambda self, now: False),
-    "lifetime": Mutant("uploads expire in half the time", Limits, "expiry", _too_early),
+    "expired": Mutant("what has expired is answered", Upload, "is_expired", lambda _: lambda self, now: False, TIME),
+    "lifetime": Mutant("uploads expire in half the time", Limits, "expiry", _too_early, TIME),
     "twice": Mutant("on_complete is called twice", Lifecycle, "_finish", _call_again),
-    "fence": Mutant("a writer that lost its claim writes on", Fence, "held", _no_lock),
-    "claim": Mutant("a request that lost its claim saves", Records, "save", _save_anyway),
+    "fence": Mutant("a writer that lost its claim writes on", Fence, "held", _no_lock, HANGING),
+    "claim": Mutant("a request that lost its claim saves", Records, "save", _save_anyway, HANGING),
     "look": Mutant(
         "HEAD stops the request that receives content",
         Takeover,
         "look",
         lambda _: lambda self, upload: self.make_way(None, upload),
+        HANGING,
     ),
     "409": Mutant(
         "content at a wrong offset stops the request that receives content",
         Takeover,
         "make_way",
         lambda original: lambda self, at, upload: original(self, None, upload),
+        HANGING,
     ),
     "recover": Mutant(
         "what a killed process has written is forgotten",
         LocalStorage,
         "recover",
         lambda _: lambda self, upload, fence: upload.offset,
+        HANGING,
     ),
-    "delete": Mutant("removed uploads leave their bytes", LocalStorage, "delete", lambda _: lambda self, upload: None),
-    "key": Mutant("Idempotency-Key is ignored", service, "request_key_of", lambda _: lambda creation, owner: None),
+    "delete": Mutant(
+        "removed uploads leave their bytes", LocalStorage, "delete", lambda _: lambda self, upload: None, REMOVAL
+    ),
+    "key": Mutant(
+        "Idempotency-Key is ignored", service, "request_key_of", lambda _: lambda creation, owner: None, CONTENT
+    ),
     "order": Mutant(
         "parts are joined in the wrong order",
         Lifecycle,
         "parts_of",
         lambda original: lambda self, upload, **how: original(self, upload, **how)[::-1],
+        JOINING,
     ),
-    "tombstone": Mutant("a late chunk brings a file back", service.UploadService, "__init__", _forget),
+    "tombstone": Mutant("a late chunk brings a file back", service.UploadService, "__init__", _forget, CHUNKS),
 }

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck
 from hypothesis import Phase
 from hypothesis import seed as seeded
 from hypothesis import settings
+from hypothesis.stateful import RULE_MARKER
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.folders import quick_folder
@@ -36,13 +37,27 @@ GENERATE = (Phase.generate,)
 SHRINK = (Phase.generate, Phase.shrink)
 
 
-def search(worlds: Sequence[World], *, seed: int, examples: int, steps: int, shrinks: bool = True) -> None:
-    """Try so many examples. The first that fails is shrunk and raised, with everything that was said as notes."""
+def search(
+    worlds: Sequence[World],
+    *,
+    seed: int,
+    examples: int,
+    steps: int,
+    shrinks: bool = True,
+    rules: frozenset[str] = frozenset(),
+) -> None:
+    """Try so many examples. The first that fails is shrunk and raised, with everything that was said as notes.
+
+    :param rules: The names of those to use; all by default.
+    """
 
     class Example(Machine):
         pass
 
     Example.worlds = worlds
+    for name, method in vars(Machine).items():
+        if rules and name not in rules and hasattr(method, RULE_MARKER):
+            setattr(Example, name, _no_rule(method))
     run_state_machine_as_test(
         seeded(seed)(Example),
         settings=settings(
@@ -56,6 +71,11 @@ def search(worlds: Sequence[World], *, seed: int, examples: int, steps: int, shr
             report_multiple_bugs=False,
         ),
     )
+
+
+def _no_rule(method: Callable[..., object]) -> Callable[..., object]:
+    """What other rules can call, but Hypothesis cannot."""
+    return lambda *values, **named: method(*values, **named)
 
 
 @dataclass
@@ -82,11 +102,19 @@ class Found:
         return "\n".join(getattr(self.error, "__notes__", ()))
 
 
-def tried(worlds: Sequence[World], *, seed: int, examples: int, steps: int, shrinks: bool = True) -> Found:
+def tried(
+    worlds: Sequence[World],
+    *,
+    seed: int,
+    examples: int,
+    steps: int,
+    shrinks: bool = True,
+    rules: frozenset[str] = frozenset(),
+) -> Found:
     """Search, and return what came of it."""
     before, began, error = dict(Machine.counts), time.monotonic(), None
     try:
-        search(worlds, seed=seed, examples=examples, steps=steps, shrinks=shrinks)
+        search(worlds, seed=seed, examples=examples, steps=steps, shrinks=shrinks, rules=rules)
     except Exception as failure:  # an assertion of the machine, or what it ran into
         error = failure
     done = {name: count - before[name] for name, count in Machine.counts.items()}
@@ -98,7 +126,8 @@ def hunted(name: str, *, seed: int) -> Found:
     done = Found(0, 0, 0, 0.0, None)
     with in_process() as worlds, MUTANTS[name].applied():
         for more in range(SEARCHES):
-            found = tried(worlds, seed=seed + more, examples=30, steps=25, shrinks=False)
+            rules = MUTANTS[name].rules
+            found = tried(worlds, seed=seed + more, examples=30, steps=25, shrinks=False, rules=rules)
             done = Found(
                 done.examples + found.examples,
                 done.steps + found.steps,
