@@ -93,8 +93,11 @@ class Found:
         """What failed, in a line."""
         if self.error is None:
             return None
-        lines = str(self.error).splitlines() or [""]
-        return f"{type(self.error).__name__}: {lines[0]}"
+        first = self.error
+        while isinstance(first.__context__, AssertionError):  # what failed at the end came of it
+            first = first.__context__
+        lines = str(first).splitlines() or [""]
+        return f"{type(first).__name__}: {lines[0]}"
 
     @property
     def example(self) -> str:
