@@ -182,6 +182,20 @@ def test_the_other_blocks_of_the_docs_are_sound(tmp_path: Path, certificate: Cer
     assert done.returncode == 0 and "[warn]" not in done.stderr, done.stderr
 
 
+def test_the_script_that_tries_a_deployment_sends_a_file(serve: Serve, proxy: MakeProxy, tmp_path: Path) -> None:
+    """And says how far it is."""
+    require_program("curl", "apt-get install curl")
+    server = serve("gevent")
+    (script,) = (text for text in blocks((ROOT / "docs" / "servers.md").read_text(), "sh") if "# slowly.sh" in text)
+    (tmp_path / "movie.mp4").write_bytes(CONTENT[:300_000])
+    url = f"http://127.0.0.1:{proxy(server).port}/files/"
+    command = ["sh", "-c", script, "slowly.sh", url, "movie.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "204, 300000 of 300000\n", done.stderr
+    ((upload_id,),) = server.query("SELECT id FROM upload")
+    assert server.finished(f"/files/{upload_id}").read_bytes() == CONTENT[:300_000]
+
+
 # --- restarts ---
 
 
