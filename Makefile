@@ -139,4 +139,4 @@ demo/node_modules/.installed: demo/package.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build docs/_build dist *.egg-info demo/node_modules tests/browser/node_modules bench/peers/node_modules bench/peers/bin
+	rm -rf $(VENV) $(OLDEST) build docs/_build dist *.egg-info demo/node_modules tests/browser/node_modules tests/browser/widgets/node_modules bench/peers/node_modules bench/peers/bin
