@@ -27,7 +27,7 @@ def app_of(text: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
 
     monkeypatch.setattr(Flask, "__init__", make)
     names: dict[str, Any] = {"__name__": "app"}
-    exec(code, names)
+    exec(compile(code, "app.py", "exec", dont_inherit=True), names)
     app: Flask = names["app"]
     return app
 
@@ -40,6 +40,31 @@ def test_max_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (f"HTTP/1.1 {response.status}", response.text.strip()) == (told[1], told[-1])
     assert Tus(client, headers={"X-User": "alice"}).create(50_000_000).status_code == 201
     refused(Tus(client, headers={"X-User": "alice"}).create(50_000_001), 413)
+
+
+def test_space_for_finished_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user has a row with what is used, which goes up and down with the files."""
+    app = app_of("User.space", tmp_path, monkeypatch)
+    user = app.extensions["resumable"].repository.model.metadata.tables["user"]
+    db = app.extensions["sqlalchemy"]
+    with app.app_context():
+        db.session.execute(user.insert().values(id=7, space=10, used=0))
+        db.session.commit()
+
+    def used() -> int:
+        with app.app_context():
+            return int(db.session.scalar(user.select().with_only_columns(user.c.used)))
+
+    refused(Tus(app.test_client()).create(5), 401)
+    tus = Tus(app.test_client(), headers={"X-User": "7"})
+    url = tus.upload(b"12345678")
+    assert used() == 8
+    refused(tus.create(3), 413)
+    tus.request("DELETE", url)
+    assert used() == 0
+    tus.upload(b"123")
+    with app.app_context():
+        db.engine.dispose()
 
 
 def test_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

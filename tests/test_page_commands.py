@@ -26,6 +26,7 @@ PAGES = [
     ("docs/ietf.md", "curl"),
     ("docs/repeated-requests.md", "curl"),
     ("docs/scripts.md", "curl"),
+    ("docs/errors.md", "curl"),
 ]
 SETUP = re.compile(r"^\$ (python3 |pip |gunicorn |npm |mkdir |\. ).*\n", re.MULTILINE)  # other tests do this
 

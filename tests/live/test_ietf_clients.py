@@ -108,7 +108,7 @@ def test_the_guides_commands_for_curl_work(shared: Serve) -> None:
     placeholder = "6d1c3c2b7d3f4f6e8a9b0c1d2e3f4a5b"
     paths: list[str] = []
     for command in commands:
-        line = command.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{server.port}")
+        line = command.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{server.port}")
         run = f"{curl} -sS {line.replace(placeholder, paths[-1] if paths else '')}"
         done = subprocess.run(["sh", "-c", run], cwd=server.home, capture_output=True, text=True, timeout=PATIENCE)
         assert re.match(r"HTTP/1.1 (100 Continue\s+HTTP/1.1 )?20[014] ", done.stdout), (done.stdout, done.stderr)

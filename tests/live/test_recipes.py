@@ -280,9 +280,8 @@ def test_thumbnails_are_made(tmp_path: Path, stack: ExitStack) -> None:
 
     recipe = Recipe(tmp_path, stack)
     section = PAGE.partition("\n## Thumbnails")[2]
-    job = re.findall(r"^```python\n(def process.*?)^```$", section, re.M | re.S)[0]
-    more = f"\nfrom pathlib import Path\nfrom thumbnails import make_thumbnail\n{job}"
-    recipe.write("app.py", code_of("An outbox", "app.py") + more)
+    job = re.findall(r"^```python\n((?:from .*\n|\n)*def process.*?)^```$", section, re.M | re.S)[0]
+    recipe.write("app.py", f"{code_of('An outbox', 'app.py')}\n{job}")
     recipe.write("queueing.py", "def enqueue(upload_id): ...\n")
     recipe.write("thumbnails.py", code_of("Thumbnails", "thumbnails.py"))
     image = io.BytesIO()
