@@ -43,7 +43,7 @@ AVOIDED = {
 def _sentences(page: str) -> str:
     """A page without code, comments and targets of links; the lines keep their numbers."""
     for pattern in (r"^ *(`{3,}|:{3,})(?!\{).*?^ *\1 *$", r"<!--.*?-->", r"``.+?``|`[^`]+`", r"\]\([^)\s]*\)"):
-        page = re.sub(pattern, lambda found: "`" + "\n" * found[0].count("\n"), page, flags=re.DOTALL | re.MULTILINE)
+        page = re.sub(pattern, lambda found: "•" + "\n" * found[0].count("\n"), page, flags=re.DOTALL | re.MULTILINE)
     return page
 
 
@@ -106,6 +106,7 @@ def test_what_is_avoided_is_found(text: str) -> None:
         "A user who has logged in.",
         "Set `in order to` to `his`.",
         "```python\n# he is no model\n```\n",
+        "Run `a`:\n\n```console\n$ a\n```\n\nRun `b b`, then\n\n```console\n$ exec nginx nginx\n```\n",
     ],
 )
 def test_what_is_plain_is_left_alone(text: str) -> None:
