@@ -22,6 +22,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_resumable import FlaskResumable
 from flask_resumable.models import SQLAlchemyModel
 from flask_resumable.testing import UploadClient
+from tests.prerequisites import require_program
 from tests.prerequisites import require_script
 from tests.prerequisites import ROOT
 
@@ -88,6 +89,17 @@ def test_examples_import_what_they_use(page: Path) -> None:
         done = subprocess.run(command, input=code, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
         known |= set(names(code))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_can_be_parsed(page: Path, tmp_path: Path) -> None:
+    """Each example in JavaScript, in a page that has chosen a file and has a token."""
+    node = require_program("node", "apt-get install nodejs")
+    scripts = re.findall(r"^ *```js\n(.*?)^ *```", page.read_text(), re.M | re.S)
+    path = tmp_path / "script.mjs"
+    path.write_text("\n".join(f"async () => {{\n{textwrap.dedent(code)}\n}}" for code in scripts))
+    done = subprocess.run([node, "--check", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 APPS = [
