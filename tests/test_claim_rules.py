@@ -231,8 +231,18 @@ def test_a_request_that_begins_is_waited_for(site: Site) -> None:
 
 @pytest.mark.parametrize("quota", [None, Quota(uploads=2)])
 @pytest.mark.parametrize("is_free", [False, True])
-def test_a_new_upload_is_claimed_or_free(site: Site, is_free: bool, quota: Quota | None) -> None:
-    """As wished; the claim is known to others of this process while it lasts."""
+def test_a_new_upload_is_claimed_or_free(
+    site: Site, is_free: bool, quota: Quota | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As wished; the claim is known to others of this process while it lasts. What is free is not released."""
+    release = site.repository.release
+    released: list[Claim] = []
+
+    def note(claim: Claim) -> None:
+        released.append(claim)
+        release(claim)
+
+    monkeypatch.setattr(site.repository, "release", note)
     new = replace(UPLOAD, id="1" * 32, owner="a", fence=40)
     claimed = site.claims.add(new, is_free=is_free, quota=quota)
     saved = site.repository.get(new.id)
@@ -246,6 +256,7 @@ def test_a_new_upload_is_claimed_or_free(site: Site, is_free: bool, quota: Quota
     assert claimed.ended.is_set()
     assert site.claims.found(new.id, 41) is None
     assert site.repository.get(new.id).is_released
+    assert released == ([] if is_free else [claimed.claim])
 
 
 def test_a_new_upload_that_arrives_with_content_is_claimed_for_longer(site: Site) -> None:
@@ -445,8 +456,9 @@ def test_who_makes_way_is_replaced(site: Site) -> None:
     assert site.told.noted == [("took over", 2)]
 
 
-def test_nobody_is_asked_to_make_way_for_nothing(site: Site) -> None:
-    """A free upload is taken at once, and so is one whose holder is dead; a hook is not interrupted."""
+def test_nobody_is_asked_to_make_way_for_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A free upload is taken at once, and so is one whose holder is dead; a hook is not interrupted or waited for."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
 
     def make_way(upload: Upload) -> Upload:
         pytest.fail("was asked")

@@ -128,6 +128,19 @@ def test_the_keeper_has_no_thread_while_nothing_is_held(claims: Claims, monkeypa
         renewed.clear()
 
 
+def test_the_keeper_keeps_its_pace(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It renews three times in a lease, not more often, and does not keep its process from ending."""
+    keeper = LeaseKeeper(LEASE)
+    renewed: list[float] = []
+    monkeypatch.setattr(ClaimedUpload, "renew", lambda self: renewed.append(time.monotonic()))
+    began = time.monotonic()
+    with claims.take(ID) as claimed, keeper.keeping(claimed):
+        _eventually(lambda: len(renewed) >= 3)
+        thread = keeper._thread
+    assert thread is not None and thread.daemon
+    assert all(at - began >= count * LEASE.total_seconds() / 3 for count, at in enumerate(renewed, 1))
+
+
 def test_a_failed_release_is_no_failure(
     claims: Claims, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ class ClaimedUpload:
         self._renew_at = now()
         self._claimed_until: datetime | None = None
 
-    def begin(self, upload: Upload, claim: Claim, *, is_released: bool = False) -> None:
+    def begin(self, upload: Upload, claim: Claim, *, is_released: bool) -> None:
         """Start to hold an upload with this claim. ``upload`` may still show the previous one."""
         self.upload = upload
         self.claim = claim

@@ -56,7 +56,7 @@ def mutants_of(path: Path, module: str) -> list[Mutant]:
     wrapper.visit(visitor)
     positions = wrapper.resolve(PositionProvider)
     parents: Any = wrapper.resolve(ParentNodeProvider)
-    originals: dict[cst.FunctionDef, tuple[str, str]] = {}
+    originals: dict[cst.FunctionDef, tuple[str, str | None]] = {}
     seen: Counter[tuple[str, str, str]] = Counter()
     mutants, known = [], set()
     for mutation in visitor.mutations:
@@ -67,8 +67,10 @@ def mutants_of(path: Path, module: str) -> list[Mutant]:
         function = around[-1]
         if function not in originals:
             code = wrapper.module.code_for_node(function.with_changes(decorators=[], leading_lines=[]))
-            originals[function] = code, ast.dump(ast.parse(code))
+            originals[function] = code, _tree(code)
         original, tree = originals[function]
+        if tree is None:
+            continue
         changed = function.with_changes(decorators=[], leading_lines=[]).deep_replace(node, mutation.mutated_node)
         mutated = wrapper.module.code_for_node(changed)
         classes = [parent.name.value for parent in _upwards(function, parents) if isinstance(parent, cst.ClassDef)][
@@ -190,6 +192,14 @@ def _lines(node: cst.CSTNode, parents: Any, positions: Any) -> tuple[int, ...]:
     elif isinstance(body, cst.BaseSuite):
         last = max(first, positions[body].start.line - 1)
     return tuple(range(first, last + 1))
+
+
+def _tree(code: str) -> str | None:
+    """What a function does, in a form that can be compared; ``None`` if it does nothing, as in protocols."""
+    module = ast.parse(code)
+    body = module.body[0].body  # type: ignore[attr-defined]
+    is_empty = all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in body)
+    return None if is_empty else ast.dump(module)
 
 
 def _is_other(mutated: str, original: str) -> bool:

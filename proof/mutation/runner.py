@@ -142,10 +142,11 @@ class Run:
             path.write_text(json.dumps([json.loads(part.read_text()) for part in parts]))
         reach = Reach()
         for part in json.loads(path.read_text()):
-            reach.seconds.update(part["seconds"])
+            reach.seconds.update({test: took for test, took in part["seconds"].items() if test in self._items})
             for module, lines in part["tests"].items():
                 for line, tests in lines.items():
-                    reach.tests.setdefault(module, {}).setdefault(int(line), []).extend(tests)
+                    known = [test for test in tests if test in self._items]
+                    reach.tests.setdefault(module, {}).setdefault(int(line), []).extend(known)
         return reach
 
     def _measure(self, at: int, path: Path) -> Callable[[Say], None]:
