@@ -110,11 +110,11 @@ def _play(plan: Plan, folder: Path | None) -> Result:
 
 
 def _run(cluster: Cluster, plan: Plan) -> Result:
-    world = World(cluster, plan.patience)
+    world = World(cluster, plan.patience, plan.mutant)
     names = () if plan.mutant is None else plan.mutant.events
     weather = Weather(world, plan.seed, pause=5 if plan.is_short else 10, names=names)
     clients = _clients(world, plan.seed, plan.clients)
-    _warm_up(world)
+    _warm_up(world, AT_ONCE if plan.mutant is None else 10)
     before = sample(cluster, weather.spared)
     watch = Watch(cluster, weather.spared, 1 if plan.is_short else 10)
     threads = [Thread(target=client.run, daemon=True) for client in clients]
@@ -126,7 +126,7 @@ def _run(cluster: Cluster, plan: Plan) -> Result:
     watch.stop()
     weather.stop()
     world.is_over.set()
-    if _is_shown(world, plan):
+    if world.is_shown:
         return Result(faults=[*world.faults])
     deadline = time.monotonic() + DONE
     for client, thread in zip(clients, threads, strict=True):
@@ -134,21 +134,17 @@ def _run(cluster: Cluster, plan: Plan) -> Result:
         if thread.is_alive():
             world.fault(f"{client.name} does not come to an end")
     seconds = time.monotonic() - begun
-    if _is_shown(world, plan):
+    if world.is_shown:
         return Result(faults=[*world.faults])
     time.sleep(10)  # connections that are kept are closed by now
     figures = [
         f"seed {plan.seed}: {plan.clients} clients, {seconds / 60:.1f} minutes, load {os.getloadavg()[2]:.1f}",
         *_growth(world, watch, before, weather.spared),
-        *check_uploads(world),
+        *([] if world.is_shown else check_uploads(world)),
         *_told(world),
         f"errors in the logs: {_errors(cluster)}",
     ]
     return Result(figures, world.faults)
-
-
-def _is_shown(world: World, plan: Plan) -> bool:
-    return plan.mutant is not None and any(map(plan.mutant.is_shown, [*world.faults]))
 
 
 def _growth(world: World, watch: Watch, before: Sample, pid: int) -> list[str]:
@@ -168,10 +164,10 @@ def _clients(world: World, seed: int, amount: int) -> list[kinds.Client]:
     return [parts[number % len(parts)](world, number, seed) for number in range(amount)]
 
 
-def _warm_up(world: World) -> None:
+def _warm_up(world: World, at_once: int) -> None:
     """Every thread and connection that the first node may have is there."""
     tus = Tus(world.cluster.nodes[0].port)
-    paths = [tus.create(len(FIRST)) for _ in range(AT_ONCE)]
+    paths = [tus.create(len(FIRST)) for _ in range(at_once)]
     with ExitStack() as stack:
         connections = [stack.enter_context(tus.connect()) for _ in paths]
         for connection, path in zip(connections, paths, strict=True):
@@ -195,7 +191,7 @@ def _wait(world: World, threads: list[Thread], plan: Plan) -> None:
     end, shown = time.monotonic() + plan.minutes * 60, 0
     is_enough = Event()
     signal.signal(signal.SIGUSR1, lambda *_: is_enough.set())  # for who cannot wait for the end
-    while not is_enough.is_set() and not _is_shown(world, plan) and (left := end - time.monotonic()) > 0:
+    while not is_enough.is_set() and not world.is_shown and (left := end - time.monotonic()) > 0:
         is_enough.wait(min(60 if plan.mutant is None else 2, left))
         if plan.mutant is not None:
             continue

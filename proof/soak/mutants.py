@@ -46,7 +46,7 @@ def _leave_descriptors() -> None:
 
     def leaving(self: Lifecycle, claimed: Any) -> None:
         accept(self, claimed)
-        kept.append(os.open(os.devnull, os.O_RDONLY))
+        kept.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(5))
 
     Lifecycle.accept = leaving  # type: ignore[method-assign]
 
@@ -56,7 +56,7 @@ def _keep_memory() -> None:
 
     def keeping(self: Lifecycle, claimed: Any) -> None:
         accept(self, claimed)
-        kept.append(bytearray(b"x") * (2 << 20))
+        kept.append(bytearray(b"x") * (10 << 20))
 
     Lifecycle.accept = keeping  # type: ignore[method-assign]
 
@@ -142,8 +142,8 @@ def _believe_the_silence() -> None:
 
 
 ALL = (
-    Mutant("each creation leaves a descriptor open", _leave_descriptors, "descriptors or threads are left"),
-    Mutant("each creation keeps 2 MiB", _keep_memory, "memory grows"),
+    Mutant("each creation leaves five descriptors open", _leave_descriptors, "descriptors or threads are left"),
+    Mutant("each creation keeps 10 MiB", _keep_memory, "memory grows"),
     Mutant("on_complete is called twice", _call_twice, "on_complete (has left|of)"),
     Mutant(
         "removed uploads leave their files, also when cleaning", _leave_files, "has no record after|left at the end"

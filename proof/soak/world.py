@@ -10,6 +10,7 @@ from dataclasses import field
 from threading import Event
 
 from proof.soak.cluster import Cluster
+from proof.soak.mutants import Mutant
 
 PATIENCE = 300.0  # seconds after which a client that gets nowhere is a fault
 MAX_FAULTS = 50  # that are written down
@@ -21,6 +22,7 @@ class World:
 
     cluster: Cluster
     patience: float = PATIENCE
+    mutant: Mutant | None = None  # the mistake that the nodes make
     is_over: Event = field(default_factory=Event)  # each client finishes its file, and stops
     finished: dict[str, str] = field(default_factory=dict)  # by id
     removed: set[str] = field(default_factory=set)  # ids of those that their client has removed afterwards
@@ -37,6 +39,11 @@ class World:
     def port(self) -> int:
         """Where the proxy is now."""
         return self.cluster.port
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the mistake has come to light, so that there is no need to go on."""
+        return self.mutant is not None and any(map(self.mutant.is_shown, [*self.faults]))
 
     def fault(self, text: str) -> None:
         """Write down what must not be."""
