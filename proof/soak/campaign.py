@@ -114,7 +114,7 @@ def _run(cluster: Cluster, plan: Plan) -> Result:
     names = () if plan.mutant is None else plan.mutant.events
     weather = Weather(world, plan.seed, pause=5 if plan.is_short else 10, names=names)
     clients = _clients(world, plan.seed, plan.clients)
-    _warm_up(world, AT_ONCE if plan.mutant is None else 10)
+    _warm_up(world, AT_ONCE if plan.mutant is None else 1)
     before = sample(cluster, weather.spared)
     watch = Watch(cluster, weather.spared, 1 if plan.is_short else 10)
     threads = [Thread(target=client.run, daemon=True) for client in clients]
