@@ -61,8 +61,9 @@ class Wanted(NamedTuple):
 class Held:
     """A request whose body hangs: it began at ``start``, and the server has ``size`` bytes of it."""
 
-    def __init__(self, running: Running, upload: Upload, start: int, size: int, dialect: str) -> None:
+    def __init__(self, running: Running, upload: Upload, node: int, start: int, size: int, dialect: str) -> None:
         self.running = running
+        self.node = node
         self.upload = upload
         self.start = start
         self.size = size
@@ -435,7 +436,7 @@ class Machine(RuleBasedStateMachine):
         running = self.world.begin(node, request, size)
         self.counts["requests"] += 1
         self.maybe_taken(upload)
-        request_ = Held(running, upload, start, size, dialect)
+        request_ = Held(running, upload, node, start, size, dialect)
         upload.holders.append(request_)
         upload.may_reach(start + size)
         self.touched(upload)
@@ -521,6 +522,13 @@ class Machine(RuleBasedStateMachine):
             return
         self.look(held.upload, node, dialect)
         self.write(held.upload, node, shift, 1, None, None, dialect)
+
+    @rule(held=held, dialect=dialects)
+    def kill_holder(self, held: Held, dialect: str) -> None:
+        """The server of a request is killed, and its client asks the other one how far it has got."""
+        if not held.is_over and not held.running.is_dead:
+            self.kill(held.node)
+            self.look(held.upload, 1 - held.node, dialect)
 
     # --- questions ---
 

@@ -137,7 +137,7 @@ def _no_lock(original: Any) -> Any:
 
 
 CONTENT = frozenset({"create", "write", "look", "download"})
-HANGING = CONTENT | {"hang", "hang_on", "go_on", "take_over", "disturb", "kill"}
+HANGING = CONTENT | {"hang", "hang_on", "go_on", "take_over", "disturb", "kill_holder"}
 TIME = CONTENT | {"wait", "clean"}
 JOINING = frozenset({"create_part", "write", "concatenate", "download"})
 CHUNKS = frozenset({"choose_file", "send_chunk", "ask_for_chunk", "cancel_file"})
