@@ -100,7 +100,7 @@ MUTANTS: dict[str, Mutant] = {
     "name first": Mutant(
         "a file is published, and on_complete called, before its content is synced",
         _late_syncs(Lifecycle, "catch_up"),
-        ("whole",),
+        ("at_once",),  # what does not finish an upload would not be synced at all
     ),
     "old note": Mutant(
         "how far a writer got is believed after a restart", _set(fence, "boot", lambda: bytes(16)), ("takeovers",)

@@ -60,6 +60,7 @@ class File:
 FILES = {
     "plain": File("tus", 9_000),
     "large": File("tus", 150_000),
+    "sudden": File("tus", 60_000),
     "checked": File("tus", 30_000),
     "taken": File("tus", 40_000),
     "first": File("part", 6_000),
@@ -145,7 +146,7 @@ class Story:
         self._notes = notes
         self._known: dict[str, Known] = {name: Known() for name in FILES}
 
-    CHAPTERS = ("whole", "takeovers", "concatenation", "removals", "move", "drafts", "chunks", "cleaning")
+    CHAPTERS = ("whole", "at_once", "takeovers", "concatenation", "removals", "move", "drafts", "chunks", "cleaning")
 
     def play(self, chapters: tuple[str, ...] = CHAPTERS) -> None:
         """Play some chapters to their end."""
@@ -161,6 +162,10 @@ class Story:
         self._create("large", CONTENT["large"][:50_000])
         self._send("large", 100_001)
         self._send("large", 150_000)
+
+    def _play_at_once(self) -> None:
+        """One request creates, sends and finishes an upload."""
+        self._create("sudden", CONTENT["sudden"])
 
     def _play_takeovers(self) -> None:
         """A request whose content is refused leaves bytes, and one that dies and one that hangs are taken over."""
