@@ -127,7 +127,7 @@ def tried(
 def hunted(name: str, *, seed: int) -> Found:
     """Search for a mutant. Each search prefers some of the rules, so it takes several short ones."""
     done = Found(0, 0, 0, 0.0, None)
-    with in_process() as worlds, MUTANTS[name].applied():
+    with MUTANTS[name].applied(), in_process() as worlds:  # some show in how an app is made
         for more in range(SEARCHES):
             rules = MUTANTS[name].rules
             found = tried(worlds, seed=seed + more, examples=30, steps=25, shrinks=False, rules=rules)
