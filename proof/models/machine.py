@@ -326,7 +326,8 @@ class Machine(RuleBasedStateMachine):
                 elif may_begin:
                     upload.may_reach(arrived)
                     self.maybe_taken(upload)
-                    self.learn_length(upload, dialect, headers, is_last)
+                    if not self.store_is_down:  # else it may have failed before; the client says the length again
+                        self.learn_length(upload, dialect, headers, is_last)
             return
         if upload.kind == "final":
             assert reply.status == 403, "A final upload takes content."
