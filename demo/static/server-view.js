@@ -165,7 +165,7 @@ function workersOf({ receiver, killed }) {
 
 /** The protocol, if it was this page that sent it, and what of tus's concatenation it is. */
 function kindOf({ protocol, kind }) {
-  return [protocol, { part: "part", final: "from parts", whole: "" }[kind]].filter(Boolean).join(", ");
+  return [protocol === "ietf" ? "IETF draft" : protocol, { part: "part", final: "from parts", whole: "" }[kind]].filter(Boolean).join(", ");
 }
 
 function updateFinished(row, upload) {
