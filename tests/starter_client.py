@@ -40,7 +40,7 @@ def main(site: str) -> None:
     octets = {**TUS, "Content-Type": "application/offset+octet-stream"}
     ask(path, "PATCH", b"hello ", {**octets, "Upload-Offset": "0"})
     ask(path, "PATCH", b"world", {**octets, "Upload-Offset": "6"})
-    assert f'<a href="{path}">a.txt</a>, 11 bytes' in ask("/")[1]
+    assert f'<a href="{path}">a.txt</a>, 11 Bytes' in ask("/")[1]
     assert ask(path)[1] == "hello world"
 
 

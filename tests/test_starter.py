@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,11 +151,12 @@ def test_it_starts_behind_its_nginx(box: Path, tmp_path: Path) -> None:
     ]
     nginx = Nginx(tmp_path / "nginx", [port], (box / "nginx.conf").read_text())
     with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=box, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=log)
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        server = subprocess.Popen(command, cwd=box, env=environ, stderr=log, start_new_session=True)
     try:
         run("tests.starter_client", f"http://127.0.0.1:{nginx.port}", cwd=box)
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGINT)  # Ctrl-C in a terminal
         server.wait()
         nginx.close()
     assert "Traceback" not in (tmp_path / "log").read_text()

@@ -40,6 +40,7 @@ def server(chromium: Chromium, tmp_path: Path) -> Iterator[DemoServer]:
 def test_somebody_registers_uploads_and_deletes(server: DemoServer, browser: Browser, make_file: MakeFile) -> None:
     """Several files at once. When the session has ended, the page says why nothing is sent."""
     browser.goto(server.url)
+    assert browser.barriers() == []
     browser.evaluate("void (document.forms[0].name.value = 'Ada', document.forms[0].password.value = 'correct horse')")
     browser.click("[name=register]")
     browser.wait_for("#files")
@@ -47,6 +48,7 @@ def test_somebody_registers_uploads_and_deletes(server: DemoServer, browser: Bro
     browser.wait_for("#uploads li:nth-child(2)")
     assert sorted(browser.texts("#uploads a")) == ["one.bin", "two.bin"]
     assert browser.download("#uploads a").stat().st_size in (300_000, 1000)
+    assert browser.barriers() == []
     browser.click("[aria-label='Delete two.bin']")
     until(lambda: browser.texts("#uploads a") == ["one.bin"], "the file is gone")
     browser.forget_cookies()
