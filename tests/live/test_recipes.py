@@ -91,7 +91,8 @@ class Recipe:
     def __init__(self, home: Path, stack: ExitStack, **env: str) -> None:
         self.home = home
         database = f"sqlite:///{home / 'db.sqlite'}"
-        self.env = {**os.environ, "PYTHONPATH": f"{home}:{ROOT}", "DATABASE_URL": database, **env}
+        (path,) = re.findall(r"^\$ export PYTHONPATH=(\S+)", PAGE, re.MULTILINE)
+        self.env = {**os.environ, "PYTHONPATH": f"{path}:{ROOT}", "DATABASE_URL": database, **env}
         self._stack = stack
 
     def write(self, name: str, code: str) -> None:
