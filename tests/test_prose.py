@@ -17,7 +17,7 @@ PUBLIC = [
     *(path for path in (ROOT / "flask_resumable" / "settings").glob("*.py")),
 ]
 
-PLACES = r"same\b|app\b|\w*prox|\w*nginx|login\b|load\b|address\b|link\b"  # what can be before something else
+PLACES = r"(?:same|app|login|load|address|link|relay|server|node|firewall|gateway|cdn)\b|\w*prox|\w*nginx"
 
 # What plain English says differently. Each pattern is searched in sentences, not in code.
 AVOIDED = {
