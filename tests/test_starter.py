@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -152,11 +151,11 @@ def test_it_starts_behind_its_nginx(box: Path, tmp_path: Path) -> None:
     nginx = Nginx(tmp_path / "nginx", [port], (box / "nginx.conf").read_text())
     with (tmp_path / "log").open("wb") as log:
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        server = subprocess.Popen(command, cwd=box, env=environ, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, cwd=box, env=environ, stderr=log)
     try:
         run("tests.starter_client", f"http://127.0.0.1:{nginx.port}", cwd=box)
     finally:
-        os.killpg(server.pid, signal.SIGINT)  # Ctrl-C in a terminal
+        server.terminate()
         server.wait()
         nginx.close()
     assert "Traceback" not in (tmp_path / "log").read_text()
