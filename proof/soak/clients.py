@@ -458,8 +458,12 @@ class Quitter(Tus):
 
     def turn(self) -> None:
         content = self.random.randbytes(100_000)
-        path = self.create(content)
         half = content[: self.random.randrange(1, 60_000)]
+        large = self.world.cluster.store.large
+        if large and self.random.random() < 0.3:  # in more than a part
+            content = self.random.randbytes(large[-1])
+            half = content[: large[0]]
+        path = self.create(content)
         headers: Headers = {"Content-Type": OCTETS, "Upload-Offset": 0}
         self.patiently(lambda: self.ask("PATCH", path, headers, half), 204, bad=(409,))  # it was there already
         if self.random.random() < 0.8:
