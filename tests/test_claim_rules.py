@@ -43,6 +43,7 @@ from flask_resumable.service.claims import Claims
 from flask_resumable.storage.local import LocalStorage
 
 from .dead import died
+from .own_time import set_time
 
 ID = "0" * 32
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -401,7 +402,7 @@ def test_a_process_that_is_about_to_die_is_waited_for(site: Site, monkeypatch: p
         slept.append(seconds)
         site.repository.release(claim)
 
-    monkeypatch.setattr(time, "sleep", sleep)
+    set_time(monkeypatch, sleep)
     with pytest.raises(UploadLocked), site.claims.take(ID):
         pass
     assert slept == []
@@ -458,7 +459,7 @@ def test_who_makes_way_is_replaced(site: Site) -> None:
 
 def test_nobody_is_asked_to_make_way_for_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A free upload is taken at once, and so is one whose holder is dead; a hook is not interrupted or waited for."""
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
+    set_time(monkeypatch, lambda seconds: pytest.fail("waited"))
 
     def make_way(upload: Upload) -> Upload:
         pytest.fail("was asked")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -27,6 +26,8 @@ from flask_resumable.storage.local.fence import Fence
 from flask_resumable.storage.local.locks import chunk_lock
 from flask_resumable.storage.local.locks import ChunkLock
 from flask_resumable.storage.local.locks import LockFile
+
+from .own_time import set_time
 
 
 @pytest.fixture
@@ -291,22 +292,18 @@ def test_nobody_waits_for_a_chunk_for_ever(
     """After the time that a client has patience for, it is told that another request has it. It does not spin."""
     monkeypatch.setattr(fences, "chunk_lock", kind)
     slept: list[float] = []
-
-    def sleep(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-        slept.append(seconds)
-        sleep(seconds)
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(fences, "_PATIENCE", 0.02)
+    set_time(monkeypatch, slept.append, lambda: sum(slept))
     with closing(Fence.open(path)) as other:
         with other.alone_at(7):
             with pytest.raises(UploadLocked), fence.alone_at(7):
                 pass
+            assert 30 <= sum(slept) < 30.1 and {*slept} == {0.005}
+            slept.clear()
             with pytest.raises(UploadLocked), fence.alone_at(7, lambda: None):
                 pass
+            assert 30 <= sum(slept) < 30.1
         with fence.alone_at(7):
             pass
-    assert 2 <= len(slept) <= 20 and {*slept} == {0.005}
 
 
 def test_a_chunk_is_got_by_who_waits(fence: Fence, path: str) -> None:

@@ -6,7 +6,6 @@ The records are in memory, and so is the time: whoever sleeps moves it, and then
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from datetime import datetime
 from datetime import timedelta
@@ -34,6 +33,8 @@ from flask_resumable.service.takeover import Listener
 from flask_resumable.service.takeover import PATIENCE
 from flask_resumable.service.takeover import Takeover
 from flask_resumable.storage.local import LocalStorage
+
+from .own_time import set_time
 
 ID = "0" * 32
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -133,8 +134,7 @@ class Site:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(time, "sleep", clock.sleep)
-    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    set_time(monkeypatch, clock.sleep, clock.monotonic)
     return clock
 
 
