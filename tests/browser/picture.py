@@ -82,9 +82,7 @@ def play(browser: Browser, server: DemoServer, folder: Path) -> Film:
     for _ in moments(7):
         film.take()
     browser.click('[data-part="kill"]')
-    film.take_until(page.card(NAME, "retrying"))
-    film.take(1.5)
-    film.take_until(f'{page.card(NAME, "sending")} [data-part="cost"]:text-matches("Sent twice")')
+    film.take_until(f'{page.card(NAME)} [data-part="cost"]:text-matches("Sent twice")')  # states may be gone too soon
     film.take(1.5)
     film.take_until(page.finished(NAME))
     time.sleep(1)  # until the network's last count has come
