@@ -101,7 +101,12 @@ def _play(plan: Plan, folder: Path | None) -> Result:
     home = Path(tempfile.mkdtemp(prefix="soak-", dir=folder))
     home.chmod(0o755)
     with Cluster(home, SETTINGS, plan.store, plan.mutant) as cluster:
-        result = _run(cluster, plan)
+        world = World(cluster, plan.patience, plan.mutant)
+        try:
+            result = _run(world, plan)
+        finally:
+            world.is_over.set()
+            world.is_stopped.set()
     if result.faults and plan.mutant is None:
         result.figures.append(f"the logs are in {home / 'nodes'}")
     else:
@@ -109,8 +114,8 @@ def _play(plan: Plan, folder: Path | None) -> Result:
     return result
 
 
-def _run(cluster: Cluster, plan: Plan) -> Result:
-    world = World(cluster, plan.patience, plan.mutant)
+def _run(world: World, plan: Plan) -> Result:
+    cluster = world.cluster
     names = () if plan.mutant is None else plan.mutant.events
     weather = Weather(world, plan.seed, pause=5 if plan.is_short else 10, names=names)
     clients = _clients(world, plan.seed, plan.clients)
@@ -122,9 +127,11 @@ def _run(cluster: Cluster, plan: Plan) -> Result:
     for thread in threads:
         thread.start()
     weather.start()
-    _wait(world, threads, plan)
-    watch.stop()
-    weather.stop()
+    try:
+        _wait(world, threads, plan)
+    finally:  # also when the campaign is told to stop
+        watch.stop()
+        weather.stop()
     world.is_over.set()
     if world.is_shown:
         return Result(faults=[*world.faults])

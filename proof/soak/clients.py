@@ -57,6 +57,8 @@ class Client:
             try:
                 self.turn()
             except GaveUp as error:
+                if self.world.is_stopped.is_set():
+                    return
                 self.world.fault(f"{self.name}, file {self._turn}: {error}")
                 self.world.count("given up")
             self.rest(0.5, 3)
@@ -83,7 +85,7 @@ class Client:
         """Try until there is one of the good answers, or of the bad ones that the caller knows about."""
         deadline = time.monotonic() + self.world.patience
         last: object = None
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self.world.is_stopped.is_set():
             try:
                 last = answer = act()
             except (OSError, IndexError, KeyError, ValueError) as error:  # cut, or no answer to speak of
@@ -287,7 +289,7 @@ class PollingTus(SlowTus):
 
     def _poll(self, path: str) -> None:
         told = 0
-        while self._is_sending:
+        while self._is_sending and not self.world.is_stopped.is_set():
             try:
                 answer = self.ask("HEAD", path)
             except (OSError, IndexError, KeyError, ValueError):

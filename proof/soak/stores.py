@@ -46,10 +46,15 @@ class Disk:
             self.is_own = False
         self._filler = self.path / "filler"
         self._freezing = threading.Lock()
+        self._closing = threading.Lock()
 
     def fill(self) -> None:
-        """Leave no room."""
-        with self._filler.open("wb") as file, suppress(OSError):
+        """Leave no room. Once the disk is taken away, do nothing: the folder is then on the machine's own disk."""
+        with self._closing:
+            if not os.path.ismount(self.path):
+                return
+            file = self._filler.open("wb")
+        with file, suppress(OSError):
             for size in (1 << 20, 1 << 12):  # what cannot be reserved at once is reserved in smaller pieces
                 with suppress(OSError):
                     while True:
@@ -73,10 +78,12 @@ class Disk:
         """Take it away."""
         if self.is_own:
             for _ in range(50):
-                if subprocess.run(["umount", str(self.path)], capture_output=True).returncode == 0:
-                    return
+                with self._closing:
+                    if subprocess.run(["umount", str(self.path)], capture_output=True).returncode == 0:
+                        return
                 time.sleep(0.2)
-            subprocess.run(["umount", "-l", str(self.path)])
+            with self._closing:
+                subprocess.run(["umount", "-l", str(self.path)])
 
 
 class Store(ABC):

@@ -24,6 +24,7 @@ class World:
     patience: float = PATIENCE
     mutant: Mutant | None = None  # the mistake that the nodes make
     is_over: Event = field(default_factory=Event)  # each client finishes its file, and stops
+    is_stopped: Event = field(default_factory=Event)  # clients stop, whatever they are doing: the servers are gone
     finished: dict[str, str] = field(default_factory=dict)  # by id
     removed: set[str] = field(default_factory=set)  # ids of those that their client has removed afterwards
     current: dict[str, str] = field(default_factory=dict)  # paths that are being sent, by id
