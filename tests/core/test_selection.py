@@ -73,7 +73,6 @@ FAILED = Processing(ProcessingState.FAILED)
         ({"stuck_at": NOW}, {"status": Status.DELETING}, True),
         ({"stuck_at": NOW}, {"status": Status.DELETING, "claimed_until": NOW + MOMENT}, False),
     ],
-    ids=str,
 )
 def test_what_a_selection_covers(wish: dict[str, Any], changes: dict[str, Any], is_covered: bool) -> None:
     """Each condition by itself, at its edge; and all of them have to be met."""
