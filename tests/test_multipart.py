@@ -19,6 +19,7 @@ from flask import Flask
 from flask_resumable import FlaskResumable
 from flask_resumable.core.concat import Concat
 from flask_resumable.errors import ConfigurationError
+from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import Storage
 from flask_resumable.storage.multipart import MultipartStorage
 from flask_resumable.storage.multipart import ObjectInfo
@@ -162,6 +163,26 @@ def test_a_part_that_lands_late_is_not_published(name: str) -> None:
         == CONTENT[:start].replace(CONTENT[3 * KIB : start], other[3 * KIB : start]) + CONTENT[start:]
     )
     assert store.kept() == {f"up/{done.id}"}
+
+
+def test_an_upload_goes_on_whose_part_was_full_when_the_store_failed() -> None:
+    """The beginning of the part is in the store, and cannot be read right now; the rest is kept beside it."""
+    store, record = MemoryStore(LIKE_S3), Record(len(CONTENT))
+    storage = _storage(store)
+    record.put(storage, CONTENT[: KIB // 2])
+    with record.request(storage) as request:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Unavailable):
+            patch.setattr(store, "get", _is_away)
+            request.send(CONTENT[KIB // 2 : KIB])
+        request.fail()
+    assert record.upload.offset == KIB
+    record.put(storage, CONTENT[KIB:])
+    record.finish(storage)
+    assert read(storage, record.upload) == CONTENT
+
+
+def _is_away(*arguments: Any) -> bytes:
+    raise Unavailable
 
 
 def test_links_are_offered_only_where_they_can_be_signed() -> None:

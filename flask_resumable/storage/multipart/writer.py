@@ -72,6 +72,9 @@ class MultipartWriter:
         view = memoryview(block)
         while view:
             room = self._state.geometry.stop(self._number, self._length) - self._position
+            if room == 0 and not self._is_at_end:  # the tails are a whole part, which an earlier try could not send
+                self._queue()
+                continue
             if room <= 0:
                 raise TooLarge(f"The store accepts objects of at most {MAX_OBJECT} bytes.", MAX_OBJECT)
             piece, view = view[:room], view[room:]
@@ -95,7 +98,8 @@ class MultipartWriter:
 
     def _queue(self) -> None:
         """Queue the part, which is full, and begin the next one."""
-        assert self._filling is not None
+        if self._filling is None:
+            self._filling = self._uploader.buffer(0)
         self._full.append((self._number, self._with_tails(self._filling)))
         self._filling = None
         self._number += 1
