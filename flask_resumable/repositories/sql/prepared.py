@@ -80,14 +80,16 @@ def execute(connection: Connection, prepared: Prepared, parameters: Parameters) 
     if _is_watched(connection):
         result = connection.exec_driver_sql(prepared.text, values)
         return result.rowcount, result.all() if prepared.returns_rows else ()
-    cursor = connection.connection.cursor()
+    cursor = None
     try:
+        cursor = connection.connection.cursor()
         cursor.execute(prepared.text, values)
         return cursor.rowcount, cursor.fetchall() if prepared.returns_rows else ()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemys(error, connection, cursor, prepared.text) from error
     finally:
-        cursor.close()
+        if cursor is not None:
+            cursor.close()
 
 
 def needs_sqlalchemy(connection: Connection) -> bool:
@@ -131,8 +133,12 @@ def _as_sqlalchemys(error: Any, connection: Connection, cursor: Any, text: str) 
         text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect
     )
     if is_lost:
+        engine = connection.engine
+        # The others of its pool have died, too. If somebody has noticed that before, a new pool may be in use already.
+        is_first = getattr(connection.connection, "_pool", engine.pool) is engine.pool
         connection.invalidate(error)
-        connection.engine.dispose()  # the others have died, too
+        if is_first:
+            engine.dispose()
     assert isinstance(wrapped, DBAPIError)
     return wrapped
 
