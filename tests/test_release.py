@@ -172,7 +172,7 @@ def test_the_text_of_a_release(tmp_path: Path) -> None:
     commands = workflow["jobs"]["upload"]["steps"][-1]["run"].partition("gh release")[0]
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     environ = {**os.environ, "GITHUB_REF_NAME": f"v{PROJECT['version']}", "GITHUB_REPOSITORY": "someone/something"}
-    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, env=environ, check=True)
+    subprocess.run(["sh", "-euc", commands], cwd=tmp_path, env=environ, check=True)
     text = (tmp_path / "notes.md").read_text()
     assert text.strip().startswith("Released ") and "\n## " not in text
     links = re.findall(r"\]\(([^)]+)\)", text)
