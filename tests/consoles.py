@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
+from tests.prerequisites import require_program
+
 ORIGIN = re.compile(r"https?://(?:127\.0\.0\.1|localhost|example\.org)(?::\d+)?(?=/)")
 ID = re.compile(r"\b[0-9a-f]{32}\b")
 # What differs each time: the value does not count.
@@ -63,7 +65,8 @@ class Console:
         # A refusal that the page does not show is a failure.
         (self.folder / ".curlrc").write_text("" if shows_refusal else "fail\n")
         environ = {**os.environ, "CURL_HOME": str(self.folder)}
-        done = subprocess.run(["bash", "-c", script], cwd=self.folder, env=environ, capture_output=True, text=True)
+        shell = require_program("bash", "apt-get install bash")
+        done = subprocess.run([shell, "-c", script], cwd=self.folder, env=environ, capture_output=True, text=True)
         is_wrong = done.returncode != 0 or "not found" in done.stderr
         assert not is_wrong, f"$ {command}\n{done.stdout}{done.stderr}"
         if variable:
