@@ -37,7 +37,8 @@ def test_a_release_tries_each_extra() -> None:
     """Those that users install; what it imports exists."""
     jobs = yaml.safe_load(RELEASE.read_text())["jobs"]
     tried = {item["extra"]: item["imports"] for item in jobs["extras"]["strategy"]["matrix"]["include"]}
-    assert set(tried) == set(PROJECT["project"]["optional-dependencies"]) - {"bench", "demo", "docs", "test"}
+    for_developers = {"bench", "demo", "docs", "mutation", "test"}
+    assert set(tried) == set(PROJECT["project"]["optional-dependencies"]) - for_developers
     for modules in tried.values():
         for module in modules.split(", "):
             assert importlib.util.find_spec(module) is not None
