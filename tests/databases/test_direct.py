@@ -8,15 +8,18 @@ import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from flask_resumable.core.concat import Concat
 from flask_resumable.core.metadata import UploadMetadata
 from flask_resumable.core.ranges import ByteRanges
+from flask_resumable.core.upload import Upload
 from flask_resumable.errors import Unavailable
 from flask_resumable.repositories.sql.database import Pooled
 from flask_resumable.repositories.sql.embedded import embedded_repository
@@ -262,3 +265,29 @@ def test_in_memory_all_threads_see_one_database() -> None:
     thread.join()
     assert seen == [10]
     repository.dispose()
+
+
+def test_a_key_that_others_take_and_free_is_no_bug(repository: EmbeddedRepository, monkeypatch: Any) -> None:
+    """Each insertion meets another one, whose record is gone when it looks: those creations are refused by a hook."""
+    key = "ab" * 32
+    others = [replace(an_upload(number), client_key=key) for number in (2, 3, 4)]
+    look = repository._taken
+
+    def look_too_late(upload: Upload) -> Any:
+        remove()
+        found = look(upload)
+        come()
+        return found
+
+    def come() -> None:
+        if others:
+            repository.add(others.pop(), until=None)
+
+    def remove() -> None:
+        with repository.engine.connect() as connection:
+            connection.execute(text("DELETE FROM resumable_uploads"))
+
+    come()
+    monkeypatch.setattr(repository, "_taken", look_too_late)
+    repository.add(replace(an_upload(), client_key=key), until=None)
+    assert repository.find(key).id == an_upload().id

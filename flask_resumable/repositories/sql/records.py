@@ -64,6 +64,7 @@ from .statements import Parameters
 from .statements import Statements
 from .turns import is_in_memory
 
+_TRIES = 5  # to insert a record whose key others take and free
 _CLOCKS = {
     "postgresql": select(func.current_timestamp().label("time")),
     # CURRENT_TIMESTAMP would be in the time zone of the session.
@@ -162,7 +163,7 @@ class Records:
         self._tried(upload, partial(insert, new({"filename": None})))
 
     def _tried(self, upload: Upload, insert: Callable[[], object]) -> None:
-        for is_last in (False, True):
+        for left in reversed(range(_TRIES)):
             try:
                 insert()
                 break
@@ -172,8 +173,8 @@ class Records:
                     break  # the first attempt succeeded, and only its response was lost
                 if taken:
                     raise UploadExists from None
-                if is_last:
-                    raise  # it is a constraint of the app's; the first time, a key may just have been freed
+                if not left:
+                    raise  # it is a constraint of the app's; before, others may have had the key and freed it at once
 
     def _is_there(self, upload: Upload) -> bool:
         try:
