@@ -37,7 +37,7 @@ def steps(code: str) -> Iterator[tuple[str, list[str]]]:
 
 @dataclass
 class Console:
-    """A terminal of a reader's, who has a server at ``origin`` and follows a page."""
+    """The terminal of a reader who follows a page, with a server at ``origin``."""
 
     folder: Path
     origin: str

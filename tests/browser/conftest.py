@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = (ROOT / "demo", HERE)
 
 MakeFile = Callable[..., Path]
+StartApp = Callable[..., DemoServer]
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +74,22 @@ def page(browser: Browser, proxy: Proxy) -> Page:
     page = Page(browser)
     browser.goto(proxy.url)
     return page
+
+
+@pytest.fixture
+def start_app(chromium: Chromium) -> Iterator[StartApp]:
+    """Start the app of a page in a folder: ``start_app(folder, "module")``. It may not fail at anything."""
+    started: list[DemoServer] = []
+
+    def start(home: Path, app: str, **environ: str) -> DemoServer:
+        started.append(DemoServer(home, app=app, environ={"PYTHONPATH": f"{home}:{ROOT}", **environ}))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+        assert "Traceback" not in server.log
 
 
 @pytest.fixture

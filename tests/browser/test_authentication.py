@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfile
 
@@ -12,8 +11,8 @@ import pytest
 from tests.integrations.guide import apps
 
 from .browser import Browser
-from .browser import Chromium
 from .conftest import MakeFile
+from .conftest import StartApp
 from .demo_server import DemoServer
 from .demo_server import ROOT
 from .demo_server import sha256
@@ -25,24 +24,17 @@ Start = Callable[[str], DemoServer]
 
 
 @pytest.fixture
-def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
+def start(start_app: StartApp, tmp_path: Path) -> Start:
     """Start an app of the guide in a folder of its own, with tus-js-client where it says."""
-    started: list[DemoServer] = []
 
     def serve(shown: str) -> DemoServer:
         home = tmp_path / "app"
         (home / "static").mkdir(parents=True)
         copyfile(ROOT / "demo/node_modules/tus-js-client/dist/tus.min.js", home / "static" / "tus.min.js")
         (home / "guide_app.py").write_text(apps()[shown] + "\n\ndef create_app():\n    return app\n")
-        environ = {"PYTHONPATH": f"{home}:{ROOT}", "FLASK_SECRET_KEY": "test"}
-        started.append(DemoServer(home, app="guide_app", environ=environ))
-        started[-1].start()
-        return started[-1]
+        return start_app(home, "guide_app", FLASK_SECRET_KEY="test")
 
-    yield serve
-    for server in started:
-        server.kill()
-        assert "Traceback" not in server.log
+    return serve
 
 
 def test_page_with_a_login(start: Start, browser: Browser, make_file: MakeFile) -> None:

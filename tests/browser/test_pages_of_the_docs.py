@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import wave
 from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfile
 
 import pytest
 
 from .browser import Browser
-from .browser import Chromium
 from .conftest import MakeFile
+from .conftest import StartApp
 from .demo_server import DemoServer
 from .demo_server import ROOT
 from .demo_server import sha256
@@ -28,9 +27,8 @@ Start = Callable[[str], DemoServer]
 
 
 @pytest.fixture
-def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
+def start(start_app: StartApp, tmp_path: Path) -> Start:
     """Write the files of a page, and start its app."""
-    started: list[DemoServer] = []
 
     def serve(page: str) -> DemoServer:
         home = tmp_path / "app"
@@ -42,14 +40,9 @@ def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
             code = text if name.endswith(".py") else text.removeprefix(" -->\n")
             (home / name).write_text(code if "def create_app" in code else f"{code}\ncreate_app = lambda: app\n")
         app = next(name for name in files if name in ("app.py", "filebox.py")).removesuffix(".py")
-        started.append(DemoServer(home, app=app, environ={"PYTHONPATH": f"{home}:{ROOT}"}))
-        started[-1].start()
-        return started[-1]
+        return start_app(home, app)
 
-    yield serve
-    for server in started:
-        server.kill()
-        assert "Traceback" not in server.log
+    return serve
 
 
 def progress(browser: Browser) -> float:
@@ -126,7 +119,7 @@ def test_the_tutorial_waits_and_goes_on(start: Start, browser: Browser, make_fil
 
 
 def test_the_tutorials_links_play_what_browsers_can_play(start: Start, browser: Browser, tmp_path: Path) -> None:
-    """A browser's player loads the file once more, and must be let in as the user who has logged in."""
+    """A browser's player loads the file once more, and sends the session of the user who is logged in."""
     server = start("tutorial.md")
     path = tmp_path / "song.wav"
     with wave.open(str(path), "wb") as sound:

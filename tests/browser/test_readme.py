@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfile
 
 import pytest
 
 from .browser import Browser
-from .browser import Chromium
 from .clients import PAGES
 from .conftest import MakeFile
+from .conftest import StartApp
 from .demo_server import DemoServer
 from .demo_server import ROOT
 from .demo_server import sha256
@@ -44,9 +43,8 @@ Start = Callable[..., DemoServer]
 
 
 @pytest.fixture
-def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
+def start(start_app: StartApp, tmp_path: Path) -> Start:
     """Start an app in a folder of its own, with flow.js where the README says; two processes."""
-    started: list[DemoServer] = []
 
     def serve(name: str, app: str, expiration: int) -> DemoServer:
         home = tmp_path / "app"
@@ -57,15 +55,9 @@ def start(chromium: Chromium, tmp_path: Path) -> Iterator[Start]:
         (home / "templates" / "upload.html").write_text(markup)
         settings = SETTINGS % expiration
         (home / f"{name}.py").write_text(app.replace("app = Flask(__name__)", f"app = Flask(__name__){settings}", 1))
-        environ = {"PYTHONPATH": f"{home}:{ROOT}", "FLASK_SECRET_KEY": "test"}
-        started.append(DemoServer(home, app=name, environ=environ))
-        started[-1].start()
-        return started[-1]
+        return start_app(home, name, FLASK_SECRET_KEY="test")
 
-    yield serve
-    for server in started:
-        server.kill()
-        assert "Traceback" not in server.log
+    return serve
 
 
 def chunks_sent(browser: Browser) -> int:

@@ -95,7 +95,7 @@ def test_what_an_upload_reserves(
     ],
 )
 def test_what_is_beyond_a_quota(upload: Upload, quota: Quota, used: Usage, error: type[Exception], words: str) -> None:
-    """Too large for ever is told from too large for now, with numbers that are never negative."""
+    """What will never fit is told from what does not fit now, with numbers that are never negative."""
     with pytest.raises(error, match=words) as caught:
         reserve(upload, quota, used)
     if isinstance(caught.value, TooLarge):
