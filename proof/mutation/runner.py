@@ -18,9 +18,12 @@ from collections import Counter
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -64,6 +67,21 @@ class Reach:
 
     seconds: dict[str, float] = field(default_factory=dict)  # of the processor, by the test's id; only if it passes
     tests: dict[str, dict[int, list[str]]] = field(default_factory=dict)  # by module and line
+
+    def shares(self, module: str) -> Mapping[str, float]:
+        """How much of what each test reaches is in the module: the most for tests that are about it."""
+        if module not in self._shares:
+            inside = Counter(chain.from_iterable(self.tests.get(module, {}).values()))
+            self._shares[module] = {test: lines / self._everything[test] for test, lines in inside.items()}
+        return self._shares[module]
+
+    @cached_property
+    def _everything(self) -> Counter[str]:
+        return Counter(test for lines in self.tests.values() for tests in lines.values() for test in tests)
+
+    @cached_property
+    def _shares(self) -> dict[str, Mapping[str, float]]:
+        return {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -183,9 +201,11 @@ class Run:
         # The quickest of each file, then the second of each, so that different files have a say.
         ranks = {test: rank for tests in by_file.values() for rank, test in enumerate(tests)}
         ordered = sorted(ranks, key=lambda test: (-self._killers[test], ranks[test], reach.seconds[test], test))
+        shares = reach.shares(mutant.module)
+        focused = sorted(ranks, key=lambda test: (-shares[test], reach.seconds[test], test))
         chosen: list[str] = []
         spent = 0.0
-        for test in ordered:
+        for test in dict.fromkeys(chain.from_iterable(zip(ordered, focused, strict=True))):
             if reach.seconds[test] > LONG and chosen or spent > self._orders.seconds:
                 continue
             chosen.append(test)
