@@ -23,3 +23,26 @@ def set_time(
 
     patch.setattr(time, "sleep", sleep_here)
     patch.setattr(time, "monotonic", monotonic_here)
+
+
+class Clock:
+    """The time of this thread, in seconds: whoever sleeps moves it, and then what was to happen until then happens."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.slept = 0.0
+        self.coming: list[tuple[float, Callable[[], object]]] = []
+        set_time(patch, self.sleep, self.monotonic)
+
+    def after(self, seconds: float, happens: Callable[[], object]) -> None:
+        self.coming.append((self.now + seconds, happens))
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds + 1e-6  # a sleep is never shorter
+        self.slept += seconds
+        for event in [event for event in self.coming if event[0] <= self.now]:
+            self.coming.remove(event)
+            event[1]()
+
+    def monotonic(self) -> float:
+        return self.now

@@ -6,10 +6,12 @@ The records are in memory, and so is the time: whoever sleeps moves it, and then
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from flask_resumable.service.takeover import PATIENCE
 from flask_resumable.service.takeover import Takeover
 from flask_resumable.storage.local import LocalStorage
 
-from .own_time import set_time
+from .own_time import Clock
 
 ID = "0" * 32
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,26 +47,19 @@ UPLOAD = Upload(
 OTHER = "other.1.2.3"
 
 
-class Clock:
-    """The time in seconds, and what happens at which."""
+class Ended(threading.Event):
+    """The end of a request, for which others wait in the test's time."""
 
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.slept = 0.0
-        self.coming: list[tuple[float, Callable[[], object]]] = []
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
 
-    def after(self, seconds: float, happens: Callable[[], object]) -> None:
-        self.coming.append((self.now + seconds, happens))
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds + 1e-6  # a sleep is never shorter
-        self.slept += seconds
-        for event in [event for event in self.coming if event[0] <= self.now]:
-            self.coming.remove(event)
-            event[1]()
-
-    def monotonic(self) -> float:
-        return self.now
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None, "Nobody waits forever."
+        deadline = self._clock.now + timeout
+        while not self.is_set() and self._clock.now < deadline:
+            self._clock.sleep(0.001)
+        return self.is_set()
 
 
 class Transfer:
@@ -127,15 +122,14 @@ class Site:
         """A request of this process that holds the upload."""
         claimed = self.claims.take_free(ID, owner=None)
         assert claimed is not None
+        claimed.ended = Ended(self.clock)
         claimed.transfer = transfer
         return claimed
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    set_time(monkeypatch, clock.sleep, clock.monotonic)
-    return clock
+    return Clock(monkeypatch)
 
 
 @pytest.fixture
@@ -163,14 +157,22 @@ def test_looking_asks_the_request_itself(site: Site) -> None:
 
 def test_a_request_at_its_end_is_waited_for(site: Site) -> None:
     """It has nothing to show any more, and its result is in the record as soon as it has ended."""
-    transfer = Transfer(None)
-    claimed = site.own(transfer)
-    before = site.saved
-    claimed.save(advanced(claimed.upload, 9), last=True)
-    claimed.ended.set()
-    assert site.takeover.look(before).offset == 9
-    assert site.takeover.make_way(2, before).offset == 9
-    assert transfer.asked == [("show", PATIENCE, False), ("leave", PATIENCE, 2)]
+    for way, asked in enumerate((("show", PATIENCE, False), ("leave", PATIENCE, 2))):
+        transfer = Transfer(None)
+        claimed = site.own(transfer)
+        before = site.saved
+        site.clock.after(0.7, claimed.ended.set)
+        site.clock.after(0.69, partial(claimed.save, advanced(claimed.upload, 9), last=True))
+        assert _ways(site)[way](before).offset == 9
+        assert transfer.asked == [asked]
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_request_that_does_not_end_is_waited_for_a_moment(site: Site, way: int) -> None:
+    """It may be storing a block on a slow disk. The record says what it has saved."""
+    site.own(Transfer(None))
+    assert _ways(site)[way](site.saved).offset == 2
+    assert PATIENCE <= site.clock.slept < PATIENCE + 0.01
 
 
 def test_a_request_in_a_hook_is_waited_for(site: Site) -> None:
@@ -195,13 +197,26 @@ def test_content_that_a_server_holds_back_may_end_by_itself(site: Site) -> None:
     claimed = site.own(transfer)
     before = site.saved
     assert site.takeover.look(before).version == 77  # it has not ended
+    assert 0.05 <= site.clock.slept < 0.06
     claimed.save(advanced(claimed.upload, 5))
-    claimed.ended.set()
+    site.clock.after(0.04, claimed.ended.set)
     transfer.asked.clear()
     assert site.takeover.look(before).offset == 5
     assert transfer.asked == []
     transfer.is_withheld = False
     assert site.takeover.look(before).version == 77
+
+
+@pytest.mark.parametrize(("is_withheld", "patience"), [(True, 0.05), (False, 0)])
+def test_content_that_a_server_holds_back_is_not_replaced_at_once(
+    site: Site, is_withheld: bool, patience: float
+) -> None:
+    """The server hands it over as soon as it sees that the connection has ended."""
+    transfer = Transfer(site.saved)
+    transfer.is_withheld = is_withheld
+    site.own(transfer)
+    assert site.takeover.make_way(2, site.saved).offset == 2
+    assert patience <= site.clock.slept < patience + 0.01
 
 
 @pytest.mark.parametrize("at", [None, 5, 2])
@@ -338,6 +353,38 @@ def test_a_neighbour_that_was_replaced_meanwhile_is_not_judged(site: Site) -> No
     assert found.fence == claim.fence + 1
 
 
+@pytest.mark.usefixtures("near")
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_neighbour_that_completes_the_upload_meanwhile_is_left_alone(site: Site, way: int) -> None:
+    """Its hook is running, for which other rules hold."""
+    claim = site.claim()
+    site.write(claim, b"cdefghi")
+    finishing = replace(advanced(site.saved, 9), status=Status.FINISHING)
+    site.clock.after(0.004, lambda: site.repository.save(finishing, claim, until=site.now + LEASE))
+    found = _ways(site)[way](site.saved)
+    assert (found.status, found.is_released, found.offset) == (Status.FINISHING, False, 9)
+
+
+@pytest.mark.usefixtures("near")
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_neighbour_that_dies_meanwhile_is_not_asked(site: Site, monkeypatch: pytest.MonkeyPatch, way: int) -> None:
+    """Its upload is free, and whoever claims it counts what is there."""
+    claim = site.claim()
+    site.write(claim, b"cde")
+    before = site.saved
+    site.clock.after(0.004, lambda: monkeypatch.setattr(module, "is_dead", lambda name: True))
+    assert _ways(site)[way](before) == before == site.saved
+
+
+@pytest.mark.usefixtures("near")
+def test_a_neighbour_that_only_renews_its_claim_may_still_release_it(site: Site) -> None:
+    """Nothing has arrived for it, so its connection may have ended."""
+    claim = site.claim()
+    site.clock.after(0.02, lambda: site.repository.renew(claim, until=site.now + LEASE))
+    site.clock.after(0.08, lambda: site.save(claim, 4, last=True))
+    assert site.takeover.look(site.saved).is_released
+
+
 # --- on another machine ---
 
 
@@ -358,10 +405,12 @@ def test_another_machine_is_left_a_message(site: Site, request: pytest.FixtureRe
     site.clock.after(0.2, lambda: answer(4))
     assert site.takeover.look(before).offset == 4
     assert 0.2 <= site.clock.slept < 0.25
+    site.clock.slept = 0
     site.clock.after(0.2, lambda: answer(6))
     with pytest.raises(OffsetMismatch) as caught:
         site.takeover.make_way(5, site.saved)
     assert (caught.value.expected, caught.value.provided) == (6, 5)
+    assert 0.2 <= site.clock.slept < 0.25
     site.clock.after(0.2, lambda: answer(7))
     assert site.takeover.make_way(7, site.saved).offset == 7
     site.clock.after(0.2, lambda: answer(8))
@@ -375,8 +424,14 @@ def test_a_machine_that_has_released_did_not_refuse(site: Site) -> None:
     site.clock.after(0.2, lambda: site.save(claim, 6, last=True))
     assert site.takeover.make_way(5, site.saved).is_released
     claim = site.claim()
+    site.clock.slept = 0
     site.clock.after(0.2, lambda: site.claim(by="third.1.2.3"))
     assert site.takeover.make_way(5, site.saved).fence == claim.fence + 1
+    assert 0.2 <= site.clock.slept < 0.25
+    site.clock.slept = 0
+    site.clock.after(0.2, lambda: site.claim(by="fourth.1.2.3"))
+    assert site.takeover.look(site.saved).fence == claim.fence + 2
+    assert 0.2 <= site.clock.slept < 0.25
 
 
 def test_a_machine_that_does_not_answer_is_waited_for_a_moment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,10 @@ _SETTLING = 0.1  # seconds in which a request whose connection has just ended re
 _PASSING = 0.02  # the same for a new request with content, whose client has waited already when it asked for the offset
 _LISTENING = 0.2  # seconds between two checks for messages
 _STAYING = 5.0  # seconds without requests after which these checks end
-_POLLS = (0.005, 0.01, 0.02, 0.04)  # seconds; the last one is repeated
+_FIRST_POLLS = (0.005, 0.01, 0.02)  # seconds
+_POLL = 0.04  # seconds between all further ones
+_WRITING = 0.005  # seconds in which a request whose connection has not ended usually writes something
+_COMING = 0.02  # seconds between two looks for content that is about to claim the upload
 
 
 class Takeover:
@@ -72,7 +75,7 @@ class Takeover:
         before, upload = upload, self._repository.get(upload.id)
         deadline = time.monotonic() + self._patience_with_newcomer(before, upload)
         while upload.fence == before.fence and time.monotonic() < deadline:
-            time.sleep(_POLLS[-2])
+            time.sleep(_COMING)
             upload = self._repository.get(upload.id)
         return upload
 
@@ -84,7 +87,7 @@ class Takeover:
         if any((upload.claim_message or "").startswith(LEAVE) for upload in (before, now)):
             return PATIENCE - _OVERTAKING
         has_left = now.is_released and not before.is_released and not self._claims.is_own(before)
-        return 2 * _POLLS[-1] if has_left else 0
+        return 2 * _POLL if has_left else 0
 
     def look(self, upload: Upload) -> Upload:
         """Save what has arrived so far, and return the upload. The request that receives it carries on.
@@ -104,7 +107,7 @@ class Takeover:
             if offset is not None:
                 return self._told(upload, offset)
         self._repository.leave_message(upload, SHOW)
-        return self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
+        return self._wait(upload, PATIENCE, for_answer=True)
 
     def make_way(self, at: int | None, upload: Upload) -> Upload:
         """Make the request that is receiving content save it and release the upload. Return the upload after that.
@@ -127,7 +130,7 @@ class Takeover:
                     raise OffsetMismatch(self._told(upload, offset).offset, at)
                 return upload
         self._repository.leave_message(upload, LEAVE if at is None else f"{LEAVE} {at}")
-        now = self._wait(upload, PATIENCE, lambda now: now.version != upload.version)
+        now = self._wait(upload, PATIENCE, for_answer=True)
         has_answered = now.version != upload.version and now.fence == upload.fence and now.is_receiving
         if has_answered and at not in (now.offset, None):
             raise OffsetMismatch(now.offset, at)
@@ -185,20 +188,25 @@ class Takeover:
         """
         assert self._progress is not None
         before = self._progress.progress(upload, durable=False)
-        upload = self._wait(upload, _POLLS[0], lambda now: False)
+        time.sleep(_WRITING)
+        upload = self._repository.get(upload.id)
         if not upload.is_receiving or self._progress.progress(upload, durable=False) != before:
             return upload
-        return self._wait(upload, patience, lambda now: False)
+        return self._wait(upload, patience)
 
-    def _wait(self, upload: Upload, patience: float, is_enough: Callable[[Upload], bool]) -> Upload:
-        """Wait until the holder has released the upload, ``is_enough`` is true or the time is up. Return the upload."""
+    def _wait(self, upload: Upload, patience: float, *, for_answer: bool = False) -> Upload:
+        """Wait until the holder has released or lost the upload, or the time is up. Return the upload.
+
+        :param for_answer: Whether it is enough that the holder saves the upload.
+        """
         deadline = time.monotonic() + patience
-        polls = iter(_POLLS)
+        polls = iter(_FIRST_POLLS)
         while True:
-            time.sleep(next(polls, _POLLS[-1]))
+            time.sleep(next(polls, _POLL))
             now = self._repository.get(upload.id)
-            is_same = now.fence == upload.fence and not now.is_released
-            if not is_same or is_enough(now) or self._claims.is_gone(now) or time.monotonic() > deadline:
+            is_over = now.fence != upload.fence or self._claims.is_gone(now)
+            has_answered = for_answer and now.version != upload.version
+            if is_over or has_answered or time.monotonic() > deadline:
                 return now
 
 
@@ -260,11 +268,8 @@ class Listener:
             if claimed is not None and claimed.transfer is not None and claimed not in self._granting:
                 self._granting.add(claimed)
                 # In a thread of its own, so that a slow storage does not delay other messages.
-                act = threading.Thread(
-                    target=self._grant, args=(claimed, claimed.transfer, message), name="resumable-message"
-                )
-                act.daemon = True
-                act.start()
+                arguments = (claimed, claimed.transfer, message)
+                threading.Thread(target=self._grant, args=arguments, name="resumable-message", daemon=True).start()
 
     def _grant(self, claimed: ClaimedUpload, transfer: Transfer, message: str) -> None:
         try:
