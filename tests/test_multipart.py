@@ -249,6 +249,42 @@ def test_no_store_needs_boto3() -> None:
     assert (result.stdout, result.stderr) == ("done\n", "")
 
 
+# --- memory ---
+
+_MANY_BUFFERS = """
+import os, threading
+from flask_resumable.storage.multipart.buffer import Buffer, Memory
+
+def pages():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+def fill():
+    for _ in range(4):
+        buffer = Buffer(8 << 20, memory, None)
+        for _ in range(128):
+            buffer.write(block)
+        together.wait()
+        buffer.close()
+
+memory, together, block = Memory(1 << 30), threading.Barrier(16), bytes(1 << 16)
+before = pages()
+threads = [threading.Thread(target=fill) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print((pages() - before) * os.sysconf("SC_PAGE_SIZE") >> 20)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say how much memory is used")
+def test_the_memory_of_buffers_goes_back_to_the_system() -> None:
+    """128 MiB that sixteen threads have used. Allocated as usual, most of it would stay with the process."""
+    ended = subprocess.run([sys.executable, "-c", _MANY_BUFFERS], stdout=subprocess.PIPE, text=True, check=True)
+    assert int(ended.stdout) < 32
+
+
 # --- the guide ---
 
 

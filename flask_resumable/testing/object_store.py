@@ -51,6 +51,8 @@ class ObjectStoreContract:
             assert store.read(key) == b"0123456789"
             assert store.get(key, 0, 10) == b"0123456789"
             assert store.get(key, 3, 5) == b"34"
+            assert _got(store, key, 3, 10) == b"3456789"
+            assert _got(store, key, 3, 3) == b""
             assert store.size(key) == 10
             info = store.head(key)
             assert info is not None and info.size == 10 and dict(info.metadata) == {}
@@ -67,6 +69,8 @@ class ObjectStoreContract:
         for start, stop in ((3, 6), (5, 6), (7, 9)):
             with pytest.raises(Missing):
                 store.get(f"{prefix}a", start, stop)
+            with pytest.raises(Missing):
+                _got(store, f"{prefix}a", start, stop)
 
     def test_an_empty_object_is_an_object(self, store: ObjectStore, prefix: str) -> None:
         """An empty object exists and has the size 0."""
@@ -277,3 +281,9 @@ class ObjectStoreContract:
             store.complete(key, multipart, tags)
         assert sorted(store.parts(key, multipart)) == [1, 2]
         assert store.size(key) is None
+
+
+def _got(store: ObjectStore, key: str, start: int, stop: int) -> bytes:
+    content = io.BytesIO()
+    store.get_into(key, start, stop, content.write)
+    return content.getvalue()

@@ -381,6 +381,19 @@ def test_an_answer_that_breaks_off_is_asked_for_again(store: Store, refusing: Re
         read(storage, upload)
 
 
+def test_an_answer_that_breaks_off_is_continued_where_it_broke(store: Store, refusing: RefusingStore) -> None:
+    """Nobody gets bytes twice. What is read is never large, because a process hardly gives large blocks back."""
+    storage = S3Storage(store.bucket, **{**store.options, "endpoint_url": refusing.url})
+    content = bytes(range(250)) * 4000
+    storage._store.put("content", content)
+    refusing.broken = 2
+    pieces: list[bytes] = []
+    storage._store.get_into("content", 1, 900_000, pieces.append)
+    assert b"".join(pieces) == content[1:900_000]
+    assert refusing.broken == 0
+    assert max(map(len, pieces)) <= 64 * 1024
+
+
 def test_a_request_that_the_client_of_the_store_does_not_send_is_a_refusal(store: Store) -> None:
     """boto3 finds a mistake by itself."""
     storage = S3Storage("no/bucket", **store.options)

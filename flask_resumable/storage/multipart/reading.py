@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -10,6 +11,7 @@ from typing import BinaryIO
 from typing import cast
 
 from ...errors import Unavailable
+from .buffer import fresh_memory
 from .errors import Missing
 from .store import ObjectStore
 
@@ -29,7 +31,7 @@ class ObjectStream(io.RawIOBase):
         self._keys = [key for key, _ in objects]
         self._starts = [0, *accumulate(size for _, size in objects)]
         self._at = 0
-        self._block: bytes = b""
+        self._block: bytes | mmap.mmap = b""
         self._block_start = 0
         self._block_size = _FIRST_BLOCK
 
@@ -54,7 +56,7 @@ class ObjectStream(io.RawIOBase):
         start = self._at - self._starts[index]
         stop = min(start + max(self._block_size, wanted), self._starts[index + 1] - self._starts[index])
         try:
-            self._block = self._store.get(self._keys[index], start, stop)
+            self._block = _fetched(self._store, self._keys[index], start, stop)
         except Missing:
             raise Unavailable("The bytes of this upload are missing.") from None
 
@@ -73,6 +75,12 @@ class ObjectStream(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
+
+
+def _fetched(store: ObjectStore, key: str, start: int, stop: int) -> mmap.mmap:
+    block = fresh_memory(stop - start)
+    store.get_into(key, start, stop, block.write)
+    return block
 
 
 def stream_of(store: ObjectStore, objects: Sequence[tuple[str, int]]) -> BinaryIO:

@@ -326,6 +326,7 @@ _REQUESTS = (
     "copy_part",
     "delete",
     "get",
+    "get_into",
     "head",
     "parts",
     "put",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from typing import Protocol
 
 from .geometry import MIB
 from .geometry import MIN_PART
+
+_STEP = 8 * MIB  # bytes that ``get_into`` fetches at a time
 
 
 class SizedStream(Protocol):
@@ -164,6 +167,19 @@ class ObjectStore(ABC):
 
         :raises Missing: There is no such object, or it ends before ``stop``.
         """
+
+    def get_into(self, key: str, start: int, stop: int, write: Callable[[bytes], object]) -> None:
+        """Call ``write`` with the same bytes as :meth:`get` returns, in pieces of any size.
+
+        By default, this calls ``get`` for 8 MiB at a time. Override it if the store can send a response as a stream: a
+        process rarely gives back all of the memory that large blocks have taken.
+
+        :raises Missing: As in ``get``, maybe after some pieces.
+        """
+        while start < stop:
+            end = min(start + _STEP, stop)
+            write(self.get(key, start, end))
+            start = end
 
     @abstractmethod
     def read(self, key: str) -> bytes:

@@ -20,8 +20,6 @@ from .state import STAGED
 from .store import ObjectInfo
 from .store import ObjectStore
 
-_STEP = 8 * 1024 * 1024  # bytes to fetch at a time
-
 
 class Uploader:
     """Writes the objects of one upload, with threads that are started when they are first needed.
@@ -88,10 +86,7 @@ class Uploader:
 
     def load_range(self, key: str, start: int, stop: int, target: Buffer) -> None:
         """Append a range of an object to a buffer. Raises ``Missing`` if it does not exist or is too short."""
-        while start < stop:
-            step = min(stop, start + _STEP)
-            target.write(self._store.get(key, start, step))
-            start = step
+        self._store.get_into(key, start, stop, target.write)
 
     def forget(self, names: Iterable[str]) -> None:
         """Remove helpers. If this fails, they are removed with the upload."""

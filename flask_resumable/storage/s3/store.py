@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import closing
 from contextlib import contextmanager
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +50,7 @@ _CONFIG: Mapping[str, Any] = {
 
 # The properties that a copy keeps, by the names of the client's parameters.
 _PROPERTIES = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
+_PIECE = 64 * 1024  # bytes to read at a time
 _READS = 3  # attempts to read an object. boto3 tries again by itself only until the response begins.
 _TAKES_ANY_PARTS = (".amazonaws.com", ".amazonaws.com.cn")
 _HAS_REGION = re.compile(
@@ -163,34 +165,41 @@ class S3Store(ObjectStore):
             self.client.put_object(Bucket=self.name, Key=key, Body=body, **condition, **self.said(info))
 
     def get(self, key: str, start: int, stop: int) -> bytes:
-        if start >= stop:
-            return b""
-        with asking("get_object", key):
-            try:
-                content = self._content(Key=key, Range=f"bytes={start}-{stop - 1}")
-            except ClientError as error:
-                if code_of(error) == "InvalidRange":
-                    raise Missing from error
-                raise
-        if len(content) != stop - start:
+        content = io.BytesIO()
+        self.get_into(key, start, stop, content.write)
+        return content.getvalue()
+
+    def get_into(self, key: str, start: int, stop: int, write: Callable[[bytes], object]) -> None:
+        if start < stop and self._read(key, write, start, stop) != stop:
             raise Missing
-        return content
 
     def read(self, key: str) -> bytes:
-        with asking("get_object", key):
-            return self._content(Key=key)
+        content = io.BytesIO()
+        self._read(key, content.write)
+        return content.getvalue()
 
-    def _content(self, **arguments: str) -> bytes:
-        for _ in range(_READS - 1):
-            with suppress(*READ_ERRORS):
-                return self._read(**arguments)
-        return self._read(**arguments)
-
-    def _read(self, **arguments: str) -> bytes:
-        # As a context manager, the body would be the stream below it, with the errors of another library.
-        with closing(self.client.get_object(Bucket=self.name, **arguments)["Body"]) as body:
-            content: bytes = body.read()
-            return content
+    def _read(self, key: str, write: Callable[[bytes], object], start: int = 0, stop: int | None = None) -> int:
+        """Read an object, go on where a response breaks off, and return the position of the end."""
+        attempts = 0
+        while True:
+            last = "" if stop is None else stop - 1
+            asked = {"Range": f"bytes={start}-{last}"} if start or stop else {}  # an empty object has no range
+            with asking("get_object", key):
+                try:
+                    # As a context manager, the body would be the stream below it, with the errors of another library.
+                    with closing(self.client.get_object(Bucket=self.name, Key=key, **asked)["Body"]) as body:
+                        while piece := body.read(_PIECE):
+                            write(piece)
+                            start += len(piece)
+                    return start
+                except READ_ERRORS:
+                    attempts += 1
+                    if attempts == _READS:
+                        raise
+                except ClientError as error:
+                    if code_of(error) == "InvalidRange":
+                        raise Missing from error
+                    raise
 
     def head(self, key: str) -> ObjectInfo | None:
         try:
