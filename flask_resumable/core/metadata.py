@@ -91,9 +91,7 @@ class UploadMetadata(Mapping[str, str]):
     def with_values(self, values: Mapping[str, str]) -> Self:
         """Return the metadata with ``values`` in place of all that it has for the same keys."""
         replaced = {_encode_key(key) for key in values} | {*values}
-        kept = [
-            f"{name} {value}".rstrip() for name, value in _pairs(self.raw) if _FURTHER.sub("", name) not in replaced
-        ]
+        kept = [f"{name} {value}".rstrip() for name, value in _pairs(self.raw) if _unnumbered(name) not in replaced]
         return type(self)(",".join([*kept, type(self).from_values(values).raw] if values else kept))
 
     def to_header(self) -> str:
@@ -120,10 +118,8 @@ class UploadMetadata(Mapping[str, str]):
         """
         if key not in self:
             return []
-        further = _encode_key(key) + "%+"
-        more = [
-            pair for pair in _pairs(self.raw) if pair[0].startswith(further) and pair[0][len(further) :].isdecimal()
-        ]
+        names = {_encode_key(key), key}
+        more = (pair for pair in _pairs(self.raw) if pair[0] not in names and _unnumbered(pair[0]) in names)
         return [self[key], *(_decode(name, value).decode("utf-8", "replace") for name, value in more)]
 
     @property
@@ -143,7 +139,7 @@ class UploadMetadata(Mapping[str, str]):
         keys = self._values()
         if "%" not in self.raw:
             return iter(keys)
-        return (_decode_key(key) for key in keys if _FURTHER.sub("", key) == key or _FURTHER.sub("", key) not in keys)
+        return (_decode_key(key) for key in keys if _unnumbered(key) == key or _unnumbered(key) not in keys)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -177,6 +173,11 @@ def _decode_key(key: str) -> str:
         return key
     decoded = unquote_to_bytes(key).decode("utf-8", "replace")
     return decoded if _encode_key(decoded) == key else key
+
+
+def _unnumbered(key: str) -> str:
+    """Return an encoded key without the number of a further value."""
+    return _FURTHER.sub("", key)
 
 
 def _pairs(raw: str) -> Iterator[tuple[str, str]]:

@@ -247,6 +247,25 @@ def test_metadata() -> None:
         both.value_bytes("x")
 
 
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("a YQ==,a%+1 Yg==,a%+2 Yw==", {"a": ["a", "b", "c"]}),
+        ("a YQ==,abc7 Yg==", {"a": ["a"], "abc7": ["b"]}),
+        ("a YQ==,a%+x Yg==,a%+0 Yg==,a%+01 Yg==", {"a": ["a"], "a%+x": ["b"], "a%+0": ["b"], "a%+01": ["b"]}),
+        ("a%+1 YQ==,a%+1%+1 Yg==", {"a%+1": ["a", "b"]}),
+        ("%C3%A9 YQ==,%C3%A9%+1 Yg==", {"é": ["a", "b"]}),
+        ("a //4=,a%+1 Yv8=", {"a": ["\ufffd\ufffd", "b\ufffd"]}),
+    ],
+)
+def test_several_values_for_a_key(header: str, values: dict[str, list[str]]) -> None:
+    """Each value belongs to one key; what only looks like a further value has a key of its own."""
+    metadata = UploadMetadata.from_header(header)
+    assert {key: metadata.getlist(key) for key in metadata} == values
+    assert dict(metadata) == {key: found[0] for key, found in values.items()}
+    assert len(metadata) == len(values)
+
+
 def test_metadata_with_other_values() -> None:
     """All that it has for a key is replaced, in any spelling; the rest stays, and nothing becomes of nothing."""
     several = UploadMetadata.from_values([("é", "1"), ("a", "2"), ("a", "3"), ("b", ""), ("c d", "4")])
