@@ -102,6 +102,6 @@ def announced_digest(metadata: UploadMetadata) -> Checksum | None:
 
     It is part of the metadata, so that it needs no column of its own, and tus clients can announce it, too.
     """
-    with suppress(InvalidRequest):
-        return Checksum.from_header(metadata.get(OF_ALL, ""))
+    with suppress(KeyError, InvalidRequest):
+        return Checksum.from_header(metadata[OF_ALL])
     return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 from ..errors import InvalidRequest
 from .ids import ID_PATTERN
+
+MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,13 @@ class Concat:
         return not self.parts
 
     @classmethod
-    def from_header(cls, raw: str, *, max_parts: int = 10_000) -> Self:
+    def from_header(cls, raw: str) -> Self:
         """Parse ``partial`` or ``final;<url> <url> ...``, with absolute or relative URLs.
 
         Only the id is taken from a URL, by a strict pattern. The rest of the URL is not used for anything.
 
-        :raises InvalidRequest: The header has another form, or a URL does not end with the id of an upload.
+        :raises InvalidRequest: The header has another form, a URL does not end with the id of an upload, or there are
+            more than 10,000 of them.
 
         Spec: tus 1.0 "Upload-Concat".
         """
@@ -47,16 +51,14 @@ class Concat:
         parts = urls.split()
         if kind != "final" or not parts:
             raise InvalidRequest("Upload-Concat must be 'partial' or 'final;<url> <url> ...'.")
-        if len(parts) > max_parts:
-            raise InvalidRequest(f"Upload-Concat lists more than {max_parts} uploads; use fewer parts.")
+        if len(parts) > MAX_PARTS:
+            raise InvalidRequest(f"Upload-Concat lists more than {MAX_PARTS} uploads; use fewer parts.")
         return cls(raw, tuple(_id_of(url) for url in parts))
 
 
 def _id_of(url: str) -> str:
-    try:
+    with suppress(ValueError):  # a malformed URL
         name = urlsplit(url).path.rstrip("/").rpartition("/")[2]
-    except ValueError:
-        name = ""
-    if not ID_PATTERN.fullmatch(name):
-        raise InvalidRequest("Upload-Concat lists a URL that is not the URL of an upload.")
-    return name
+        if ID_PATTERN.fullmatch(name):
+            return name
+    raise InvalidRequest("Upload-Concat lists a URL that is not the URL of an upload.")

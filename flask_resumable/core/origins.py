@@ -108,9 +108,6 @@ class Origins:
             *(origin for origin in allowed if not isinstance(origin, str)),
         )
 
-    def __bool__(self) -> bool:
-        return bool(self.are_any or self._exact or self._patterns)
-
     def allow(self, origin: str) -> bool:
         """Whether pages of this origin are allowed. ``null`` is, only if it is listed or all are."""
         if self.are_any or origin in self._exact:

@@ -15,6 +15,7 @@ from flask_resumable.core.disposition import content_policy
     ("name", "value"),
     [
         ("report.txt", 'attachment; filename="report.txt"'),
+        ("TAX.txt", 'attachment; filename="TAX.txt"'),
         ("grüße.txt", "attachment; filename=\"grue.txt\"; filename*=UTF-8''gr%C3%BC%C3%9Fe.txt"),
         ('a"b.txt', "attachment; filename=\"a_b.txt\"; filename*=UTF-8''a%22b.txt"),
     ],

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
+from collections.abc import Callable
 from datetime import datetime
 from datetime import timedelta
 from datetime import UTC
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from flask_resumable.core.answer import MAX_HEADERS
 from flask_resumable.core.checksum import announced_digest
 from flask_resumable.core.checksum import Checksum
 from flask_resumable.core.concat import Concat
+from flask_resumable.core.concat import MAX_PARTS
 from flask_resumable.core.disposition import claimed_type
 from flask_resumable.core.disposition import content_disposition
 from flask_resumable.core.disposition import download_name
@@ -69,6 +74,7 @@ def _upload(**metadata: str) -> Upload:
         ({"headers": {"Access-Control-Allow-Origin": "*"}}, "cannot have the header field"),
         ({"headers": {"a.b": "c"}}, "'a.b' is not a valid name"),
         ({"headers": {"-": "c"}}, "'-' is not a valid name"),
+        ({"headers": {"_": "c"}}, "'_' is not a valid name"),
         ({"headers": {"é": "c"}}, "'é' is not a valid name"),
         ({"headers": {"a": "b\n"}}, "is not a valid value for the header field a"),
         ({"headers": {"a": "é"}}, "is not a valid value for the header field a"),
@@ -140,6 +146,9 @@ def test_a_mark_in_a_hook_is_for_its_upload() -> None:
     """Hooks may call each other for different uploads."""
     ready = Processing.of("ready", None)
     assert not mark_in_hook("a", ready)
+    with collecting_mark("a") as silent:
+        pass
+    assert silent.processing is None
     with collecting_mark("a") as outer:
         with collecting_mark("b") as inner:
             assert not mark_in_hook("a", ready)
@@ -161,6 +170,8 @@ def test_checksums() -> None:
     assert Checksum("sha1", digest).to_header() == header
     for wrong, words in (
         (header.replace("sha1", "SHA1"), "unknown algorithm; use one of sha1, sha256, sha512, md5, crc32"),
+        ("X" + header, "unknown algorithm"),
+        ("\xa0" + header, "unknown algorithm"),
         ("sha1", "the size of a raw sha1 digest"),
         (header.replace("sha1", "md5"), "the size of a raw md5 digest"),
         (header[:-1], "must be '<algorithm> <base64"),
@@ -180,6 +191,7 @@ def test_checksums() -> None:
         ("partial", ()),
         (" partial\t", ()),
         (f"final;{ID}", (ID,)),
+        ("final;a_b /f/c-1/", ("a_b", "c-1")),
         (f" final; /f/{ID}//  https://x/?a#b/{ID} ".replace(f"?a#b/{ID}", f"{ID}?a#b"), (ID, ID)),
     ],
 )
@@ -194,19 +206,24 @@ def test_concatenations(raw: str, parts: tuple[str, ...]) -> None:
         ("", "must be 'partial' or 'final"),
         ("partial;", "must be 'partial' or 'final"),
         (f"partial;{ID}", "must be 'partial' or 'final"),
+        ("partialX", "must be 'partial' or 'final"),
+        ("\xa0partial", "must be 'partial' or 'final"),
         ("final", "must be 'partial' or 'final"),
         ("final; ", "must be 'partial' or 'final"),
         (f"Final;{ID}", "must be 'partial' or 'final"),
         (f"final;{ID} /a%2f", "is not the URL of an upload"),
-        ("final;http://[", "is not the URL of an upload"),
-        (f"final;{ID} {ID} {ID}", "more than 2 uploads"),
+        (f"final;{ID}X", "is not the URL of an upload"),
+        (f"final;{ID}/X/", "is not the URL of an upload"),
+        (f"final;http://[/{ID}", "is not the URL of an upload"),
+        ("final;" + "a " * (MAX_PARTS + 1), "more than 10000 uploads"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_what_is_no_concatenation(raw: str, words: str) -> None:
     """The error says what is wrong."""
     with pytest.raises(InvalidRequest, match=words):
-        Concat.from_header(raw, max_parts=2)
-    assert len(Concat.from_header(f"final;{ID} {ID}", max_parts=2).parts) == 2
+        Concat.from_header(raw)
+    assert len(Concat.from_header("final;" + "a " * MAX_PARTS).parts) == MAX_PARTS
 
 
 def test_numbers_and_names_of_headers() -> None:
@@ -231,10 +248,14 @@ def test_metadata() -> None:
         ("a YQ=", "a value for 'a' that is not base64"),
         ("a é", "a value for 'a' that is not base64"),
         ("a YQ== x", "a value for 'a' that is not base64"),
+        ("a YQ==\xa0", "a value for 'a' that is not base64"),
+        ("\xa0a YQ==", "a key that is empty or not"),
+        ("a YQ==,\xa0", "a key that is empty or not"),
     ):
         with pytest.raises(InvalidRequest, match=words):
             UploadMetadata.from_header(wrong)
     assert UploadMetadata.from_header("\ta YQ==\t,\tb\t, \t") == {"a": "a", "b": ""}
+    assert UploadMetadata.from_header("aX YQ==,X") == {"aX": "a", "X": ""}
     for prefix in ("file", ""):
         metadata = UploadMetadata.from_values({f"{prefix}name": "n", f"{prefix}type": "t"})
         assert (metadata.filename, metadata.filetype) == ("n", "t")
@@ -243,8 +264,9 @@ def test_metadata() -> None:
     nothing = UploadMetadata()
     assert (nothing.filename, nothing.filetype, len(nothing), nothing.getlist("a")) == (None, None, 0, [])
     assert metadata_of(both.raw) == both
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="'x'"):
         both.value_bytes("x")
+    assert UploadMetadata("%C3%A9 YQ==").get("\ud800") is None
 
 
 @pytest.mark.parametrize(
@@ -264,6 +286,48 @@ def test_several_values_for_a_key(header: str, values: dict[str, list[str]]) -> 
     assert {key: metadata.getlist(key) for key in metadata} == values
     assert dict(metadata) == {key: found[0] for key, found in values.items()}
     assert len(metadata) == len(values)
+
+
+def test_metadata_that_was_not_checked() -> None:
+    """Reading a value that is not base64 says which one it is."""
+    metadata = UploadMetadata("a YQ==,a%+1 Y,b Y")
+    assert metadata["a"] == "a"
+    with pytest.raises(InvalidRequest, match=r"a value for 'a%\+1' that is not base64"):
+        metadata.getlist("a")
+    with pytest.raises(InvalidRequest, match="a value for 'b' that is not base64"):
+        metadata["b"]
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_value_is_found_in_the_same_few_calls_among_any_number_of_keys(count: int) -> None:
+    """The header is parsed once, when it is checked, or when the first value is looked up."""
+    raw = ",".join(f"k{number} YQ==" for number in range(count))
+    checked, known = UploadMetadata.from_header(raw), UploadMetadata(raw)
+    assert known["k0"] == "a"
+    for metadata in (checked, known):
+        assert _calls_of(partial(metadata.get, "k0")) <= 4
+
+
+def _calls_of(act: Callable[[], object]) -> int:
+    """How many functions for metadata it calls."""
+    count = 0
+
+    def see(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_globals["__name__"] == UploadMetadata.__module__
+
+    sys.setprofile(see)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_metadata_in_a_record() -> None:
+    """It stays as earlier versions have written it."""
+    values = [("a", "1"), ("é", ""), ("a", "2"), ("a", "3"), ("\ud800", "4")]
+    assert UploadMetadata.from_values(values).raw == "a MQ==,%C3%A9,a%+1 Mg==,a%+2 Mw==,%ED%A0%80 NA=="
 
 
 def test_metadata_with_other_values() -> None:
@@ -286,6 +350,7 @@ def test_metadata_with_other_values() -> None:
     ("name", "shown"),
     [
         ("", ID),
+        ("X", "X"),
         ("a/b\\c.txt", "c.txt"),
         ("a/", "a"),
         ("a\r\nb\x1b.txt", "ab.txt"),
@@ -325,6 +390,7 @@ def test_types_of_objects(claimed: str, told: tuple[str, str]) -> None:
     shown = ("image/png", "text/html", "image/svg+xml")
     assert object_type(_upload(filetype=claimed), shown) == told
     assert claimed_type(_upload(filetype=" Image/PNG ; a=b")) == "image/png"
+    assert claimed_type(_upload()) == ""
     assert content_disposition("inline", 'a%\\"\x7fb') == "inline; filename=\"a____b\"; filename*=UTF-8''a%25%5C%22%7Fb"
 
 
@@ -340,10 +406,13 @@ def test_types_of_objects(claimed: str, told: tuple[str, str]) -> None:
         (r'form-data; name="a\"b"', {"name": 'a"b'}, {"name": 'a"b'}),
         ('form-data; name="a\\"', {"name": "a\\"}, {"name": "a\\"}),
         (r'form-data; name="C:\d\a"', {"name": r"C:\d\a"}, {"name": r"C:\d\a"}),
+        (r'form-data; name="a\\b"', {"name": r"a\b"}, {"name": r"a\\b"}),
         ('form-data; name="a%22b%0D%0A%41"', {"name": "a%22b%0D%0A%41"}, {"name": 'a"b\r\n%41'}),
         ("form-data; name*=UTF-8''%C3%A9", {"name*": "UTF-8''%C3%A9"}, {"name*": "UTF-8''%C3%A9", "name": "é"}),
         ('form-data; name="a"b"', None, {"name": 'a"b'}),
+        ('form-data; name="a"b=c"', None, {"name": 'a"b=c'}),
         ('form-data; name="a; x=1', None, {"name": "a", "x": "1"}),
+        ('form-data; name="a ;\t; x=X\xa0', None, {"name": "a", "x": "X\xa0"}),
         ("", None, {}),
         ("form-data;;", {}, {}),
     ],
@@ -369,6 +438,7 @@ def test_extended_parameters() -> None:
 def test_text_for_logs() -> None:
     """What is not printable is escaped, and so is the backslash."""
     assert printable("aé b") == "aé b"
+    assert printable(r"a\n") == r"a\\n"
     assert printable("a\n\x1b\u202e\\b") == r"a\n\x1b\u202e\\b"
     assert printable(5) == "5"
 
@@ -408,6 +478,7 @@ def test_chunks() -> None:
     assert [*chunk_spans(4, 3, 10)] == [ChunkSpan(1, 0, 4, 4), ChunkSpan(2, 4, 8, 4), ChunkSpan(3, 8, 10, 4)]
     assert [*chunk_spans(4, 3, 8)] == [ChunkSpan(1, 0, 4, 4), ChunkSpan(2, 4, 8, 4)]
     assert [*chunk_spans(4, 2, 11)] == [ChunkSpan(1, 0, 4, 4), ChunkSpan(2, 4, 11, 4)]
+    assert [*chunk_spans(4, 2, 5)] == [ChunkSpan(1, 0, 4, 4), ChunkSpan(2, 4, 5, 4)]
     assert [*chunk_spans(0, 1, 0)] == []
     assert ChunkSpan(2, 4, 11, 4).size == 7
 
@@ -418,6 +489,8 @@ def test_bytes_that_are_no_chunks_are_refused() -> None:
     for start, stop, unit in ((5, 9, 4), (4, 7, 4), (16, 18, 2), (4, 8, 0), (16, 20, 8)):
         with pytest.raises(ValueError, match=f"Bytes {start} to {stop} are not whole chunks of {unit} bytes"):
             one.add(start, stop, unit)
+    with pytest.raises(ValueError, match="not whole chunks of 0 bytes"):
+        ByteRanges.prefix(4).add(5, 9)
     short = ByteRanges().add(8, 10, 4)
     assert short.pairs == ((8, 10),)
     with pytest.raises(ValueError):

@@ -88,6 +88,7 @@ def test_what_an_upload_reserves(
         (FINAL, Quota(uploads=2), Usage(2), QuotaExceeded, "have 2"),
         (UPLOAD, Quota(bytes=9), Usage(), TooLarge, "at most 9 bytes"),
         (UPLOAD, Quota(bytes=-9), Usage(), TooLarge, "at most 0 bytes"),
+        (replace(UPLOAD, length=1), Quota(bytes=0), Usage(), TooLarge, "at most 0 bytes"),
         (UPLOAD, Quota(bytes=15), Usage(1, 6), QuotaExceeded, "leave 9 of 15 bytes"),
         (UPLOAD, Quota(bytes=15), Usage(1, 16), QuotaExceeded, "leave 0 of 15 bytes"),
         (DEFERRED, Quota(bytes=15), Usage(1, 15), QuotaExceeded, "leave 0 of 15 bytes"),

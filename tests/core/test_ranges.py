@@ -43,8 +43,9 @@ def test_ranges_behave_like_a_set_of_bytes(
     assert ranges.offset == next(at for at in range(len(bytes_) + 1) if at not in bytes_)
     assert ranges.stop == max(bytes_, default=-1) + 1
     assert ranges.covers(*asked) == (set(range(*asked)) <= bytes_)
-    missing = {at for start, stop in ranges.missing(length) for at in range(start, stop)}
-    assert missing == set(range(length)) - bytes_
+    gaps = [*ranges.missing(length)]
+    assert all(start < stop for start, stop in gaps)
+    assert {at for start, stop in gaps for at in range(start, stop)} == set(range(length)) - bytes_
 
 
 @given(receptions())
@@ -83,6 +84,15 @@ def test_only_whole_chunks_lie_beyond_the_offset(start: int, stop: int, unit: in
     ranges = ByteRanges.prefix(3).add(40, 55, 10)
     with pytest.raises(ValueError, match=f"Bytes {start} to {stop} are not whole chunks of {unit} bytes"):
         ranges.add(start, stop, unit)
+
+
+def test_gaps_are_what_is_missing() -> None:
+    """In order, and only up to the end that is asked for."""
+    ranges = ByteRanges.prefix(10).add(20, 30, 10).add(40, 45, 10)
+    assert [*ranges.missing(60)] == [(10, 20), (30, 40), (45, 60)]
+    assert [*ranges.missing(35)] == [(10, 20), (30, 35)]
+    assert [*ranges.missing(10)] == [*ByteRanges().missing(0)] == []
+    assert [*ByteRanges().missing(1)] == [(0, 1)]
 
 
 def test_a_record_stays_small_whatever_the_order() -> None:

@@ -42,6 +42,7 @@ PARTIAL, FINAL = Concat("partial"), Concat(f"final;{PART} {OTHER}", (PART, OTHER
     [
         ('"abc"', "abc"),
         ("abc", "abc"),
+        ("X-1-X", "X-1-X"),
         ("\t abc \t", "abc"),
         (r'"a\"b\\c"', 'a"b\\c'),
         ('"a b,c;d"', "a b,c;d"),
@@ -99,6 +100,19 @@ def test_a_token_is_a_key() -> None:
     assert _key(grant=replace(GRANT, nonce="m")) != GRANT.request_key
 
 
+@pytest.mark.parametrize(
+    ("wishes", "key"),
+    [
+        ({}, "af96d4e39f36b4eb6d21ee5cce885c94c35c4475765066e50ae4e07c5e4a6b78"),
+        ({"concat": FINAL}, "b174bf8504bf9c66ccfb2636d3100cfa974b8e9f061642d3d5b011f12e4c0522"),
+        ({"grant": GRANT}, "4f9e739860d2d77f06dd992951873fc6ad3f1ba1ebe008634345f8c544b3c158"),
+    ],
+)
+def test_records_of_earlier_versions_are_found(wishes: dict[str, Any], key: str) -> None:
+    """This version looks for what they stored; otherwise, a repeated creation would make a second upload."""
+    assert _key("me", **wishes) == key
+
+
 def _check(creation: Creation, **changes: Any) -> None:
     check_same(replace(UPLOAD, **changes), creation, NOW)
 
@@ -144,6 +158,7 @@ def test_which_content_is_wanted_again(status: Status) -> None:
         assert is_wanted(upload, write) == (is_open and has_more)
         assert not is_wanted(upload, guarded)
         assert not is_wanted(upload, replace(write, checksum_in_trailer=True))
+        assert not is_wanted(replace(upload, received=ByteRanges.prefix(1)), guarded)
         nothing = replace(upload, received=ByteRanges())
         assert is_wanted(nothing, guarded) == is_open
         assert not is_wanted(replace(upload, received=ByteRanges.prefix(10)), write)

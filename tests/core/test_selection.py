@@ -58,6 +58,8 @@ FAILED = Processing(ProcessingState.FAILED)
         ({"created_before": NOW}, {}, False),
         ({"larger_than": 9}, {}, True),
         ({"larger_than": 10}, {}, False),
+        ({"larger_than": 0}, {"length": 0, "received": ByteRanges()}, False),
+        ({"larger_than": 0}, {"length": None, "received": ByteRanges.prefix(1)}, True),
         ({"larger_than": 3}, {"length": None}, True),
         ({"larger_than": 4}, {"length": None}, False),
         ({"removable_at": NOW}, {}, True),

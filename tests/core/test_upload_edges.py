@@ -64,6 +64,14 @@ def test_which_uploads_are_pending(status: Status) -> None:
     assert not replace(WHOLE, status=Status.ACTIVE, awaits_completion=True).is_pending
 
 
+def test_which_uploads_are_whole() -> None:
+    """Those with every byte of their length, the first and the last included."""
+    for length, received, is_whole in ((0, 0, True), (1, 0, False), (1, 1, True), (2, 1, False), (None, 1, False)):
+        upload = replace(UPLOAD, length=length, received=ByteRanges.prefix(received))
+        assert (upload.is_whole, upload.is_ready) == (is_whole, is_whole)
+        assert not replace(upload, awaits_completion=True).is_ready
+
+
 @pytest.mark.parametrize("status", Status)
 def test_which_uploads_are_visible(status: Status) -> None:
     """Those of the same owner that are not being removed."""
@@ -358,8 +366,9 @@ def test_a_used_part_expires_within_a_day() -> None:
     for before, after in ((None, DAY), (DAY + MOMENT, DAY), (DAY, DAY), (HOUR, HOUR)):
         expiring = replace(part, expires_at=None if before is None else NOW + before)
         assert rules.expire_soon(expiring, NOW) == replace(part, expires_at=NOW + after, reserved=None)
-    done = replace(PART, expires_at=NOW + HOUR)
-    assert rules.expire_soon(done, NOW) is done
+    for lifetime in (HOUR, DAY):
+        done = replace(PART, expires_at=NOW + lifetime)
+        assert rules.expire_soon(done, NOW) is done
 
 
 # --- content ---
@@ -431,6 +440,8 @@ def test_the_length_that_content_declares() -> None:
     assert rules.begin(replace(DEFERRED, reserved=9), write, NONE, NOW)[0].reserved == 4
     with pytest.raises(LengthConflict, match="declared to have 10 bytes"):
         rules.begin(UPLOAD, write, NONE, NOW)
+    with pytest.raises(TooLarge, match="This upload may have at most 3 bytes"):
+        rules.begin(replace(DEFERRED, max_size=3), write, Limits(max_size=4), NOW)
     with pytest.raises(LengthConflict, match="already has 4 bytes; its length cannot be 3"):
         rules.begin(DEFERRED, replace(write, declares_length=3), NONE, NOW)
     with pytest.raises(LengthConflict, match="is 10 bytes long, but the content marked as last ends at 7"):
@@ -473,6 +484,8 @@ def test_a_body_without_an_announced_size_that_was_too_long() -> None:
 def test_received_bytes_count_once_and_requests_as_told() -> None:
     """Chunks in any order keep their size."""
     assert rules.advance(UPLOAD, 4, 6, NONE, NOW) == replace(UPLOAD, received=ByteRanges.prefix(6))
+    with pytest.raises(ValueError, match="not whole chunks"):
+        rules.advance(UPLOAD, 6, 8, NONE, NOW)
     moved = rules.advance(replace(UPLOAD, request_count=2), 8, 10, NONE, NOW, unit=2, requests=3)
     assert (moved.offset, moved.request_count) == (4, 5)
     assert moved.received.covers(8, 10) and not moved.received.covers(6, 8)
@@ -508,6 +521,7 @@ def test_a_hook_can_lower_what_is_reserved() -> None:
     ):
         upload = replace(UPLOAD, length=length, reserved=reserved, max_size=max_size)
         assert rules.with_less_reserved(upload).reserved == left
+        assert (rules.with_less_reserved(upload) is upload) == (left == reserved)
 
 
 def test_lost_bytes_leave_an_unfinished_upload_in_its_status() -> None:
