@@ -43,6 +43,7 @@ from proof.mutation.swap import swap
 ORDERS = "MUTATION_ORDERS"  # in the environment: the path of a file
 PACKAGE = Path(__file__).resolve().parents[2] / "flask_resumable"
 PROCESSES = 2
+QUICK = 0.02  # seconds: tests of rules alone take no longer, and all of them may run
 LONG = 3.0  # seconds: no test that takes longer is run, unless there is no other
 PATIENCE = 3.0  # seconds for one test, and as many times what it took without a mutant
 
@@ -198,8 +199,12 @@ class Run:
         by_file: defaultdict[str, list[str]] = defaultdict(list)
         for test in sorted(found, key=lambda test: (reach.seconds[test], test)):
             by_file[test.partition("::")[0]].append(test)
-        # The quickest of each file, then the second of each, so that different files have a say.
-        ranks = {test: rank for tests in by_file.values() for rank, test in enumerate(tests)}
+        # All that are quick and the quickest of each file, then the second of each, so that different files have a say.
+        ranks = {
+            test: 0 if reach.seconds[test] < QUICK else rank
+            for tests in by_file.values()
+            for rank, test in enumerate(tests)
+        }
         ordered = sorted(ranks, key=lambda test: (-self._killers[test], ranks[test], reach.seconds[test], test))
         shares = reach.shares(mutant.module)
         focused = sorted(ranks, key=lambda test: (-shares[test], reach.seconds[test], test))
