@@ -379,15 +379,18 @@ class _Transfer:
         if self._is_guarded:
             return
         with self._others_turn(0) as has_turn:
-            if not has_turn or self._is_over() or self._incoming is None:
+            incoming = self._incoming
+            if not has_turn or incoming is None or self._is_over():
                 return
-            deadline, before = time.monotonic() + _STOPPING, -1
-            while before != self._position and time.monotonic() < deadline:
+            deadline = time.monotonic() + _STOPPING
+            while True:
                 before = self._position
                 self._save_all()
                 if self._is_over():
                     return
-            if not self._incoming.stop():
+                if self._position == before or time.monotonic() > deadline:
+                    break
+            if not incoming.stop():
                 self._leave()  # the request may wait for a long time, but nobody has to wait for it
 
     @contextmanager
