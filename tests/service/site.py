@@ -25,6 +25,7 @@ from tests.bodies import PlainBody
 from tests.memory_storage import MemoryStorage
 
 HOUR = timedelta(hours=1)
+LEASE = timedelta(seconds=6)
 
 
 class Content(PlainBody):
@@ -64,6 +65,7 @@ class Facts(Observer):
         self.noted.append(("took over", upload.offset))
 
     def rescued(self, upload: Upload, size: int) -> None:
+        assert upload.offset >= size
         self.noted.append(("rescued", size))
 
     def cleaned(self, run: Cleanup) -> None:
@@ -82,26 +84,28 @@ class Site:
         self.repository = MemoryRepository()
         self.storage = MemoryStorage()
         self.limits = Limits(expiration=HOUR)
+        self.without: set[str] = {"on_progress"}  # hooks that the app does not have; that one depends on time
+        self.options: dict[str, Any] = {}
         self.service = self.restarted()
 
-    def restarted(self) -> UploadService:
-        """The service of a new process."""
+    def restarted(self, **options: Any) -> UploadService:
+        """The service of a new process, with what it is to know besides."""
+        self.options |= options
         self.service = UploadService(
             self.repository,
             self.storage,
             self,
-            lease=timedelta(seconds=6),
-            completed_ttl=timedelta(minutes=5),
-            cancelled_ttl=timedelta(minutes=2),
             now=lambda: self.now,
             observer=self.facts,
+            **{"lease": LEASE, "completed_ttl": timedelta(minutes=5), "cancelled_ttl": timedelta(minutes=2)}
+            | self.options,
         )
         return self.service
 
     # --- what the service calls ---
 
     def named(self, name: str) -> Callable[[Any], Answer | None] | None:
-        if name == "on_progress":  # it depends on time
+        if name in self.without:
             return None
 
         def hook(upload: Any) -> Answer | None:
