@@ -63,6 +63,7 @@ class Told(Observer):
         self.noted.append(("took over", upload.offset))
 
     def rescued(self, upload: Upload, size: int) -> None:
+        assert upload.id == ID
         self.noted.append(("rescued", size))
 
 
@@ -159,7 +160,7 @@ def test_a_claim_shows_the_record(site: Site) -> None:
             assert site.saved.claimed_by == site.name
             claimed.save(replace(claimed.upload, max_size=77))
             assert (site.saved.max_size, site.saved.updated_at) == (77, site.now)
-            assert claimed.upload.max_size == 77
+            assert (claimed.upload.max_size, claimed.upload.claimed_until) == (77, site.saved.claimed_until)
         assert site.saved.is_released
 
 
@@ -202,7 +203,9 @@ def test_a_hook_is_given_what_is_saved(site: Site) -> None:
 
     site.now += MOMENT
     with site.claims.take(ID) as claimed:
+        site.now += MOMENT
         claimed.save_with_hook(advanced(claimed.upload, 5), hook)
+        assert site.saved.updated_at == claimed.upload.updated_at == site.now
         assert (claimed.upload.max_size, claimed.upload.offset, seen) == (88, 5, [5])
         assert site.saved.claimed_until == claimed.upload.claimed_until == site.now + LEASE
         assert site.saved.offset == 5
@@ -353,6 +356,51 @@ def test_only_an_upload_of_the_same_life_is_taken(site: Site) -> None:
     assert site.saved.is_released
     with site.claims.take(ID, known=site.saved):
         pass
+    site.claim()
+    with pytest.raises(UploadNotFound):  # nobody is asked to make way for it
+        with site.claims.take(ID, known=old, make_way=lambda upload: pytest.fail("was asked")):
+            pass
+
+
+def test_an_upload_that_is_replaced_while_its_holder_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was meant is gone, and the next one is not waited for."""
+    site.claim()
+    new = replace(UPLOAD, storage=with_name({}, "new"))
+
+    def sleep(seconds: float) -> None:
+        assert site.saved.storage != new.storage
+        site.repository._records.clear()
+        site.repository.add(new, until=site.now + LEASE, by=ELSEWHERE)
+
+    set_time(monkeypatch, sleep)
+    with near(monkeypatch), pytest.raises(UploadNotFound) as caught, site.claims.take(ID, known=site.saved):
+        pass
+    assert caught.value.upload_id == ID
+
+
+def test_a_claim_that_the_database_has_lost_is_made_again(site: Site) -> None:
+    """After a power failure it may give the same number a second time. Both requests end as usual."""
+    before = site.saved
+    first = site.claims.take_free(ID, owner=None)
+    site.repository._records[ID].upload = before
+    second = site.claims.take_free(ID, owner=None)
+    assert first is not None and second is not None and first.claim == second.claim
+    with site.claims.keep(first), site.claims.keep(second):
+        pass
+    assert site.saved.is_released
+
+
+def test_who_begins_a_hook_while_asked_keeps_the_upload(site: Site) -> None:
+    """Its last bytes came in that moment, and a hook is not interrupted."""
+    claim = site.claim(lease=15 * LEASE)
+
+    def make_way(upload: Upload) -> Upload:
+        site.repository.save(replace(upload, status=Status.FINISHING), claim, until=site.now + LEASE)
+        return upload
+
+    with pytest.raises(UploadLocked), site.claims.take(ID, known=site.saved, make_way=make_way, is_receiving=True):
+        pass
+    assert (site.saved.fence, site.saved.status) == (claim.fence, Status.FINISHING)
 
 
 def test_an_upload_that_is_replaced_while_it_is_taken_is_given_back(

@@ -149,7 +149,6 @@ class ClaimedUpload:
     def release(self) -> None:
         """Release the claim, unless the last save has done so."""
         if not self._is_released:
-            self._is_released = True
             with suppress(Unavailable):  # the lease ends it instead; everything the client sent is saved
                 self._repository.release(self.claim)
 

@@ -96,6 +96,28 @@ def test_a_repeated_creation_is_one_upload_of_its_owner(site: Site) -> None:
     assert told == [first.id, first.id]
 
 
+def test_a_creation_can_be_repeated_until_its_upload_expires(site: Site) -> None:
+    """From then on, the same key is of a new one."""
+    first = created(site, idempotency_key="k")
+    site.now += HOUR - timedelta(seconds=1)
+    assert created(site, idempotency_key="k").id == first.id
+    site.now += timedelta(seconds=1)
+    assert created(site, idempotency_key="k").id != first.id
+
+
+def test_a_repeated_creation_with_content_goes_on_where_the_first_one_got(site: Site) -> None:
+    """The first one is asked to leave, although its client has said nothing. Both are told the same."""
+    answers: list[Upload] = []
+
+    def create(body: Content) -> Upload:
+        return created(site, 6, idempotency_key="k", content=(Write(start=0, size=6), body))
+
+    first = create(Late(b"abc", lambda: answers.append(create(Content(b"abcdef"))), 6))
+    assert [upload.status for upload in (first, *answers)] == [Status.COMPLETE, Status.COMPLETE]
+    assert site.storage.contents == {first.id: b"abcdef"}
+    assert site.called.count("on_complete") == 1
+
+
 @pytest.mark.parametrize(
     ("length", "quota", "max_size"),
     [(None, None, None), (9, None, None), (9, Quota(uploads=1), None), (None, Quota(uploads=1), 100)],
@@ -321,15 +343,17 @@ def test_content_that_is_about_to_claim_its_upload_is_waited_for(site: Site, mon
 def test_what_a_look_has_saved_is_told(site: Site) -> None:
     """Once, and nothing if there was nothing new."""
     upload = created(site, 6)
+    with pytest.raises(BodyIncomplete):
+        site.write(upload, 0, b"a", size=6)
 
     def look() -> None:
         for _ in "12":
             assert site.service.look(upload.id, owner=None).offset == 3
 
-    body = Late(b"abc", look, 6)
+    body = Late(b"bc", look, 5)
     with pytest.raises(BodyIncomplete):
-        site.service.write(upload.id, Write(start=0, size=6), body, owner=None, limits=site.limits)
-    assert site.facts.noted[1:] == [("rescued", 3)]
+        site.service.write(upload.id, Write(start=1, size=5), body, owner=None, limits=site.limits)
+    assert site.facts.noted[1:] == [("rescued", 2)]
 
 
 @pytest.mark.parametrize("length", [3, 6])
@@ -369,8 +393,8 @@ def test_looking_at_a_final_upload(site: Site) -> None:
     assert site.saved(final).version == version
     seen: list[Upload] = []
     storage.joining = lambda: seen.append(site.service.look(final.id, owner=None))
-    site.write(part, 0, b"abc")
-    done = site.service.look(final.id, owner=None)
+    site.write(part, 0, b"abc")  # which joins them
+    done = site.saved(final)
     assert (done.status, bytes(storage.contents[final.id])) == (Status.COMPLETE, b"abc")
     assert [upload.status for upload in seen] == [Status.ACTIVE]
 
