@@ -39,7 +39,7 @@ class Findings:
 class Verifier:
     """Works through all records in batches, and asks the storage what is wrong with the bytes of each upload."""
 
-    def __init__(self, service: UploadService, storage: Verifies, findings: Findings, *, batch: int = 100) -> None:
+    def __init__(self, service: UploadService, storage: Verifies, findings: Findings, *, batch: int) -> None:
         self._service = service
         self._storage = storage
         self._findings = findings
