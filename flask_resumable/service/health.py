@@ -82,7 +82,7 @@ def _database(service: UploadService) -> CheckResult:
     except UploadNotFound:
         pass
     # Changes no record, but a database that is read-only refuses it.
-    service.repository.leave_message(Upload(id=_NOBODY, length=0, fence=-1, created_at=service.now()), "")
+    service.repository.leave_message(Upload(id=_NOBODY, created_at=service.now()), "")
     return CheckResult("database", OK, "The database can be read and written.")
 
 
