@@ -96,7 +96,7 @@ class ChunkService:
         :raises UploadLocked: Another request is creating the upload or removing an expired one, and takes too long.
         """
         upload, span, size = self.prepare(wish, owner, limits), wish.span, wish.span.size
-        if size > 0 and upload.received.has(span):
+        if upload.received.has(span):
             return _Skipped(self, upload)
         self._repository.release_connection()
         if in_place and size >= LEAST_IN_PLACE and upload.status is Status.ACTIVE:
@@ -131,10 +131,9 @@ class ChunkService:
     def _is_missing(self, upload: Upload, span: ChunkSpan) -> bool:
         """Whether a chunk is still missing, according to the current record."""
         try:
-            current = self._repository.get(upload.id)
+            return _is_wanted(self._keys.read(upload), span)
         except UploadNotFound:
             return False
-        return current.is_same(upload) and _is_wanted(current, span)
 
     def place(self, upload: Upload, span: ChunkSpan, content: BinaryIO, limits: Limits) -> Upload:
         """Store a chunk that was received completely."""

@@ -88,7 +88,7 @@ class Keys:
         :raises UploadNotFound: It was removed before it expired.
         """
         try:
-            return self._read(upload)
+            return self.read(upload)
         except UploadNotFound:
             if upload.is_expired(self._service.now()):
                 raise UploadExpired from None
@@ -101,12 +101,13 @@ class Keys:
         try:
             return self._caught_up(upload)
         except UploadLocked:
-            return self._read(upload)
+            return self.read(upload)
 
     def _caught_up(self, upload: Upload) -> Upload:
         return _same(upload, self._service.catch_up(upload.id))
 
-    def _read(self, upload: Upload) -> Upload:
+    def read(self, upload: Upload) -> Upload:
+        """Return the upload's record as it is now. Raises ``UploadNotFound``."""
         return _same(upload, self._repository.get(upload.id))
 
     def completed(self, upload: Upload) -> Upload:

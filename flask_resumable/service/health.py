@@ -67,7 +67,7 @@ def _failed(name: str, error: Exception) -> CheckResult:
     cause = error.__cause__ or error
     logger.warning("The check of %s failed: %s", name, printable(cause))  # the message itself may name hosts and users
     kind = type(cause).__name__
-    if name == "database" and _SCHEMA.search(f"{type(getattr(cause, 'orig', cause)).__name__} {cause}"):
+    if name == "database" and _SCHEMA.search(str(cause)):
         text = f"The table is not as the model says ({kind}): create it, or run migrations."
         return CheckResult(name, ERROR, text, "schema_differs")
     if name == "database" and isinstance(error, Unavailable):

@@ -44,6 +44,7 @@ def _become(function: FunctionType, mutant: Mutant) -> None:
     found = names[first]
     for name in others:
         found = vars(found)[name]
-    function.__code__ = found.__code__
+    # Of the same number of cells, even if a call of super() is left out, which needs one.
+    function.__code__ = found.__code__.replace(co_freevars=function.__code__.co_freevars)
     function.__defaults__ = found.__defaults__
     function.__kwdefaults__ = found.__kwdefaults__
