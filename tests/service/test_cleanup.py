@@ -1,0 +1,337 @@
+"""What the cleaner and the verifier count and report, while requests are at work and parts of the system fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from typing import NoReturn
+
+import pytest
+
+from flask_resumable.core.upload import Limits
+from flask_resumable.core.upload import Upload
+from flask_resumable.errors import BodyIncomplete
+from flask_resumable.errors import RemovalRefused
+from flask_resumable.errors import StorageFull
+from flask_resumable.errors import Unavailable
+from flask_resumable.interfaces import StorageCapabilities
+from flask_resumable.interfaces.observer import Cleanup
+from flask_resumable.service import cleanup
+from flask_resumable.service import verify
+from flask_resumable.service.cleanup import Cleaner
+from flask_resumable.service.cleanup import Report
+from flask_resumable.service.space import check_space
+from flask_resumable.service.verify import Findings
+from flask_resumable.service.verify import Verifier
+from tests.memory_storage import MemoryStorage
+
+from .disk import DiskSite
+from .site import HOUR
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> DiskSite:
+    site = DiskSite(tmp_path)
+    site.limits = Limits(expiration=HOUR, sliding=True)
+    return site
+
+
+def begun(site: DiskSite, content: bytes = b"abc") -> Upload:
+    """An unfinished upload."""
+    upload = site.create(6)
+    with pytest.raises(BodyIncomplete):
+        site.write(upload, 0, content, size=6)
+    return site.saved(upload)
+
+
+def cleaned(site: DiskSite, *, batch: int = 100) -> Report:
+    report = Report()
+    [*Cleaner(site.service, batch=batch).delete_expired(report, orphans_after=HOUR)]
+    return report
+
+
+def raising(error: BaseException) -> Callable[..., NoReturn]:
+    def fail(*args: Any, **options: Any) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def part_of(site: DiskSite, upload: Upload) -> Path:
+    return site.folder / ".partial" / f"{upload.stored_as}.part"
+
+
+# --- the cleaner ---
+
+
+def _prolong(site: DiskSite, upload: Upload) -> None:
+    site.now -= timedelta(minutes=1)  # the request came just in time
+    with pytest.raises(BodyIncomplete):
+        site.write(upload, 3, b"d", size=3)
+    site.now += timedelta(minutes=1)
+
+
+def _remove(site: DiskSite, upload: Upload) -> None:
+    site.service.delete(upload.id, owner=None)
+
+
+def _claim(site: DiskSite, upload: Upload) -> None:
+    site.records.claim(upload.id, now=site.now, until=site.now + HOUR, by="another")
+
+
+@pytest.mark.parametrize("act", [_prolong, _remove, _claim])
+def test_uploads_that_others_work_on_are_busy(
+    site: DiskSite, monkeypatch: pytest.MonkeyPatch, act: Callable[[DiskSite, Upload], None]
+) -> None:
+    """They were found, and then prolonged, removed or claimed before the cleaner came to them."""
+    uploads = [begun(site), begun(site), begun(site)]
+    site.now += HOUR
+    find = site.records.expired
+
+    def expired(*args: Any, **options: Any) -> Sequence[Upload]:
+        found = find(*args, **options)
+        while uploads:
+            act(site, uploads.pop())
+        return found
+
+    monkeypatch.setattr(site.records, "expired", expired)
+    report = cleaned(site)
+    assert (report.busy, report.removed, report.bytes, report.failed) == (3, 0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RemovalRefused("a row refers\nto it"), "has expired, but the database keeps its record: a row refers\\nto it"),
+        (ZeroDivisionError("no"), "has expired, but could not be removed."),
+    ],
+)
+def test_what_cannot_be_removed_is_a_failure_with_its_reason(
+    site: DiskSite, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    """The upload is as it was, and the others are removed."""
+    stuck, other = begun(site), begun(site, b"ab")
+    error.add_note("a hint")
+    site.now += HOUR
+    rehearse = site.records.rehearse_removal
+
+    def refusing(upload: Upload, claim: Any) -> None:
+        if upload.id == stuck.id:
+            raise error
+        rehearse(upload, claim)
+
+    monkeypatch.setattr(site.records, "rehearse_removal", refusing)
+    report = cleaned(site)
+    assert (report.failed, report.removed, report.bytes) == ([stuck.id], 1, 2)
+    assert part_of(site, stuck).exists() and not part_of(site, other).exists()
+    assert f"Upload {stuck.id} {words}" in caplog.text
+
+
+def test_pages_are_no_larger_than_the_batch(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many uploads have expired."""
+    sizes: list[int] = []
+    for name in ("expired", "list"):
+        find = getattr(site.records, name)
+
+        def noting(*args: Any, find: Any = find, **options: Any) -> Any:
+            found = find(*args, **options)
+            sizes.append(len(found))
+            return found
+
+        monkeypatch.setattr(site.records, name, noting)
+    for _ in range(5):
+        begun(site)
+    assert len([*Verifier(site.service, site.disk, Findings(), batch=2).run(orphans_after=HOUR)]) == 5
+    site.now += HOUR
+    assert cleaned(site, batch=2).removed == 5
+    assert max(sizes) == 2
+
+
+def _lose(site: DiskSite, upload: Upload) -> None:
+    part_of(site, upload).unlink()
+
+
+def _lose_for_nobody(site: DiskSite, upload: Upload) -> None:
+    _lose(site, upload)
+    site.disk.capabilities = replace(site.disk.capabilities, verification=None)
+
+
+def _shorten(site: DiskSite, upload: Upload) -> None:
+    part_of(site, upload).write_bytes(b"a")
+
+
+def _hide(site: DiskSite, upload: Upload) -> None:
+    site.disk.path = raising(Unavailable("down"))  # type: ignore[method-assign]
+
+
+def _forbid(site: DiskSite, upload: Upload) -> None:
+    site.disk.path = raising(PermissionError("no"))  # type: ignore[method-assign]
+
+
+def _interrupt(site: DiskSite, upload: Upload) -> None:
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site.records, "remove", raising(SystemExit()))
+        site.service.delete(upload.id, owner=None)
+
+
+@pytest.mark.parametrize(
+    ("happens", "size", "missing"),
+    [
+        (lambda site, upload: None, 3, 0),
+        (_lose, 0, 3),
+        (_shorten, 1, 2),
+        (_lose_for_nobody, 3, 0),
+        (_hide, 3, 0),
+        (_forbid, 3, 0),
+        (_interrupt, 3, 0),
+    ],
+)
+def test_bytes_count_as_freed_unless_they_are_known_to_be_lost(
+    site: DiskSite, happens: Callable[[DiskSite, Upload], None], size: int, missing: int
+) -> None:
+    """A storage that cannot say anything is believed, and so is an earlier run that was interrupted."""
+    happens(site, begun(site))
+    site.now += HOUR
+    report = cleaned(site)
+    assert (report.removed, report.bytes, report.missing) == (1, size, missing)
+
+
+class Orphans(MemoryStorage):
+    """Bytes that nobody knows, a few of which cannot be removed."""
+
+    def __init__(self, *sizes: int | Exception) -> None:
+        super().__init__()
+        self.sizes = {f"{number:032x}": size for number, size in enumerate(sizes)}
+        self.fails = False
+
+    def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        for name, size in self.sizes.items():
+            yield name, (lambda size=size: size) if isinstance(size, int) else raising(size)
+        if self.fails:
+            raise Unavailable("down")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_orphans_are_removed_batch_by_batch(site: DiskSite, caplog: pytest.LogCaptureFixture, batch: int) -> None:
+    """One that cannot be removed is a failure, and the others go."""
+    site.records.capabilities = replace(site.records.capabilities, location=None)
+    site.service.storage = Orphans(1, 2, OSError("no"), 4, Unavailable("down"), 8)
+    report = cleaned(site, batch=batch)
+    assert (report.orphans, report.bytes) == (4, 15)
+    assert report.failed == [f"{number:032x}" for number in (2, 4)]
+    assert f"The orphaned bytes of upload {2:032x} could not be removed." in caplog.messages
+
+
+def test_a_run_is_told_with_how_long_it_took(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In seconds."""
+    told: list[Cleanup] = []
+    monkeypatch.setattr(site.facts, "cleaned", told.append)
+    monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=iter([10.0, 12.5]).__next__))
+    cleaned(site)
+    assert [run.seconds for run in told] == [2.5]
+
+
+# --- the verifier ---
+
+
+def verified(site: DiskSite, *, batch: int = 100) -> tuple[Findings, dict[str, list[str]]]:
+    """What was found, and the problems of each upload that has some."""
+    findings = Findings()
+    rows = Verifier(site.service, site.disk, findings, batch=batch).run(orphans_after=HOUR)
+    return findings, {upload_id: problems for upload_id, problems in rows if problems}
+
+
+def test_damage_is_told_by_the_id(site: DiskSite, caplog: pytest.LogCaptureFixture) -> None:
+    """Each upload is damaged, or whole, or in use, or could not be checked."""
+    damaged = [begun(site), begun(site)]
+    busy = [begun(site), begun(site)]
+    begun(site)
+    for upload in (*damaged, *busy):
+        _lose(site, upload)
+    for upload in busy:
+        _claim(site, upload)
+    findings, rows = verified(site)
+    assert (findings.verified, findings.busy, findings.failed) == (3, 2, [])
+    assert set(findings.damaged) == set(rows) == {upload.id for upload in damaged}
+    site.disk.verify = raising(OSError("no"))  # type: ignore[method-assign]
+    findings, rows = verified(site)
+    assert (findings.verified, len(findings.failed), rows) == (0, 5, {})
+    assert f"Upload {damaged[0].id} could not be verified." in caplog.messages
+
+
+def test_a_request_that_is_about_to_end_is_waited_for(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its upload looks damaged while it is in use, and is whole a moment later."""
+    upload = begun(site)
+    part_of(site, upload).rename(site.folder / "hidden")
+    _, claim = site.records.claim(upload.id, now=site.now, until=site.now + HOUR, by="another")
+
+    def end(seconds: float) -> None:
+        (site.folder / "hidden").rename(part_of(site, upload))
+        site.records.release(claim)
+
+    monkeypatch.setattr(verify, "time", SimpleNamespace(sleep=end))
+    findings, rows = verified(site)
+    assert (findings.verified, findings.busy, rows) == (1, 0, {})
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize("fails", [False, True])
+def test_orphans_are_told_as_far_as_they_can_be_found(
+    site: DiskSite, caplog: pytest.LogCaptureFixture, batch: int, fails: bool
+) -> None:
+    """A search that is interrupted is a failure."""
+    site.service.storage = storage = Orphans(1, 2, 3)
+    storage.fails = fails
+    findings, rows = verified(site, batch=batch)
+    assert rows == {name: ["Unfinished bytes without a record."] for name in storage.sizes}
+    assert (findings.orphans, findings.failed) == (3, ["orphans"] if fails else [])
+    assert ("The storage could not be searched for orphans." in caplog.messages) is fails
+
+
+# --- space ---
+
+
+class Full(MemoryStorage):
+    """A storage that knows how much space is left."""
+
+    def __init__(self, left: int | None) -> None:
+        super().__init__()
+        self.left = left
+        self.capabilities = StorageCapabilities(space=self)
+
+    def free(self, upload: Upload) -> int | None:
+        return self.left
+
+
+@pytest.mark.parametrize(
+    ("size", "left", "message"),
+    [
+        (5, 5, None),
+        (6, 5, "The server has no space for 6 more bytes; try again later."),
+        (1, 0, "The server has no space for 1 more bytes; try again later."),
+        (9, None, None),
+        (0, 0, None),
+        (None, 1, None),
+        (None, 0, "The server has no space left; try again later."),
+    ],
+)
+def test_content_that_does_not_fit_is_refused(
+    site: DiskSite, size: int | None, left: int | None, message: str | None
+) -> None:
+    """Before it is received. If its size is not known, there must be space for one byte."""
+    upload = site.create(9)
+    if message is None:
+        check_space(Full(left), upload, size)
+    else:
+        with pytest.raises(StorageFull) as caught:
+            check_space(Full(left), upload, size)
+        assert str(caught.value) == message
