@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
 from collections.abc import Sequence
@@ -39,12 +40,25 @@ def _distance(function: FunctionType, mutant: Mutant) -> int:
 
 def _become(function: FunctionType, mutant: Mutant) -> None:
     names = dict(vars(sys.modules[function.__module__]))
-    exec(compile(mutant.source, function.__code__.co_filename, "exec"), names)
+    tree = ast.parse(mutant.source)
+    if "__class__" in function.__code__.co_freevars:  # super() needs that cell, and may have been left out
+        _code(tree).append(ast.Expr(ast.Name("__class__", ast.Load())))
+    exec(compile(ast.fix_missing_locations(tree), function.__code__.co_filename, "exec"), names)
     first, *others = mutant.function.split(".")
     found = names[first]
     for name in others:
         found = vars(found)[name]
-    # Of the same number of cells, even if a call of super() is left out, which needs one.
-    function.__code__ = found.__code__.replace(co_freevars=function.__code__.co_freevars)
+    function.__code__ = found.__code__
     function.__defaults__ = found.__defaults__
     function.__kwdefaults__ = found.__kwdefaults__
+
+
+def _code(tree: ast.Module) -> list[ast.stmt]:
+    """The statements of the only function."""
+    body = tree.body
+    while isinstance(body[-1], ast.ClassDef | ast.FunctionDef):
+        is_found = isinstance(body[-1], ast.FunctionDef)
+        body = body[-1].body
+        if is_found:
+            break
+    return body

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +22,13 @@ from flask_resumable.errors import BodyIncomplete
 from flask_resumable.errors import RemovalRefused
 from flask_resumable.errors import StorageFull
 from flask_resumable.errors import Unavailable
+from flask_resumable.errors import UploadRejected
 from flask_resumable.interfaces import StorageCapabilities
 from flask_resumable.interfaces.observer import Cleanup
 from flask_resumable.service import cleanup
 from flask_resumable.service import verify
 from flask_resumable.service.cleanup import Cleaner
+from flask_resumable.service.cleanup import complete_pending
 from flask_resumable.service.cleanup import Report
 from flask_resumable.service.space import check_space
 from flask_resumable.service.verify import Findings
@@ -68,6 +71,10 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
 
 def part_of(site: DiskSite, upload: Upload) -> Path:
     return site.folder / ".partial" / f"{upload.stored_as}.part"
+
+
+def succeed(upload: Any) -> None:
+    """A hook that works."""
 
 
 # --- the cleaner ---
@@ -132,6 +139,7 @@ def test_what_cannot_be_removed_is_a_failure_with_its_reason(
     monkeypatch.setattr(site.records, "rehearse_removal", refusing)
     report = cleaned(site)
     assert (report.failed, report.removed, report.bytes) == ([stuck.id], 1, 2)
+    assert report.hints == (set() if isinstance(error, RemovalRefused) else {"a hint"})
     assert part_of(site, stuck).exists() and not part_of(site, other).exists()
     assert f"Upload {stuck.id} {words}" in caplog.text
 
@@ -199,10 +207,11 @@ def test_bytes_count_as_freed_unless_they_are_known_to_be_lost(
     site: DiskSite, happens: Callable[[DiskSite, Upload], None], size: int, missing: int
 ) -> None:
     """A storage that cannot say anything is believed, and so is an earlier run that was interrupted."""
-    happens(site, begun(site))
+    for upload in (begun(site), begun(site)):
+        happens(site, upload)
     site.now += HOUR
     report = cleaned(site)
-    assert (report.removed, report.bytes, report.missing) == (1, size, missing)
+    assert (report.removed, report.bytes, report.missing) == (2, 2 * size, 2 * missing)
 
 
 class Orphans(MemoryStorage):
@@ -212,10 +221,12 @@ class Orphans(MemoryStorage):
         super().__init__()
         self.sizes = {f"{number:032x}": size for number, size in enumerate(sizes)}
         self.fails = False
+        self.asked: list[datetime] = []
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
+        self.asked.append(older_than)
         for name, size in self.sizes.items():
-            yield name, (lambda size=size: size) if isinstance(size, int) else raising(size)
+            yield name, raising(size) if isinstance(size, Exception) else partial(int, size)
         if self.fails:
             raise Unavailable("down")
 
@@ -224,11 +235,48 @@ class Orphans(MemoryStorage):
 def test_orphans_are_removed_batch_by_batch(site: DiskSite, caplog: pytest.LogCaptureFixture, batch: int) -> None:
     """One that cannot be removed is a failure, and the others go."""
     site.records.capabilities = replace(site.records.capabilities, location=None)
-    site.service.storage = Orphans(1, 2, OSError("no"), 4, Unavailable("down"), 8)
+    site.service.storage = storage = Orphans(1, 2, OSError("no"), 4, Unavailable("down"), 8)
     report = cleaned(site, batch=batch)
     assert (report.orphans, report.bytes) == (4, 15)
-    assert report.failed == [f"{number:032x}" for number in (2, 4)]
+    assert sorted(report.failed) == [f"{number:032x}" for number in (2, 4)]
+    assert storage.asked == [site.now - HOUR]
     assert f"The orphaned bytes of upload {2:032x} could not be removed." in caplog.messages
+
+
+def test_records_in_memory_do_not_tell_what_is_an_orphan(site: DiskSite) -> None:
+    """The bytes may have a record in another process."""
+    site.service.storage = storage = Orphans(1, 2)
+    assert (cleaned(site).orphans, storage.asked) == (0, [])
+
+
+def test_what_was_made_up_for_is_counted(
+    site: DiskSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Uploads whose ``on_complete`` failed: it may succeed now, fail again, or refuse the file."""
+    outcomes: dict[str, Callable[[Any], None]] = {}
+    error = ZeroDivisionError("no")
+    error.add_note("a hint")
+    sizes: list[int] = []
+    pending = site.records.pending
+
+    def noting(**options: Any) -> Sequence[Upload]:
+        sizes.append(len(found := pending(**options)))
+        return found
+
+    monkeypatch.setattr(site.records, "pending", noting)
+    site.during["on_complete"] = raising(SystemExit())
+    for outcome in (None, None, raising(error), raising(error), raising(UploadRejected(415, "no"))):
+        with pytest.raises(SystemExit):
+            site.create(3, b"abc")
+        (upload,) = (upload for upload in site.records.list(limit=9) if upload.id not in outcomes)
+        outcomes[upload.id] = outcome or succeed
+    site.during["on_complete"] = lambda upload: outcomes[upload.id](upload)
+    report = Report()
+    assert sorted(complete_pending(site.service, report, batch=2)) == sorted(outcomes)
+    failed = sorted([*outcomes][2:4])
+    assert (report.completed, sorted(report.failed), report.hints) == (2, failed, {"a hint"})
+    assert all(f"Upload {upload_id} could not be completed." in caplog.messages for upload_id in failed)
+    assert max(sizes) == 2
 
 
 def test_a_run_is_told_with_how_long_it_took(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tests.memory_storage import Stream
 
 from .disk import DiskSite
 from .site import HOUR
+from .site import Site
 
 CONTENT = b"0123456789"
 
@@ -81,10 +82,10 @@ def test_an_instance_that_is_out_of_date_finds_the_moved_file(shelf: Shelf) -> N
     """It was loaded while ``on_complete`` ran, in this or another process."""
     done = shelf.site.create(10, CONTENT)
     right = (shelf.target, CONTENT, hashlib.sha256(CONTENT).hexdigest())
-    assert found(shelf.files, done) == right
     (before,) = shelf.loaded
     assert before.storage != done.storage
     assert found(shelf.files, before) == right
+    assert found(shelf.files, done) == right
 
 
 def test_within_the_hook_the_database_is_not_asked(shelf: Shelf) -> None:
@@ -93,6 +94,13 @@ def test_within_the_hook_the_database_is_not_asked(shelf: Shelf) -> None:
     (before,) = shelf.loaded
     shelf.in_hook.add(before.id)
     lost(shelf, before)
+
+
+def test_bytes_elsewhere_have_no_path() -> None:
+    """Such as in an object store."""
+    site = Site()
+    files = UploadFiles(site.service, 4, lambda upload_id: False)
+    assert files.path(site.create(3, b"abc")) is None
 
 
 def lost(shelf: Shelf, upload: Upload) -> None:
