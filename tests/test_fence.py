@@ -306,6 +306,14 @@ def test_nobody_waits_for_a_chunk_for_ever(
             pass
 
 
+def test_a_lock_of_its_own_is_beside_the_fence(fence: Fence, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cleaner finds it if its process dies."""
+    monkeypatch.setattr(fences, "chunk_lock", LockFile)
+    with fence.alone_at(7):
+        assert os.path.exists(f"{path}.7")
+    assert not os.path.exists(f"{path}.7")
+
+
 def test_a_chunk_is_got_by_who_waits(fence: Fence, path: str) -> None:
     """As soon as it is free."""
     with closing(Fence.open(path)) as other:
