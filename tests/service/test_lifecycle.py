@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from flask_resumable.errors import TooLarge
 from flask_resumable.errors import UploadExpired
 from flask_resumable.errors import UploadNotFound
 from flask_resumable.errors import UploadRejected
+from flask_resumable.interfaces import Claim
 from flask_resumable.service.cleanup import Cleaner
 from flask_resumable.service.cleanup import Report
 from flask_resumable.service.uploads import UploadService
@@ -169,6 +171,35 @@ def test_hooks_and_signals_are_called_without_each_other(site: Site, hooks: bool
     assert site.told == (all_of_them if signals else [])
 
 
+@pytest.mark.parametrize("is_hook", [True, False])
+def test_an_upload_is_claimed_until_post_save_returns(site: Site, is_hook: bool) -> None:
+    """Be it a hook or a signal, so that nobody saves more meanwhile."""
+    claimed: list[bool] = []
+
+    def note(upload: Any) -> None:
+        claimed.append(site.saved(upload).is_claimed(site.now))
+
+    site.named = lambda name: note if is_hook and name == "post_save" else None  # type: ignore[method-assign]
+    site.observer = lambda name: note if not is_hook and name == "post_save" else None  # type: ignore[method-assign,assignment,return-value]
+    site.restarted()
+    site.write(site.create(6), 0, b"abc")
+    assert claimed == [True]
+
+
+def test_a_storage_learns_the_number_of_the_claim(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may use that to keep earlier requests from publishing an upload."""
+    told: list[int] = []
+    finish = site.storage.finish
+
+    def finishing(upload: Upload, fence: int) -> Any:
+        told.append(fence)
+        return finish(upload, fence)
+
+    monkeypatch.setattr(site.storage, "finish", finishing)
+    done = site.write(site.create(3), 0, b"abc")
+    assert told == [site.saved(done).fence]
+
+
 @pytest.mark.parametrize("step", ["on_create", "on_complete", "pre_delete", "delete", "concatenate"])
 def test_a_step_that_takes_long_keeps_its_claim(disk: DiskSite, step: str) -> None:
     """It is renewed in time, again and again, while the step lasts."""
@@ -229,9 +260,16 @@ def test_a_database_that_keeps_a_record_keeps_its_bytes(site: Site) -> None:
     upload = site.create(6)
     site.write(upload, 0, b"abc")
     before = site.saved(upload)
-    site.repository.rehearse_removal = KEPT  # type: ignore[method-assign]
+    asked: list[str] = []
+
+    def keep(upload: Upload, claim: Claim) -> NoReturn:
+        asked.append(upload.id)
+        raise RemovalRefused("a row refers to it")
+
+    site.repository.rehearse_removal = keep  # type: ignore[method-assign]
     with pytest.raises(RemovalRefused):
         site.service.delete(upload.id, owner=None)
+    assert asked == [upload.id]
     after = site.saved(upload)
     assert (after.status, after.received, bytes(site.storage.contents[upload.id])) == (
         before.status,
@@ -281,6 +319,18 @@ def test_a_refused_upload_is_removed_whatever_refers_to_it(
     assert (kept in caplog.messages) is keeps
 
 
+@pytest.mark.parametrize("rehearses", [False, True])
+def test_a_refused_file_is_remembered_by_its_key(site: Site, rehearses: bool) -> None:
+    """A client that sends its last chunk again must not begin another upload with it; rows make no difference."""
+    site.during["on_complete"] = REFUSE
+    if rehearses:
+        site.repository.rehearse_removal = KEPT  # type: ignore[method-assign]
+    with pytest.raises(UploadRejected):
+        site.create(0, client_key="key")
+    (grave,) = site.repository.list(limit=9)
+    assert (grave.status, grave.expires_at) == (Status.GONE, site.now + 5 * MINUTE)
+
+
 @pytest.mark.parametrize("token", [None, -MINUTE, timedelta(0), MINUTE, HOUR])
 @pytest.mark.parametrize("key", [None, "key"])
 def test_a_tombstone_stays_as_long_as_a_key_or_a_token_needs_it(
@@ -312,6 +362,7 @@ def test_an_interrupted_removal_is_told_as_what_it_was(
 ) -> None:
     """As well as that can be guessed."""
     upload = site.create(3, client_key=key)
+    site.repository.amend(upload.id, lambda current: replace(current, reserved=3), now=site.now)
     interrupt(site, upload)
     leaving = site.saved(upload)
     assert (leaving.status, leaving.reserved) == (Status.DELETING, None)
@@ -416,6 +467,7 @@ def test_a_part_completes_all_uploads_that_wait_for_it(disk: DiskSite, caplog: p
     with pytest.raises(UploadNotFound):
         disk.saved(large)
     assert ("removed", "refused") in disk.facts.noted
+    assert not any(large.id in message for message in caplog.messages)
     statuses = [disk.saved(one).status for one in finals]
     assert sorted(status.value for status in statuses) == ["complete", "complete", "finishing"]
     stuck = finals[statuses.index(Status.FINISHING)]
