@@ -12,6 +12,7 @@ from typing import Any
 from flask_resumable.core.health import CheckResult
 from flask_resumable.core.selection import ALL
 from flask_resumable.core.selection import Selection
+from flask_resumable.core.upload import JSONObject
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import Unavailable
 from flask_resumable.interfaces import StorageCapabilities
@@ -52,7 +53,7 @@ class Bytes(MemoryStorage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.capabilities = StorageCapabilities(verification=self, health=self, space=self)
+        self.capabilities = StorageCapabilities(verification=self, health=self, space=self, concatenation=self)
         self.folder: Path | None = None  # of files, if there are any
         self.leftovers: list[tuple[str, datetime]] = []  # names, and when they were written
         self.is_reachable = True
@@ -74,6 +75,10 @@ class Bytes(MemoryStorage):
                 yield name, lambda name=name: len(self.contents.pop(name))  # type: ignore[misc]
         if not self.is_reachable:
             raise Unavailable
+
+    def concatenate(self, upload: Upload, parts: Sequence[Upload], fence: int) -> JSONObject:
+        self.contents[upload.id] = bytearray(b"".join(self.contents[part.id] for part in parts))
+        return {}
 
     def free(self, upload: Upload) -> int | None:
         return self.room

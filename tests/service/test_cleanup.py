@@ -265,7 +265,8 @@ def test_what_was_made_up_for_is_counted(
 
     monkeypatch.setattr(site.records, "pending", noting)
     site.during["on_complete"] = raising(SystemExit())
-    for outcome in (None, None, raising(error), raising(error), raising(UploadRejected(415, "no"))):
+    failures = [raising(error), raising(RuntimeError("without a hint"))]
+    for outcome in (None, None, *failures, raising(UploadRejected(415, "no"))):
         with pytest.raises(SystemExit):
             site.create(3, b"abc")
         (upload,) = (upload for upload in site.records.list(limit=9) if upload.id not in outcomes)

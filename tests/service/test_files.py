@@ -6,11 +6,13 @@ import hashlib
 import io
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.errors import Unavailable
 from flask_resumable.service.digests import digest_of
@@ -100,7 +102,9 @@ def test_bytes_elsewhere_have_no_path() -> None:
     """Such as in an object store."""
     site = Site()
     files = UploadFiles(site.service, 4, lambda upload_id: False)
-    assert files.path(site.create(3, b"abc")) is None
+    upload = site.create(3, b"abc")
+    for status in (Status.COMPLETE, Status.FINISHING):
+        assert files.path(replace(upload, status=status)) is None
 
 
 def lost(shelf: Shelf, upload: Upload) -> None:
