@@ -318,3 +318,13 @@ def test_what_it_remembers_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatc
         site.clock.wait()()
     reports = site.app.extensions["resumable"].service.progress
     assert len(reports._called) <= 3 and reports._chunks == {}
+
+
+def test_what_is_forgotten_is_not_called_again_too_early(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many uploads there are in one second."""
+    monkeypatch.setattr(progress, "_MANY", 3)
+    urls = [site.tus.new(9) for _ in range(5)]
+    for offset in (0, 3):
+        for url in urls:
+            site.send(url, b"abc", offset=offset)
+    assert site.told == [(3, 9)] * 5

@@ -314,3 +314,13 @@ def test_progress_is_that_of_all_chunks_that_arrive_side_by_side(
     slow.close()
     site.send(2, FILE)  # all has arrived, so there is nothing to stop any more
     assert site.progress == [1000, 1000 + UNIT, 2000 + UNIT, 2500 + UNIT, 2001 + UNIT, 2 * UNIT]
+
+
+def test_each_file_has_its_own_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most once a second for each of them."""
+    site = Site(tmp_path, reports=True)
+    monkeypatch.setattr(progress, "monotonic", lambda: 0.0)
+    for key in ("one", "other"):
+        for number in (1, 2):
+            site.send(number, FILE, key=key)
+    assert site.progress == [UNIT, UNIT]
