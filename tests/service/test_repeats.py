@@ -22,6 +22,9 @@ from flask_resumable.core.upload import Creation
 from flask_resumable.core.upload import Status
 from flask_resumable.core.upload import Upload
 from flask_resumable.core.upload import Write
+from flask_resumable.errors import BytesLost
+from flask_resumable.errors import ClaimLost
+from flask_resumable.errors import StorageFull
 from flask_resumable.errors import TokenRefused
 from flask_resumable.errors import UploadLocked
 from flask_resumable.errors import UploadNotFound
@@ -80,11 +83,17 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     return Waiting(monkeypatch)
 
 
-def create(site: Site, body: Any = None, length: int | None = 6, **wishes: Any) -> Upload:
+def create(
+    site: Site,
+    body: Any = None,
+    length: int | None = 6,
+    created: Callable[[Upload], object] | None = None,
+    **wishes: Any,
+) -> Upload:
     """Send the request."""
     creation = Creation(length=length, **({"idempotency_key": KEY} | wishes))
     content = None if body is None else (Write(start=0, size=body.size), body)
-    return site.service.create(creation, owner=None, limits=site.limits, content=content)
+    return site.service.create(creation, owner=None, limits=site.limits, content=content, created=created)
 
 
 def cut(site: Site, content: bytes = b"abc", **wishes: Any) -> Upload:
@@ -160,6 +169,23 @@ def test_an_upload_that_is_removed_after_it_was_found_is_created_again(
     assert site.storage.contents == {again.id: CONTENT}
 
 
+def test_an_upload_that_is_created_after_it_was_looked_for_is_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two requests at the same moment, one creates it."""
+    find = site.repository.find_request
+    created: list[Upload] = []
+
+    def created_at_once(key: str) -> Upload:
+        monkeypatch.setattr(site.repository, "find_request", find)
+        created.append(create(site))
+        raise UploadNotFound(key)
+
+    monkeypatch.setattr(site.repository, "find_request", created_at_once)
+    assert create(site).id == created[0].id
+    assert len(site.repository.list(limit=9)) == 1
+
+
 @pytest.mark.parametrize("error", [UploadLocked, lambda: UploadNotFound("a part")])
 def test_a_creation_that_fails_is_not_repeated_by_the_server(site: Site, error: Callable[[], Exception]) -> None:
     """The hook has said so about something else."""
@@ -183,10 +209,43 @@ def test_a_request_that_completes_the_upload_is_waited_for(site: Site, waiting: 
     release = held(site, upload)
     waiting.steps = [*9 * [lambda: None], release]
     body = Body(b"abc", b"def", size=6)
-    assert create(site, body).status is Status.COMPLETE
+    told: list[Upload] = []
+    assert create(site, body, created=told.append).status is Status.COMPLETE
+    assert [found.id for found in told] == [upload.id]
     assert (body.room, body.arrives) == (6, [])
     assert site.called.count("on_complete") == 2
     assert 0 < waiting.passed < 1
+
+
+def test_a_request_that_has_everything_is_not_asked_to_leave(site: Site, waiting: Waiting) -> None:
+    """Who brings no content has no reason to."""
+    upload = create(site)
+    site.repository.amend(upload.id, lambda known: replace(known, received=ByteRanges.prefix(6)), now=site.now)
+    release = held(site, upload)
+    messages: list[str | None] = []
+
+    def look() -> None:
+        messages.append(site.saved(upload).claim_message)
+
+    waiting.steps = [*19 * [look], release]
+    assert create(site).status is Status.COMPLETE
+    assert messages == 19 * [None]
+
+
+def test_bytes_that_are_lost_are_sent_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage finds when it publishes the file that it has not all of it. The client learns where to go on."""
+    upload = failed(site)
+    del site.during["on_complete"]
+    finish = site.storage.finish
+
+    def lost(upload: Upload, fence: int) -> NoReturn:
+        monkeypatch.setattr(site.storage, "finish", finish)
+        raise BytesLost(2)
+
+    monkeypatch.setattr(site.storage, "finish", lost)
+    again = create(site)
+    assert (again.id, again.status, again.offset) == (upload.id, Status.ACTIVE, 2)
+    assert create(site, Content(CONTENT)).status is Status.COMPLETE
 
 
 def test_a_wait_ends_some_time(site: Site, waiting: Waiting) -> None:
@@ -249,24 +308,92 @@ def test_content_that_is_not_needed_is_read(site: Site, length: int | None, size
     body = Body(b"abc", lambda: body.comes(b"def"), size=size)
     create(site, body, length=length)
     assert (body.room, body.arrives) == (room, [])
+    assert body.did == ["take", "take", "wait", "take", "take"]
+
+
+def test_only_the_rest_of_the_content_needs_space(site: Site, storage: Bytes) -> None:
+    """Its beginning is there already. If its size is not known, at least a byte more must fit."""
+    upload = cut(site)
+    for room, size, message in ((2, 6, "for 3 more bytes"), (0, None, "left")):
+        storage.room = room
+        with pytest.raises(StorageFull, match=f"The server has no space {message}"):
+            create(site, Body(CONTENT, size=size))
+    storage.room = 3
+    assert create(site, Content(CONTENT)).id == upload.id
+    assert storage.contents == {upload.id: CONTENT}
+
+
+# --- requests that are overtaken ---
 
 
 @pytest.mark.parametrize("has_more", [False, True])
 def test_who_is_overtaken_is_told_what_the_other_request_has_done(site: Site, has_more: bool) -> None:
-    """Which may have been cut off as well."""
-    told: list[Upload] = []
+    """Which may have been cut off as well. Its own content no longer counts."""
+    others: list[Upload] = []
 
     def come_again() -> None:
-        try:
-            told.append(create(site, Content(CONTENT if has_more else b"abcd", size=6)))
-        finally:
-            body.comes(b"def")
+        content = b"0123456789" if has_more else b"012"
+        others.append(site.saved(create(site, Content(content, size=10), length=10)))
+        body.comes(b"23456789")
 
-    body = Body(b"abc", come_again, size=6)
-    answer = create(site, body)
-    assert answer.offset == told[0].offset == (6 if has_more else 4)
-    assert answer.status is (Status.COMPLETE if has_more else Status.ACTIVE)
-    assert ("took over", 3) in site.facts.noted
+    body = Body(b"01", come_again, size=10)
+    answer = create(site, body, length=10)
+    assert answer.offset == others[0].offset == (10 if has_more else 3)
+    assert site.storage.contents == {answer.id: b"0123456789"[: answer.offset]}
+    assert ("took over", 2) in site.facts.noted
+    if has_more:
+        assert site.saved(answer) == others[0]
+
+
+def overtaken(site: Site, upload: Upload) -> Callable[[], None]:
+    """Take the upload over as a process elsewhere does. What is returned releases it."""
+    fence = site.saved(upload).fence
+    until = site.now + HOUR
+    _, claim = site.repository.claim(upload.id, now=site.now, until=until, by="a process elsewhere", over=fence)
+    return lambda: site.repository.release(claim)
+
+
+def test_who_is_overtaken_waits_for_the_other_request(site: Site, waiting: Waiting) -> None:
+    """It may take a while."""
+
+    def take_over() -> None:
+        release = overtaken(site, site.repository.list(limit=9)[0])
+        waiting.steps = [*9 * [lambda: None], release]
+        body.comes(b"def")
+
+    body = Body(b"abc", take_over, size=6)
+    assert create(site, body).offset == 0
+    assert waiting.steps == [] and waiting.passed > 0
+
+
+@pytest.mark.parametrize("has_successor", [False, True])
+def test_who_is_overtaken_does_not_bring_a_removed_upload_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, has_successor: bool
+) -> None:
+    """Nor does it find another one that has got its id meanwhile."""
+    site.restarted(choose_id=lambda upload: "chosen")
+    find = site.repository.find_request
+
+    def replaced_at_once(key: str) -> Upload:
+        monkeypatch.setattr(site.repository, "find_request", find)
+        found = find(key)
+        site.service.delete(found.id, owner=None)
+        create(site, idempotency_key="another")
+        return found
+
+    def take_over() -> None:
+        (upload,) = site.repository.list(limit=9)
+        overtaken(site, upload)()
+        if has_successor:
+            monkeypatch.setattr(site.repository, "find_request", replaced_at_once)
+        else:
+            site.service.delete(upload.id, owner=None)
+        body.comes(b"def")
+
+    body = Body(b"abc", take_over, size=6)
+    with pytest.raises(ClaimLost):
+        create(site, body)
+    assert len(site.repository.list(limit=9)) == has_successor
 
 
 # --- final uploads ---
