@@ -176,3 +176,30 @@ def test_what_the_storage_said_about_an_earlier_place_is_forgotten(site: Site) -
     site.then = lambda upload: move(upload, site.target.with_name("last"), overwrite=False)
     stored = site.upload().storage
     assert stored["second"] == 2 and "first" not in stored
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_a_hook_that_has_committed_an_earlier_place(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_claimed: bool
+) -> None:
+    """The storage moves the file from there, over what is at the last place; then the record says so."""
+    asked: list[tuple[object, object, bool]] = []
+    moving = site.disk.move
+
+    def noting(upload: Upload, target: Any, *, overwrite: bool) -> Any:
+        asked.append((upload.storage.get("path"), target, overwrite))
+        return moving(upload, target, overwrite=overwrite)
+
+    def commit(saved: Upload) -> None:
+        current = site.saved(saved)
+        site.records._records["report"].upload = replace(current, storage={**current.storage, "path": "earlier"})
+        if is_claimed:
+            site.records.claim("report", now=site.now, until=site.now + HOUR, by="another")
+
+    monkeypatch.setattr(site.disk, "move", noting)
+    site.after_saving(commit)
+    site.upload()
+    assert asked[-1] == ("earlier", site.target, True)
+    assert (site.records.get("report").storage["path"] == str(site.target)) is not is_claimed
+    told = "Upload report exists in two places; delete_expired removes the extra copy."
+    assert (told in caplog.messages) is is_claimed
