@@ -6,8 +6,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from flask_resumable.core.health import CheckResult
 from flask_resumable.core.selection import ALL
@@ -54,15 +52,11 @@ class Bytes(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self.capabilities = StorageCapabilities(verification=self, health=self, space=self, concatenation=self)
-        self.folder: Path | None = None  # of files, if there are any
         self.leftovers: list[tuple[str, datetime]] = []  # names, and when they were written
         self.is_reachable = True
         self.looked: Callable[[Upload], object] = lambda upload: None  # called after each look at an upload's bytes
         self.room: int | None = None
         self.asked: list[bool] = []
-
-    def path(self, upload: Upload) -> Any:
-        return None if self.folder is None else self.folder / upload.stored_as
 
     def verify(self, upload: Upload) -> list[str]:
         lost = upload.received.total - len(self.contents.get(upload.id, b""))

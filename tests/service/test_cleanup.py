@@ -1,4 +1,4 @@
-"""What the cleaner and the verifier count and report, while requests are at work and parts of the system fail."""
+"""What the cleaner counts and reports, while requests are at work and parts of the system fail."""
 
 from __future__ import annotations
 
@@ -26,13 +26,10 @@ from flask_resumable.errors import UploadRejected
 from flask_resumable.interfaces import StorageCapabilities
 from flask_resumable.interfaces.observer import Cleanup
 from flask_resumable.service import cleanup
-from flask_resumable.service import verify
 from flask_resumable.service.cleanup import Cleaner
 from flask_resumable.service.cleanup import complete_pending
 from flask_resumable.service.cleanup import Report
 from flask_resumable.service.space import check_space
-from flask_resumable.service.verify import Findings
-from flask_resumable.service.verify import Verifier
 from tests.memory_storage import MemoryStorage
 
 from .disk import DiskSite
@@ -147,18 +144,15 @@ def test_what_cannot_be_removed_is_a_failure_with_its_reason(
 def test_pages_are_no_larger_than_the_batch(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many uploads have expired."""
     sizes: list[int] = []
-    for name in ("expired", "list"):
-        find = getattr(site.records, name)
+    find = site.records.expired
 
-        def noting(*args: Any, find: Any = find, **options: Any) -> Any:
-            found = find(*args, **options)
-            sizes.append(len(found))
-            return found
+    def noting(*args: Any, **options: Any) -> Sequence[Upload]:
+        sizes.append(len(found := find(*args, **options)))
+        return found
 
-        monkeypatch.setattr(site.records, name, noting)
+    monkeypatch.setattr(site.records, "expired", noting)
     for _ in range(5):
         begun(site)
-    assert len([*Verifier(site.service, site.disk, Findings(), batch=2).run(orphans_after=HOUR)]) == 5
     site.now += HOUR
     assert cleaned(site, batch=2).removed == 5
     assert max(sizes) == 2
@@ -287,63 +281,6 @@ def test_a_run_is_told_with_how_long_it_took(site: DiskSite, monkeypatch: pytest
     monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=iter([10.0, 12.5]).__next__))
     cleaned(site)
     assert [run.seconds for run in told] == [2.5]
-
-
-# --- the verifier ---
-
-
-def verified(site: DiskSite, *, batch: int = 100) -> tuple[Findings, dict[str, list[str]]]:
-    """What was found, and the problems of each upload that has some."""
-    findings = Findings()
-    rows = Verifier(site.service, site.disk, findings, batch=batch).run(orphans_after=HOUR)
-    return findings, {upload_id: problems for upload_id, problems in rows if problems}
-
-
-def test_damage_is_told_by_the_id(site: DiskSite, caplog: pytest.LogCaptureFixture) -> None:
-    """Each upload is damaged, or whole, or in use, or could not be checked."""
-    damaged = [begun(site), begun(site)]
-    busy = [begun(site), begun(site)]
-    begun(site)
-    for upload in (*damaged, *busy):
-        _lose(site, upload)
-    for upload in busy:
-        _claim(site, upload)
-    findings, rows = verified(site)
-    assert (findings.verified, findings.busy, findings.failed) == (3, 2, [])
-    assert set(findings.damaged) == set(rows) == {upload.id for upload in damaged}
-    site.disk.verify = raising(OSError("no"))  # type: ignore[method-assign]
-    findings, rows = verified(site)
-    assert (findings.verified, len(findings.failed), rows) == (0, 5, {})
-    assert f"Upload {damaged[0].id} could not be verified." in caplog.messages
-
-
-def test_a_request_that_is_about_to_end_is_waited_for(site: DiskSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its upload looks damaged while it is in use, and is whole a moment later."""
-    upload = begun(site)
-    part_of(site, upload).rename(site.folder / "hidden")
-    _, claim = site.records.claim(upload.id, now=site.now, until=site.now + HOUR, by="another")
-
-    def end(seconds: float) -> None:
-        (site.folder / "hidden").rename(part_of(site, upload))
-        site.records.release(claim)
-
-    monkeypatch.setattr(verify, "time", SimpleNamespace(sleep=end))
-    findings, rows = verified(site)
-    assert (findings.verified, findings.busy, rows) == (1, 0, {})
-
-
-@pytest.mark.parametrize("batch", [1, 2, 100])
-@pytest.mark.parametrize("fails", [False, True])
-def test_orphans_are_told_as_far_as_they_can_be_found(
-    site: DiskSite, caplog: pytest.LogCaptureFixture, batch: int, fails: bool
-) -> None:
-    """A search that is interrupted is a failure."""
-    site.service.storage = storage = Orphans(1, 2, 3)
-    storage.fails = fails
-    findings, rows = verified(site, batch=batch)
-    assert rows == {name: ["Unfinished bytes without a record."] for name in storage.sizes}
-    assert (findings.orphans, findings.failed) == (3, ["orphans"] if fails else [])
-    assert ("The storage could not be searched for orphans." in caplog.messages) is fails
 
 
 # --- space ---
