@@ -290,7 +290,8 @@ def test_a_databases_words_cannot_forge_a_line(
     _create(app.test_client(), 4)
     clock.pass_(90_000)
     with app.app_context():
-        for _ in Cleaner(app.extensions["resumable"].service).delete_expired(Report(), orphans_after=timedelta(1)):
+        cleaner = Cleaner(app.extensions["resumable"].service, batch=9)
+        for _ in cleaner.delete_expired(Report(), orphans_after=timedelta(1)):
             pass
     assert caplog.records
     _check(caplog)

@@ -48,7 +48,7 @@ class Report:
 class Cleaner:
     """Works through the uploads in batches. Safe to run while the app serves requests, and several times at once."""
 
-    def __init__(self, service: UploadService, *, batch: int = 100) -> None:
+    def __init__(self, service: UploadService, *, batch: int) -> None:
         self._service = service
         self._batch = batch
 

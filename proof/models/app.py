@@ -78,7 +78,7 @@ def create_app(config: Config, now: Callable[[], datetime]) -> Flask:
     @app.post("/proof/clean")
     def clean() -> dict[str, Any]:
         report, service = Report(), app.extensions["resumable"].service
-        removed = [*Cleaner(service).delete_expired(report, orphans_after=timedelta(hours=24))]
+        removed = [*Cleaner(service, batch=100).delete_expired(report, orphans_after=timedelta(hours=24))]
         completed = [*complete_pending(service, report, batch=100)]
         return {"removed": removed, "completed": completed, "failed": report.failed}
 

@@ -102,7 +102,7 @@ class DiskSite(Site):
     def forget(self) -> None:
         """All uploads expire, and are removed without a trace."""
         self.now += HOUR
-        [*Cleaner(self.service).delete_expired(Report(), orphans_after=HOUR)]
+        [*Cleaner(self.service, batch=9).delete_expired(Report(), orphans_after=HOUR)]
         assert self.records.list(limit=9) == []
 
     def files(self) -> dict[str, bytes]:

@@ -51,6 +51,19 @@ def test_an_unknown_digest_is_an_error() -> None:
         digest_of(io.BytesIO(CONTENT), "sha257", None, 3)
 
 
+def test_machines_that_forbid_old_algorithms_for_security_allow_them_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those with FIPS do. A digest that tells files apart protects nothing."""
+    new = hashlib.new
+
+    def strict(name: str, *, usedforsecurity: bool = True) -> Any:
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return new(name)
+
+    monkeypatch.setattr(hashlib, "new", strict)
+    assert digest_of(Stream(CONTENT), "sha224", None, 3) == hashlib.sha224(CONTENT).hexdigest()
+
+
 class Shelf:
     """An app that moves its files, and an instance of each that was loaded before."""
 

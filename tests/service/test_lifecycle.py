@@ -68,7 +68,7 @@ KEPT = raising(RemovalRefused("a row refers to it"))
 
 def clean(site: Site) -> Report:
     report = Report()
-    [*Cleaner(site.service).delete_expired(report, orphans_after=HOUR)]
+    [*Cleaner(site.service, batch=9).delete_expired(report, orphans_after=HOUR)]
     return report
 
 

@@ -86,7 +86,7 @@ def test_the_cleaner_tells_what_it_did(site: Site) -> None:
     site.create(3, b"abc")
     site.facts.noted.clear()
     site.now += timedelta(hours=2)
-    assert len([*Cleaner(site.service).delete_expired(Report(), orphans_after=timedelta(days=1))]) == 1
+    assert len([*Cleaner(site.service, batch=9).delete_expired(Report(), orphans_after=timedelta(days=1))]) == 1
     assert site.facts.noted == [("removed", "expired"), ("cleaned", 1, 3, 0, 0)]
 
 

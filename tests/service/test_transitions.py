@@ -153,7 +153,7 @@ def _named(cell: str) -> list[Status | None]:
 
 
 def _clean(site: Site) -> None:
-    assert [*Cleaner(site.service).delete_expired(Report(), orphans_after=timedelta(0))]
+    assert [*Cleaner(site.service, batch=9).delete_expired(Report(), orphans_after=timedelta(0))]
 
 
 def _refuse(upload: Any) -> NoReturn:

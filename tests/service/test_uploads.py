@@ -185,7 +185,7 @@ def test_the_cleaner_takes_what_has_expired_and_nothing_else(site: Site) -> None
     with pytest.raises(UploadExpired):
         site.write(old, 2, b"c")
     report = Report()
-    assert [*Cleaner(site.service).delete_expired(report, orphans_after=timedelta(0))] == [old.id]
+    assert [*Cleaner(site.service, batch=9).delete_expired(report, orphans_after=timedelta(0))] == [old.id]
     assert (report.removed, report.bytes, report.failed) == (1, 2, [])
     assert {upload.id for upload in site.repository.list(limit=9)} == {done.id, young.id}
     assert set(site.storage.contents) == {done.id}
@@ -197,7 +197,7 @@ def test_a_cleaner_leaves_what_a_hook_defends(site: Site) -> None:
     site.now += timedelta(hours=2)
     site.during["pre_delete"] = refuse
     report = Report()
-    assert [*Cleaner(site.service).delete_expired(report, orphans_after=timedelta(0))] == [upload.id]
+    assert [*Cleaner(site.service, batch=9).delete_expired(report, orphans_after=timedelta(0))] == [upload.id]
     assert (report.removed, report.failed) == (0, [upload.id])
 
 
@@ -218,7 +218,7 @@ def test_a_deletion_that_was_interrupted_is_continued(site: Site) -> None:
     site.restarted()
     with pytest.raises(UploadNotFound):
         site.service.look(upload.id, owner=None)
-    assert [*Cleaner(site.service).delete_expired(Report(), orphans_after=timedelta(0))] == [upload.id]
+    assert [*Cleaner(site.service, batch=9).delete_expired(Report(), orphans_after=timedelta(0))] == [upload.id]
     assert site.repository.list(limit=9) == []
 
 
