@@ -346,6 +346,7 @@ def test_a_tombstone_stays_as_long_as_a_key_or_a_token_needs_it(
     times = ([2 * MINUTE] if key else []) + ([token] if token and token > timedelta(0) else [])
     graves = [(record.status, record.expires_at) for record in site.repository.list(limit=9)]
     assert graves == ([(Status.GONE, site.now + max(times))] if times else [])
+    assert site.called[-2:] == ["pre_delete", "post_delete"]
 
 
 @pytest.mark.parametrize(
@@ -370,6 +371,8 @@ def test_an_interrupted_removal_is_told_as_what_it_was(
     site.now += passed
     assert clean(site).removed == 1
     assert site.facts.noted[-2] == ("removed", why)
+    graves = [(record.status, record.expires_at) for record in site.repository.list(limit=9)]
+    assert graves == ([(Status.GONE, leaving.expires_at)] if key and passed < HOUR else [])
 
 
 def test_an_expired_upload_frees_its_key_at_once(site: Site) -> None:
@@ -449,8 +452,8 @@ def ended(site: Site, upload: Upload) -> Upload:
 
 def test_a_part_completes_all_uploads_that_wait_for_it(disk: DiskSite, caplog: pytest.LogCaptureFixture) -> None:
     """One that is too large then is discarded, and one whose hook fails waits; that does not concern the others."""
-    one, waiting = part(disk), part(disk, None)
     disk.limits = Limits(max_size=5, expiration=9 * DAY)
+    one, waiting = part(disk), part(disk, None)
     large = final(disk, one, waiting)
     disk.limits = Limits(expiration=9 * DAY)
     finals = [final(disk, one, waiting, name=name) for name in "bcd"]
@@ -481,3 +484,7 @@ def test_an_upload_whose_part_is_gone_cannot_be_completed(disk: DiskSite) -> Non
     disk.service.delete(waiting.id, owner=None)
     with pytest.raises(UploadExpired, match="A part of this upload has expired or was removed; create a new one"):
         disk.service.look(whole.id, owner=None)
+    expired = part(disk, None)
+    disk.now += HOUR
+    with pytest.raises(UploadExpired):
+        final(disk, expired)
