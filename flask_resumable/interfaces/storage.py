@@ -84,7 +84,7 @@ class Storage(Protocol):
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
         """Yield uploads with unfinished bytes that were last changed before ``older_than``.
 
-        Each item is the name of an upload's bytes (``Upload.stored_as``) and a callable. It removes the unfinished
-        bytes with that name and returns how many bytes it freed.
+        Each item is the name of an upload's bytes (``Upload.stored_as``) and a callable. It removes all unfinished
+        bytes with that name and returns how many bytes it freed. Yield each name once.
         """
         ...

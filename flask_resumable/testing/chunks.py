@@ -113,6 +113,23 @@ class ChunkContract:
             remove()
         assert kept() == set()
 
+    def test_chunks_without_a_record_are_listed_once(
+        self,
+        storage: Storage,
+        chunked: Upload,
+        content: Callable[[str], bytes],
+        kept: Callable[[], set[str]],
+        times: int,
+    ) -> None:
+        """All that there is of an upload has one name, and goes at once."""
+        place(storage, chunked, 1, content("012"))
+        place(storage, chunked, 3, content("6789"))
+        ((name, remove),) = storage.orphans(FUTURE)
+        assert name == chunked.stored_as
+        assert remove() >= 7 * times
+        assert not list(storage.orphans(FUTURE))
+        assert kept() == set()
+
     def test_an_upload_that_lacks_its_last_chunk_is_not_finished(
         self, storage: Storage, chunked: Upload, content: Callable[[str], bytes], times: int
     ) -> None:

@@ -400,5 +400,13 @@ class LocalStorage:
             return inspect(upload, part=paths.part(upload), published=published, chunks=self._chunks)
 
     def orphans(self, older_than: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
-        yield from self._chunks.orphans(older_than.timestamp())
-        yield from orphans(Path(self._paths.work), older_than.timestamp())
+        seconds = older_than.timestamp()
+        folders = dict(self._chunks.orphans(seconds))
+        for name, remove_files in orphans(Path(self._paths.work), seconds):
+            remove_folder = folders.pop(name, None)
+            yield name, remove_files if remove_folder is None else partial(_freed, remove_folder, remove_files)
+        yield from folders.items()
+
+
+def _freed(*removals: Callable[[], int]) -> int:
+    return sum(remove() for remove in removals)
