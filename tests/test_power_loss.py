@@ -26,11 +26,12 @@ from .prerequisites import require_program
 pytestmark = pytest.mark.live
 
 RECORD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from proof.power.disks import FILE_SYSTEMS, recorded_disk
 from proof.power.scratch import scratch
 from proof.power.stopping import interruptible, stoppable
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what runs in the background ignore it
 with stoppable(), scratch(Path(sys.argv[1])) as folder, recorded_disk(FILE_SYSTEMS["ext4"], folder):
     print("recording", flush=True)
     with interruptible():
