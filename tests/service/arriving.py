@@ -310,3 +310,10 @@ class _Storage:
     def __init__(self, site: Site) -> None:
         self.capabilities = site.capabilities
         self.writer = site.opened
+
+
+def whole(*arrives: Any, **options: Any) -> Body:
+    """A body that is not cut."""
+    body = Body(*arrives, **options)
+    body.is_whole = True
+    return body

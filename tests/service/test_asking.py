@@ -20,6 +20,7 @@ from .arriving import END
 from .arriving import LARGE
 from .arriving import MANY
 from .arriving import Site
+from .arriving import whole
 
 WRONG = Checksum("md5", bytes(16))
 
@@ -31,13 +32,6 @@ def pause() -> None:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(monkeypatch)
-
-
-def whole(*arrives: Any, **options: Any) -> Body:
-    """A body that is not cut."""
-    body = Body(*arrives, **options)
-    body.is_whole = True
-    return body
 
 
 def ways(site: Site) -> list[Callable[[], Any]]:

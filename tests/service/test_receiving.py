@@ -36,18 +36,12 @@ from .arriving import MANY
 from .arriving import Seen
 from .arriving import Site
 from .arriving import START
+from .arriving import whole
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(monkeypatch)
-
-
-def whole(*arrives: Any, **options: Any) -> Body:
-    """A body that is not cut."""
-    body = Body(*arrives, **options)
-    body.is_whole = True
-    return body
 
 
 def sha1(content: bytes) -> Checksum:

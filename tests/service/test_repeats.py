@@ -295,7 +295,7 @@ def test_a_cleaner_that_is_faster_is_waited_for(site: Site, waiting: Waiting, mo
     ("length", "size", "room"), [(6, 6, 6), (6, 4, 4), (6, None, 6), (None, 6, 6), (None, None, 3), (6, 0, 0)]
 )
 def test_content_that_is_not_needed_is_read(site: Site, length: int | None, size: int | None, room: int) -> None:
-    """Most clients read no response before they have sent everything. What never ends is not read for ever."""
+    """Most clients read no response before they have sent everything. No more is read than the upload may have."""
     upload = create(site, length=length)
     site.repository.amend(
         upload.id,
